@@ -1,0 +1,1 @@
+"""Training, export, evaluation and benchmarks; run as `python -m tools.NAME`."""

@@ -1,0 +1,182 @@
+"""The karaoke U-net in PyTorch: Spleeter's vocals net in a form int8 can hold.
+
+`Teacher` is one Spleeter net as published.  `UNet` is the deployable student:
+batch-norm scales folded into the kernels, one linear tensor per encoder level
+that serves both the skip and the LeakyReLU branch, ReLU decoders with nothing
+behind them.  Started from the teacher's weights with `fade=0` it computes the
+teacher's function exactly; `fade` glides 0 -> 1 during training and removes the
+constants that transposed convolutions cannot fold (see `UNet.forward`).
+
+Tensors are (batch, channels, n_frames, n_bins); n_frames and n_bins divide by 64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tools.spleeter import BN_EPSILON, N_LEVELS
+
+SLOPE = 0.2  # LeakyReLU, Spleeter's
+
+
+def down(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """5x5 convolution, stride 2, TensorFlow's "same" (1 before, 2 behind)."""
+    return F.conv2d(F.pad(x, (1, 2, 1, 2)), w, b, stride=2)
+
+
+def up(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """5x5 transposed convolution, stride 2, TensorFlow's "same"."""
+    y = F.conv_transpose2d(x, w, b, stride=2, padding=1)
+    return y[:, :, : 2 * x.shape[2], : 2 * x.shape[3]]
+
+
+def mask_layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """4x4 convolution with dilation 2, "same"; returns logits."""
+    return F.conv2d(F.pad(x, (3, 3, 3, 3)), w, b, dilation=2)
+
+
+def conv_kernel(w: np.ndarray) -> Tensor:
+    """TensorFlow (h, w, in, out) -> torch (out, in, h, w)."""
+    return torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+
+
+def transposed_kernel(w: np.ndarray) -> Tensor:
+    """TensorFlow (h, w, out, in) -> torch (in, out, h, w)."""
+    return torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+
+
+def affine(weights: dict, layer: str) -> tuple[Tensor, Tensor]:
+    """Batch norm with frozen statistics as (scale, shift) per channel."""
+    g, b, m, v = (
+        torch.from_numpy(weights[f"{layer}/{leaf}"])
+        for leaf in ("gamma", "beta", "moving_mean", "moving_variance")
+    )
+    scale = g / torch.sqrt(v + BN_EPSILON)
+    return scale, b - scale * m
+
+
+class Teacher(nn.Module):
+    """One Spleeter net: magnitudes in, magnitudes of its stem out."""
+
+    def __init__(self, weights: dict, stem: str) -> None:
+        super().__init__()
+        self.enc, self.dec = [], []
+        for i in range(1, N_LEVELS + 1):
+            w = conv_kernel(weights[f"{stem}/enc{i}/kernel"])
+            b = torch.from_numpy(weights[f"{stem}/enc{i}/bias"])
+            self.enc.append((w, b, *affine(weights, f"{stem}/enc{i}")))
+            w = transposed_kernel(weights[f"{stem}/dec{i}/kernel"])
+            b = torch.from_numpy(weights[f"{stem}/dec{i}/bias"])
+            self.dec.append((w, b, *affine(weights, f"{stem}/dec{i}")))
+        self.mask_w = conv_kernel(weights[f"{stem}/mask/kernel"])
+        self.mask_b = torch.from_numpy(weights[f"{stem}/mask/bias"])
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        skips, h = [], x
+        for w, b, s, t in self.enc:
+            raw = down(h, w.to(h.dtype), b.to(h.dtype))
+            skips.append(raw)
+            h = F.leaky_relu(raw * s.view(1, -1, 1, 1) + t.view(1, -1, 1, 1), SLOPE)
+        h = skips.pop()
+        for w, b, s, t in self.dec:
+            h = F.relu(up(h, w, b)) * s.view(1, -1, 1, 1) + t.view(1, -1, 1, 1)
+            if skips:
+                h = torch.cat([skips.pop(), h], dim=1)
+        return torch.sigmoid(mask_layer(h, self.mask_w, self.mask_b)) * x
+
+
+def ratio_mask(vocals: Tensor, rest: Tensor) -> Tensor:
+    """Spleeter's own: squared magnitudes (separation_exponent 2)."""
+    v2, r2 = vocals**2, rest**2
+    return (v2 + 5e-11) / (v2 + r2 + 1e-10)
+
+
+class UNet(nn.Module):
+    """The student; see the module's docstring."""
+
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)) -> None:
+        super().__init__()
+        n_in = (2, *channels[:-1])
+        self.enc_w = nn.ParameterList(
+            torch.zeros(c, i, 5, 5) for i, c in zip(n_in, channels, strict=True)
+        )
+        self.enc_b = nn.ParameterList(torch.zeros(c) for c in channels)
+        outs = (*channels[-2::-1], 1)
+        ins = (channels[-1], *(2 * c for c in outs[:-1]))
+        self.dec_w = nn.ParameterList(
+            torch.zeros(i, o, 5, 5) for i, o in zip(ins, outs, strict=True)
+        )
+        self.dec_b = nn.ParameterList(torch.zeros(o) for o in outs)
+        self.mask_w = nn.Parameter(torch.zeros(2, 1, 4, 4))
+        self.mask_b = nn.Parameter(torch.zeros(2))
+        # Constants added to each decoder's input while fade < 1.
+        for i, c in enumerate(ins):
+            self.register_buffer(f"shift{i}", torch.zeros(c))
+        self.fade = 1.0
+
+    def load_teacher(self, weights: dict) -> None:
+        """Start from Spleeter's vocals net; exact while `fade` is 0.
+
+        Encoder level i: z = scale * conv + shift folds into the kernel.  A
+        decoder wants raw = (z - shift) / scale: the division folds into its
+        kernel, the constant -shift / scale becomes `shift*`.  The same for a
+        decoder's own scale and shift, which act behind its ReLU.
+        """
+        inverse, constants = [], []
+        for i in range(N_LEVELS):
+            name = f"vocals/enc{i + 1}"
+            scale, shift = affine(weights, name)
+            w = conv_kernel(weights[f"{name}/kernel"])
+            b = torch.from_numpy(weights[f"{name}/bias"])
+            self.enc_w[i].data = w * scale.view(-1, 1, 1, 1)
+            self.enc_b[i].data = b * scale + shift
+            inverse.append(1 / scale)
+            constants.append(-shift / scale)
+        factor, constant = inverse.pop(), constants.pop()
+        for i in range(N_LEVELS):
+            name = f"vocals/dec{i + 1}"
+            w = transposed_kernel(weights[f"{name}/kernel"])
+            self.dec_w[i].data = w * factor.view(-1, 1, 1, 1)
+            self.dec_b[i].data = torch.from_numpy(weights[f"{name}/bias"]).clone()
+            getattr(self, f"shift{i}").copy_(constant / factor)
+            scale, shift = affine(weights, name)
+            if inverse:
+                factor = torch.cat([inverse.pop(), scale])
+                constant = torch.cat([constants.pop(), shift])
+        self.mask_w.data = conv_kernel(weights["vocals/mask/kernel"]) * scale
+        bias = torch.from_numpy(weights["vocals/mask/bias"])
+        # A stride-1 layer folds the constant exactly (but for its borders).
+        w = conv_kernel(weights["vocals/mask/kernel"])
+        self.mask_b.data = bias + w.sum((1, 2, 3)) * shift
+
+    def _decoder_bias(self, i: int) -> Tensor:
+        """The bias plus what the faded constants gave on average.
+
+        A constant through a stride-2 transposed convolution differs between
+        the four output phases, so only its mean (all taps / 4) fits a bias.
+        """
+        if self.fade == 0.0 or not hasattr(self, f"shift{i}"):
+            return self.dec_b[i]
+        mean = torch.einsum("iohw,i->o", self.dec_w[i], getattr(self, f"shift{i}")) / 4
+        return self.dec_b[i] + self.fade * mean
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compressed magnitudes in, vocals mask logits (batch, 2, T, F) out."""
+        skips, h = [], x
+        for w, b in zip(self.enc_w, self.enc_b, strict=True):
+            z = down(h, w, b)
+            skips.append(z)
+            h = F.leaky_relu(z, SLOPE)
+        h = skips.pop()
+        for i, w in enumerate(self.dec_w):
+            if self.fade < 1.0:
+                shift = getattr(self, f"shift{i}").view(1, -1, 1, 1)
+                h = h + ((1.0 - self.fade) * shift).to(h.dtype)
+            h = F.relu(up(h, w, self._decoder_bias(i)))
+            if skips:
+                h = torch.cat([skips.pop(), h], dim=1)
+        return mask_layer(h, self.mask_w, self.mask_b)
