@@ -1,0 +1,177 @@
+"""What a model needs from the engine, read from the JSON sidecar beside it.
+
+`<name>.tflite` holds the network, `<name>.json` everything around it: the
+spectrogram, the bands, how magnitudes become int8 codes, how many frames a call
+takes, and what the model is worth.  The engine knows models only through this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestem.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model's sidecar; see each field."""
+
+    name: str
+    """What users type: `karaoke`."""
+    sample_rate: int
+    """Rate the model was trained at, Hz; other rates scale the window."""
+    n_fft: int
+    """FFT length at `sample_rate`."""
+    hop: int
+    """Samples between frames at `sample_rate`; divides n_fft."""
+    bands: tuple[tuple[int, int], ...]
+    """Runs of (count, width in bins), from bin 0 upwards."""
+    n_features: int
+    """Input channels: 2 = |L|, |R|; 3 = |L|, |R|, |L - R|."""
+    frames_per_call: int
+    """Frames the network takes in one call (T)."""
+    left_context: int
+    """Of these, frames before the ones whose masks are used."""
+    right_context: int
+    """Of these, frames behind the ones whose masks are used."""
+    lookahead_frames: int
+    """Frames between a feature frame and its mask (stateful nets)."""
+    states: tuple[tuple[str, str], ...]
+    """(input tensor, output tensor) of each state; empty for block nets."""
+    compression_power: float
+    """Feature value = (|X| + offset)^power * pivot^(1 - power)."""
+    compression_offset: float
+    """Added to |X|, in the scale of samples at +-1 and an unscaled FFT of n_fft."""
+    compression_pivot: float
+    """The magnitude that compression leaves as it is."""
+    feature_scale: float
+    """int8 code = round(feature value / scale) + zero point."""
+    feature_zero_point: int
+    mask_scale: float
+    """mask = (code - zero point) * scale, clipped to 0..1."""
+    mask_zero_point: int
+    top_bands: int
+    """Above the last band: mean mask of so many top bands; 0 = no vocals there."""
+    target_rms_db: float | None
+    """Level every block is brought to before the network, dBFS; None = as it is."""
+    max_gain_db: float
+    """The most a quiet block is raised."""
+    gain_step_db: float
+    """Grid of the gain, so that it is the same on every machine."""
+    sha256: str
+    """Of the .tflite file."""
+    licence: str
+    attribution: str
+    figures: dict[str, Any] = field(default_factory=dict)
+    """Measured quality, printed by `edgestem info`."""
+    path: Path = Path()
+    """The .tflite file."""
+
+    def __post_init__(self) -> None:
+        def require(condition: bool, what: str) -> None:
+            if not condition:
+                raise self._mismatch(what)
+
+        require(self.n_fft % 4 == 0 and self.n_fft >= 64, "n_fft")
+        require(0 < self.hop <= self.n_fft and self.n_fft % self.hop == 0, "hop")
+        require(bool(self.bands) and min(w for _, w in self.bands) > 0, "bands")
+        require(self.n_features in (2, 3), "n_features")
+        require(self.frames_per_call > self.left_context + self.right_context, "frames")
+        require(min(self.left_context, self.right_context) >= 0, "context")
+        require(self.lookahead_frames >= 0, "lookahead_frames")
+        require(0 < self.compression_power <= 1, "compression_power")
+        require(min(self.feature_scale, self.mask_scale) > 0, "scales")
+        require(0 <= self.top_bands <= self.n_bands, "top_bands")
+
+    def _mismatch(self, what: str) -> ModelError:
+        return ModelError(
+            f"model {self.name!r}: the sidecar's {what} makes no sense; "
+            "reinstall the model",
+            code="model_mismatch",
+            path=str(self.path),
+        )
+
+    @property
+    def n_bands(self) -> int:
+        """Bands of the network's input."""
+        return sum(count for count, _ in self.bands)
+
+    @property
+    def group(self) -> int:
+        """Frames whose masks one call yields."""
+        return self.frames_per_call - self.left_context - self.right_context
+
+    def band_edges(self) -> np.ndarray:
+        """Bin edges, shape (n_bands + 1,), int32."""
+        widths = [width for count, width in self.bands for _ in range(count)]
+        return np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
+
+    def thresholds(self) -> np.ndarray:
+        """Band powers at which the int8 code steps up, shape (255,), float32.
+
+        Code q is reached when the feature value passes (q - 0.5 - zero point) *
+        scale; the inverse of the compression gives |X|, its square the power.
+        """
+        codes = np.arange(-127, 128, dtype=np.float64)
+        value = (codes - 0.5 - self.feature_zero_point) * self.feature_scale
+        p, pivot = self.compression_power, self.compression_pivot
+        base = np.maximum(value / pivot ** (1 - p), 0.0)
+        magnitude = base ** (1 / p) - self.compression_offset
+        return (np.maximum(magnitude, 0.0) ** 2).astype(np.float32)
+
+    def mask_table(self) -> np.ndarray:
+        """Gain of each mask code -128..127, shape (256,), float32, 0..1."""
+        codes = np.arange(-128, 128, dtype=np.float64)
+        mask = (codes - self.mask_zero_point) * self.mask_scale
+        # An int8 sigmoid ends at 255/256; full vocals mean 1.
+        return np.clip(mask * 256 / 255, 0.0, 1.0).astype(np.float32)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Read the sidecar of a .tflite file.
+
+    Raises
+    ------
+    ModelError
+        The model or its sidecar is missing, or a field is wrong.
+    """
+    sidecar = path.with_suffix(".json")
+    for needed in (path, sidecar):
+        if not needed.is_file():
+            raise ModelError(
+                f"no model file {needed}; `edgestem info` lists the models",
+                code="model_not_found",
+                path=str(needed),
+            )
+    try:
+        data = json.loads(sidecar.read_text())
+        data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
+        data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
+        known = {f.name for f in fields(ModelConfig)}
+        return ModelConfig(
+            **{k: v for k, v in data.items() if k in known}, path=path
+        )
+    except (ValueError, KeyError, TypeError) as cause:
+        raise ModelError(
+            f"{sidecar} is not a sidecar of this version: {cause}",
+            code="model_mismatch",
+            path=str(sidecar),
+        ) from cause
+
+
+def check_digest(config: ModelConfig) -> None:
+    """Compare the .tflite file with the digest in its sidecar."""
+    digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
+    if digest != config.sha256:
+        raise ModelError(
+            f"{config.path} is not the file its sidecar describes; "
+            "reinstall the model",
+            code="model_mismatch",
+            path=str(config.path),
+        )

@@ -1,0 +1,118 @@
+"""A loaded network: features in, masks out, states carried from call to call."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestem.config import ModelConfig, check_digest, read_config
+from edgestem.errors import ModelError
+from edgestem.runtime import open_interpreter
+
+DEFAULT = "karaoke"
+
+
+def models_dir() -> Path:
+    """Folder of the models that come with the package."""
+    spec = importlib.util.find_spec("_edgestem_models")
+    if spec is not None and spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(__file__).parent.parent / "models"
+
+
+def model_path(model: str | Path) -> Path:
+    """Turn a model's name or a path to a .tflite file into a path."""
+    text = str(model)
+    if text.endswith(".tflite"):
+        return Path(text)
+    return models_dir() / f"{text}.tflite"
+
+
+def available_models() -> list[ModelConfig]:
+    """Sidecars of the models that come with the package, by name."""
+    return [read_config(p) for p in sorted(models_dir().glob("*.tflite"))]
+
+
+class Model:
+    """One interpreter and its states.
+
+    Parameters
+    ----------
+    model : str or Path
+        A name (`karaoke`) or a .tflite file with its sidecar beside it.
+    threads : int
+        Threads of the runtime.
+    runtime : str, optional
+        Distribution name of the runtime to use; default the fastest installed.
+
+    Raises
+    ------
+    ModelError
+        Missing or damaged model, no runtime, tensors that differ from the sidecar.
+    """
+
+    def __init__(
+        self, model: str | Path = DEFAULT, *, threads: int = 1, runtime: str | None = None
+    ) -> None:
+        self.config = read_config(model_path(model))
+        check_digest(self.config)
+        self._interpreter, self.runtime = open_interpreter(
+            self.config.path, threads=threads, distribution=runtime
+        )
+        inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
+        outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
+        c = self.config
+        shape = (1, c.frames_per_call, c.n_bands, c.n_features)
+        self._features = self._tensor(inputs, "features", shape)
+        self._mask = self._tensor(outputs, "mask", (*shape[:3], 2))
+        self._states = [
+            (
+                self._tensor(inputs, a, None),
+                self._tensor(outputs, b, None),
+                int(inputs[a]["quantization"][1]),
+            )
+            for a, b in c.states
+        ]
+        self.reset()
+
+    def _tensor(
+        self, details: dict[str, Any], name: str, shape: tuple[int, ...] | None
+    ) -> Any:
+        """Return TFLite's accessor; a view of it must not outlive an invoke."""
+        found = details.get(name)
+        if found is None or found["dtype"] is not np.int8:
+            raise self._mismatch(f"no int8 tensor {name!r}")
+        if shape is not None and tuple(found["shape"]) != shape:
+            raise self._mismatch(f"{name} is {tuple(found['shape'])}, not {shape}")
+        return self._interpreter.tensor(found["index"])
+
+    def _mismatch(self, what: str) -> ModelError:
+        return ModelError(
+            f"{self.config.path} and its sidecar disagree: {what}",
+            code="model_mismatch",
+            path=str(self.config.path),
+        )
+
+    def reset(self) -> None:
+        """Forget everything heard: states are set to zero (their zero point)."""
+        for state_in, _, zero_point in self._states:
+            state_in()[...] = zero_point
+
+    def features(self) -> np.ndarray:
+        """View to fill before `invoke`: (frames_per_call, n_bands, n_features) int8."""
+        view: np.ndarray = self._features()
+        return view[0]
+
+    def invoke(self) -> None:
+        """Run the network on the features, then hand each state on."""
+        self._interpreter.invoke()
+        for state_in, state_out, _ in self._states:
+            np.copyto(state_in(), state_out())
+
+    def mask(self) -> np.ndarray:
+        """View of the result: (frames_per_call, n_bands, 2) int8."""
+        view: np.ndarray = self._mask()
+        return view[0]

@@ -1,0 +1,374 @@
+"""The engine: one row from samples to stems; everything else is a door to it.
+
+    block -> buffer -> analysis -> int8 features -> network -> int8 mask
+          -> synthesis -> vocals;  delayed mixture - vocals -> instrumental
+
+The network is called on a grid that is fixed when the stream starts: call g
+takes frames [g*G - left, g*G + G + right) and yields the masks of frames
+[g*G - L, g*G + G - L), where G is the group, left/right the context and L the
+lookahead of the model.  So the output does not depend on how the input was cut.
+
+Frame k covers samples [k*hop - (n_fft - hop), k*hop + hop) of the stream, and
+its call leaves the hop that begins at k*hop - (n_fft - hop) finished.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from edgestem.config import ModelConfig
+from edgestem.errors import EdgestemError, StreamClosed
+from edgestem.model import DEFAULT, Model
+from edgestem.spectral import Spectral, hann_pair
+
+MIN_RATE, MAX_RATE = 8_000, 384_000
+# A sample beyond this (integers handed over as floats reach 2^24) is damage.
+LIMIT = float(2**25)
+
+
+class Stems(NamedTuple):
+    """Two equally long arrays, float32 (n_samples, n_channels)."""
+
+    vocals: np.ndarray
+    instrumental: np.ndarray
+
+
+def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
+    """Return (n_fft, hop) at a rate: the window lasts as long as in training.
+
+    Sizes are 4, 5 or 6 times a power of two, so the nearest is within 12 %; at
+    48 kHz that is the same 4096 as at 44.1 kHz.
+    """
+    ideal = config.n_fft * sample_rate / config.sample_rate
+    sizes = [m << e for m in (4, 5, 6) for e in range(4, 16)]
+    n_fft = min(sizes, key=lambda size: abs(math.log(size / ideal)))
+    return n_fft, n_fft * config.hop // config.n_fft
+
+
+class Separator:
+    """A stream separator: as many samples out as in, `latency_samples` later.
+
+    Parameters
+    ----------
+    sample_rate : int
+        Hz, 8,000 to 384,000; nothing is resampled.
+    n_channels : int
+        1 or 2.
+    model : str or Path
+        A name or a .tflite file.
+    threads : int, optional
+        Threads of the network; default 1.
+    fft : {"auto", "native", "fftw", "numpy"}
+        Back end of the spectrogram stages.
+    runtime : str, optional
+        TFLite distribution to use; default the fastest installed.
+
+    Raises
+    ------
+    ValueError
+        Rate or channel count out of range.
+    ModelError
+        The model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_channels: int,
+        *,
+        model: str | Path = DEFAULT,
+        threads: int | None = None,
+        fft: str = "auto",
+        runtime: str | None = None,
+    ) -> None:
+        check_stream(sample_rate, n_channels)
+        self._model = Model(model, threads=threads or 1, runtime=runtime)
+        self.config = self._model.config
+        self.runtime = self._model.runtime
+        self.sample_rate = sample_rate
+        self.n_channels = n_channels
+        c = self.config
+        self._n_fft, self._hop = n_fft, hop = frame_sizes(c, sample_rate)
+        analysis, synthesis = hann_pair(n_fft, hop)
+        self._spectral = Spectral(
+            n_fft=n_fft,
+            hop=hop,
+            n_channels=n_channels,
+            analysis_window=analysis,
+            synthesis_window=synthesis,
+            band_edges=c.band_edges(),
+            n_features=c.n_features,
+            thresholds=c.thresholds(),
+            mask_table=c.mask_table(),
+            top_bands=c.top_bands,
+            backend=fft,
+        )
+        self.fft = self._spectral.backend
+        ahead = c.group + c.right_context + c.lookahead_frames - 1
+        self.latency_samples = ahead * hop + n_fft
+        self._allocate()
+        self.reset()
+
+    def _allocate(self) -> None:
+        """Make every buffer; `push` only writes into them."""
+        c, hop, n = self.config, self._hop, self.n_channels
+        n_bins = self._spectral.n_bins
+        n_input = (c.frames_per_call - 1) * hop + self._n_fft
+        self._x = np.zeros((n_input, n), np.float32)
+        n_rows = c.lookahead_frames + c.frames_per_call
+        self._X = np.zeros((n_rows, n, n_bins), np.complex64)
+        self._tail = np.zeros((self._n_fft - hop, n), np.float32)
+        self._vocals = np.zeros((c.group * hop, n), np.float32)
+        # The mixture waits here until its vocals are known.
+        self._delay = np.zeros((self.latency_samples, n), np.float32)
+
+    def reset(self) -> None:
+        """Start a new stream; buffers and the loaded model stay."""
+        c, hop = self.config, self._hop
+        self._model.reset()
+        for buffer in (self._x, self._X, self._tail, self._vocals, self._delay):
+            buffer.fill(0)
+        step = c.group * hop
+        # The first call waits for its right context too.
+        self._need = (c.group + c.right_context) * hop
+        self._fill = len(self._x) - self._need
+        self._is_primed = False  # until the first call there are no vocals
+        self._read = 0
+        self._delay_at = 0
+        self._n_pushed = 0
+        self._call_start = -(c.lookahead_frames * hop + self._n_fft - hop)
+        self.n_bad_samples = 0
+        self._is_closed = False
+
+    @property
+    def latency(self) -> float:
+        """How late a stem sample leaves after its mixture sample, seconds."""
+        return self.latency_samples / self.sample_rate
+
+    def push(self, block: np.ndarray, out: Stems | None = None) -> Stems:
+        """Hand over a block, get as many samples of both stems.
+
+        Parameters
+        ----------
+        block : shape (n_samples, n_channels), float32
+            Any length, also 0; full scale is +-1.  NaN, infinities and values
+            beyond 2^25 count as silence and add to `n_bad_samples`.
+        out : Stems, optional
+            Written and returned; each like `block`, not overlapping it.
+
+        Returns
+        -------
+        Stems
+            The stream delayed by `latency_samples`; the first
+            `latency_samples` samples of a stream are silence.
+            `vocals + instrumental` is the delayed mixture, to one rounding.
+
+        Raises
+        ------
+        StreamClosed
+            After `flush` or `close`.
+        ValueError, TypeError
+            Wrong shape or dtype; the message shows both.
+        """
+        if self._is_closed:
+            raise StreamClosed("the stream has ended: call reset() for a new one")
+        self._check_block(block, "block")
+        if out is None:
+            out = Stems(np.empty_like(block), np.empty_like(block))
+        else:
+            for stem in out:
+                self._check_block(stem, "out", len(block))
+        self._run(self._without_damage(np.ascontiguousarray(block)), out)
+        return out
+
+    def flush(self) -> Stems:
+        """End the stream: the last `latency_samples` samples of both stems."""
+        if self._is_closed:
+            raise StreamClosed("the stream has ended: call reset() for a new one")
+        n = self.latency_samples
+        silence = np.zeros((n, self.n_channels), np.float32)
+        out = Stems(np.empty_like(silence), np.empty_like(silence))
+        n_pushed = self._n_pushed
+        self._run(silence, out, is_padding=True)
+        self._n_pushed = n_pushed
+        self._is_closed = True
+        return out
+
+    def close(self) -> None:
+        """End without draining; `reset` opens a new stream."""
+        self._is_closed = True
+
+    # ---- below `push`: no allocation of arrays ------------------------------
+
+    def _run(self, block: np.ndarray, out: Stems, is_padding: bool = False) -> None:
+        """Feed the buffer, emit what is ready, call the network when it is full."""
+        done, n_total = 0, len(block)
+        while done < n_total:
+            n = min(n_total - done, self._need)
+            self._x[self._fill : self._fill + n] = block[done : done + n]
+            self._emit(block[done : done + n], out, done, n)
+            self._fill += n
+            self._need -= n
+            if not is_padding:
+                self._n_pushed += n
+            done += n
+            if self._need == 0:
+                self._call()
+
+    def _emit(self, x: np.ndarray, out: Stems, at: int, n: int) -> None:
+        """Write n samples of both stems and put n mixture samples on the delay line."""
+        vocals, instrumental = out.vocals[at : at + n], out.instrumental[at : at + n]
+        if self._is_primed:
+            np.copyto(vocals, self._vocals[self._read : self._read + n])
+            self._read += n
+        else:
+            vocals.fill(0)
+        done = 0
+        while done < n:  # at most twice: the delay line is a ring
+            m = min(n - done, len(self._delay) - self._delay_at)
+            line = self._delay[self._delay_at : self._delay_at + m]
+            np.subtract(line, vocals[done : done + m], out=instrumental[done : done + m])
+            np.copyto(line, x[done : done + m])
+            self._delay_at = (self._delay_at + m) % len(self._delay)
+            done += m
+
+    def _call(self) -> None:
+        """One turn of the grid: analyse, infer, synthesise, move on."""
+        c, hop = self.config, self._hop
+        gain = self._gain() * c.n_fft / self._n_fft
+        rows = self._X[c.lookahead_frames :]
+        self._spectral.analyse(self._x, gain, rows, self._model.features())
+        self._model.invoke()
+        first = c.left_context
+        group = slice(first, first + c.group)
+        self._spectral.synthesise(
+            self._model.mask()[group], self._X[group], self._tail, self._vocals
+        )
+        self._silence_outside()
+        step = c.group * hop
+        _move_up(self._X, c.group, c.lookahead_frames)
+        _move_up(self._x, step, len(self._x) - step)
+        self._fill, self._need = len(self._x) - step, step
+        self._read = 0
+        self._is_primed = True
+        self._call_start += step
+
+    def _silence_outside(self) -> None:
+        """Before the first sample there is no mixture, so there are no vocals."""
+        if self._call_start < 0:
+            self._vocals[: -self._call_start] = 0
+
+    def _gain(self) -> float:
+        """Gain that brings the buffer to the model's level, on the model's grid.
+
+        Only samples of the stream count, not the padding around it.
+        """
+        c = self.config
+        if c.target_rms_db is None:
+            return 1.0
+        end = self._call_start + self._n_fft - self._hop + c.group * self._hop
+        end += (c.right_context + c.lookahead_frames) * self._hop
+        start = end - len(self._x)
+        n = min(end, self._n_pushed) - max(start, 0)
+        energy = self._spectral.energy(self._x)
+        if n <= 0 or energy <= 0.0:
+            return 1.0
+        level_db = 10 * math.log10(energy / (n * self.n_channels))
+        gain_db = min(c.target_rms_db - level_db, c.max_gain_db)
+        steps = round(gain_db / c.gain_step_db)
+        return float(10 ** (steps * c.gain_step_db / 20))
+
+    # ---- checks -------------------------------------------------------------
+
+    def _check_block(self, x: np.ndarray, what: str, n: int | None = None) -> None:
+        wanted = "n" if n is None else n
+        if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+            got = getattr(x, "dtype", type(x).__name__)
+            raise TypeError(f"{what}: expected float32, got {got}")
+        if x.ndim != 2 or x.shape[1] != self.n_channels or n not in (None, len(x)):
+            raise ValueError(
+                f"{what}: expected ({wanted}, {self.n_channels}), got {x.shape}"
+            )
+
+    def _without_damage(self, block: np.ndarray) -> np.ndarray:
+        """Return the block, or a copy in which damaged samples are silence."""
+        # One pass decides: the sum of squares of sound samples is below this.
+        energy = self._spectral.energy(block)
+        if math.isfinite(energy) and energy < LIMIT * LIMIT:
+            return block
+        good = np.abs(block) <= LIMIT  # NaN compares false
+        self.n_bad_samples += int(block.size - np.count_nonzero(good))
+        return np.where(good, block, np.float32(0))
+
+
+def _move_up(rows: np.ndarray, step: int, n: int) -> None:
+    """Copy rows[step : step + n] to the front, in pieces that do not overlap."""
+    for at in range(0, n, step):
+        m = min(step, n - at)
+        np.copyto(rows[at : at + m], rows[at + step : at + step + m])
+
+
+def check_stream(sample_rate: int, n_channels: int) -> None:
+    """Refuse what no stream can be.
+
+    Raises
+    ------
+    EdgestemError
+        `unsupported_sample_rate` or `unsupported_channels`.
+    """
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise EdgestemError(
+            f"a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
+            code="unsupported_sample_rate",
+        )
+    if n_channels not in (1, 2):
+        raise EdgestemError(
+            f"{n_channels} channels: edgestem separates mono and stereo; "
+            "mix down first (ffmpeg -i IN -ac 2 OUT)",
+            code="unsupported_channels",
+        )
+
+
+def separate(
+    mixture: np.ndarray, sample_rate: int, *, model: str | Path = DEFAULT
+) -> Stems:
+    """Separate a whole song held in memory: a loop over `Separator`.
+
+    Parameters
+    ----------
+    mixture : shape (n_samples, n_channels), float32
+        1 or 2 channels, full scale +-1.
+    sample_rate : int
+        Hz.
+    model : str or Path
+        A name or a .tflite file.
+
+    Returns
+    -------
+    Stems
+        Each like `mixture`, every sample at its own place.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Wrong shape or dtype.
+    EdgestemError
+        Unsupported rate or channel count, or no usable model.
+    """
+    if getattr(mixture, "ndim", 0) != 2:
+        got = getattr(mixture, "shape", type(mixture).__name__)
+        raise ValueError(f"mixture: expected (n_samples, n_channels), got {got}")
+    separator = Separator(sample_rate, mixture.shape[1], model=model)
+    late = separator.latency_samples
+    n_samples = len(mixture)
+    total = Stems(
+        *(np.empty((n_samples + late, mixture.shape[1]), np.float32) for _ in range(2))
+    )
+    separator.push(mixture, Stems(*(stem[:n_samples] for stem in total)))
+    for whole, rest in zip(total, separator.flush(), strict=True):
+        whole[n_samples:] = rest
+    return Stems(*(stem[late:] for stem in total))

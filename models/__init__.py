@@ -1,0 +1,1 @@
+"""Data only: the models that come with edgestem."""
