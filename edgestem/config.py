@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestem.errors import ModelError
 
@@ -107,12 +108,12 @@ class ModelConfig:
         """Frames whose masks one call yields."""
         return self.frames_per_call - self.left_context - self.right_context
 
-    def band_edges(self) -> np.ndarray:
+    def band_edges(self) -> NDArray[np.int32]:
         """Bin edges, shape (n_bands + 1,), int32."""
         widths = [width for count, width in self.bands for _ in range(count)]
         return np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
 
-    def thresholds(self) -> np.ndarray:
+    def thresholds(self) -> NDArray[np.float32]:
         """Band powers at which the int8 code steps up, shape (255,), float32.
 
         Code q is reached when the feature value passes (q - 0.5 - zero point) *
@@ -123,9 +124,10 @@ class ModelConfig:
         p, pivot = self.compression_power, self.compression_pivot
         base = np.maximum(value / pivot ** (1 - p), 0.0)
         magnitude = base ** (1 / p) - self.compression_offset
-        return (np.maximum(magnitude, 0.0) ** 2).astype(np.float32)
+        power = np.maximum(magnitude, 0.0) ** 2
+        return np.asarray(power, np.float32)
 
-    def mask_table(self) -> np.ndarray:
+    def mask_table(self) -> NDArray[np.float32]:
         """Gain of each mask code -128..127, shape (256,), float32, 0..1."""
         codes = np.arange(-128, 128, dtype=np.float64)
         mask = (codes - self.mask_zero_point) * self.mask_scale
@@ -154,9 +156,7 @@ def read_config(path: Path) -> ModelConfig:
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)}
-        return ModelConfig(
-            **{k: v for k, v in data.items() if k in known}, path=path
-        )
+        return ModelConfig(**{k: v for k, v in data.items() if k in known}, path=path)
     except (ValueError, KeyError, TypeError) as cause:
         raise ModelError(
             f"{sidecar} is not a sidecar of this version: {cause}",
@@ -170,8 +170,7 @@ def check_digest(config: ModelConfig) -> None:
     digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
     if digest != config.sha256:
         raise ModelError(
-            f"{config.path} is not the file its sidecar describes; "
-            "reinstall the model",
+            f"{config.path} is not the file its sidecar describes; reinstall the model",
             code="model_mismatch",
             path=str(config.path),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
 from edgestem.errors import ModelError
@@ -55,7 +56,11 @@ class Model:
     """
 
     def __init__(
-        self, model: str | Path = DEFAULT, *, threads: int = 1, runtime: str | None = None
+        self,
+        model: str | Path = DEFAULT,
+        *,
+        threads: int = 1,
+        runtime: str | None = None,
     ) -> None:
         self.config = read_config(model_path(model))
         check_digest(self.config)
@@ -101,10 +106,10 @@ class Model:
         for state_in, _, zero_point in self._states:
             state_in()[...] = zero_point
 
-    def features(self) -> np.ndarray:
+    def features(self) -> NDArray[np.int8]:
         """View to fill before `invoke`: (frames_per_call, n_bands, n_features) int8."""
-        view: np.ndarray = self._features()
-        return view[0]
+        view: NDArray[np.int8] = self._features()[0]
+        return view
 
     def invoke(self) -> None:
         """Run the network on the features, then hand each state on."""
@@ -112,7 +117,7 @@ class Model:
         for state_in, state_out, _ in self._states:
             np.copyto(state_in(), state_out())
 
-    def mask(self) -> np.ndarray:
+    def mask(self) -> NDArray[np.int8]:
         """View of the result: (frames_per_call, n_bands, 2) int8."""
-        view: np.ndarray = self._mask()
-        return view[0]
+        view: NDArray[np.int8] = self._mask()[0]
+        return view

@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.model import DEFAULT, Model
 from edgestem.spectral import Spectral, hann_pair
+
+Samples = NDArray[np.float32]
 
 MIN_RATE, MAX_RATE = 8_000, 384_000
 # A sample beyond this (integers handed over as floats reach 2^24) is damage.
@@ -33,8 +36,8 @@ LIMIT = float(2**25)
 class Stems(NamedTuple):
     """Two equally long arrays, float32 (n_samples, n_channels)."""
 
-    vocals: np.ndarray
-    instrumental: np.ndarray
+    vocals: Samples
+    instrumental: Samples
 
 
 def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
@@ -69,8 +72,8 @@ class Separator:
 
     Raises
     ------
-    ValueError
-        Rate or channel count out of range.
+    EdgestemError
+        `unsupported_sample_rate` or `unsupported_channels`.
     ModelError
         The model cannot be loaded.
     """
@@ -132,7 +135,6 @@ class Separator:
         self._model.reset()
         for buffer in (self._x, self._X, self._tail, self._vocals, self._delay):
             buffer.fill(0)
-        step = c.group * hop
         # The first call waits for its right context too.
         self._need = (c.group + c.right_context) * hop
         self._fill = len(self._x) - self._need
@@ -149,7 +151,7 @@ class Separator:
         """How late a stem sample leaves after its mixture sample, seconds."""
         return self.latency_samples / self.sample_rate
 
-    def push(self, block: np.ndarray, out: Stems | None = None) -> Stems:
+    def push(self, block: Samples, out: Stems | None = None) -> Stems:
         """Hand over a block, get as many samples of both stems.
 
         Parameters
@@ -204,7 +206,7 @@ class Separator:
 
     # ---- below `push`: no allocation of arrays ------------------------------
 
-    def _run(self, block: np.ndarray, out: Stems, is_padding: bool = False) -> None:
+    def _run(self, block: Samples, out: Stems, is_padding: bool = False) -> None:
         """Feed the buffer, emit what is ready, call the network when it is full."""
         done, n_total = 0, len(block)
         while done < n_total:
@@ -219,7 +221,7 @@ class Separator:
             if self._need == 0:
                 self._call()
 
-    def _emit(self, x: np.ndarray, out: Stems, at: int, n: int) -> None:
+    def _emit(self, x: Samples, out: Stems, at: int, n: int) -> None:
         """Write n samples of both stems and put n mixture samples on the delay line."""
         vocals, instrumental = out.vocals[at : at + n], out.instrumental[at : at + n]
         if self._is_primed:
@@ -231,7 +233,9 @@ class Separator:
         while done < n:  # at most twice: the delay line is a ring
             m = min(n - done, len(self._delay) - self._delay_at)
             line = self._delay[self._delay_at : self._delay_at + m]
-            np.subtract(line, vocals[done : done + m], out=instrumental[done : done + m])
+            np.subtract(
+                line, vocals[done : done + m], out=instrumental[done : done + m]
+            )
             np.copyto(line, x[done : done + m])
             self._delay_at = (self._delay_at + m) % len(self._delay)
             done += m
@@ -284,7 +288,7 @@ class Separator:
 
     # ---- checks -------------------------------------------------------------
 
-    def _check_block(self, x: np.ndarray, what: str, n: int | None = None) -> None:
+    def _check_block(self, x: Samples, what: str, n: int | None = None) -> None:
         wanted = "n" if n is None else n
         if not isinstance(x, np.ndarray) or x.dtype != np.float32:
             got = getattr(x, "dtype", type(x).__name__)
@@ -294,7 +298,7 @@ class Separator:
                 f"{what}: expected ({wanted}, {self.n_channels}), got {x.shape}"
             )
 
-    def _without_damage(self, block: np.ndarray) -> np.ndarray:
+    def _without_damage(self, block: Samples) -> Samples:
         """Return the block, or a copy in which damaged samples are silence."""
         # One pass decides: the sum of squares of sound samples is below this.
         energy = self._spectral.energy(block)
@@ -305,7 +309,7 @@ class Separator:
         return np.where(good, block, np.float32(0))
 
 
-def _move_up(rows: np.ndarray, step: int, n: int) -> None:
+def _move_up(rows: NDArray[np.generic], step: int, n: int) -> None:
     """Copy rows[step : step + n] to the front, in pieces that do not overlap."""
     for at in range(0, n, step):
         m = min(step, n - at)
@@ -334,7 +338,7 @@ def check_stream(sample_rate: int, n_channels: int) -> None:
 
 
 def separate(
-    mixture: np.ndarray, sample_rate: int, *, model: str | Path = DEFAULT
+    mixture: Samples, sample_rate: int, *, model: str | Path = DEFAULT
 ) -> Stems:
     """Separate a whole song held in memory: a loop over `Separator`.
 

@@ -1,4 +1,6 @@
-"""Write the small int8 nets of the tests: `python -m tools.make_test_models tests/data`.
+"""Write the small int8 nets of the tests.
+
+    python -m tools.make_test_models tests/data
 
 `tiny` is a block net with context, `stateful` a causal U-net with state tensors
 and lookahead, written for 1, 2, 8 and 64 frames a call from one set of scales.
@@ -57,17 +59,21 @@ class Stateful:
         old = g.input(f"{name}_in", shape, x.quant)
         joined = g.concat(f"{name}/joined", [old, x], axis=1)
         # A slice of the joined tensor has its scale: nothing drifts.
-        self.new_states.append(
-            g.slice(f"{name}_out", joined, (0, n, 0, 0), shape)
-        )
+        self.new_states.append(g.slice(f"{name}_out", joined, (0, n, 0, 0), shape))
         self.states.append((f"{name}_in", f"{name}_out"))
         behind = 1 if stride == 1 else 0
         padded = g.pad(f"{name}/padded", joined, ((0, 0), (0, 0), (1, behind), (0, 0)))
         w = kernel(self.rng, n_out, 3, 3, x.shape[3])
         fused = RELU if quant == HIDDEN else 0
         return g.conv(
-            name, padded, w, np.zeros(n_out), quant,
-            stride=(1, stride), padding="VALID", fused=fused,
+            name,
+            padded,
+            w,
+            np.zeros(n_out),
+            quant,
+            stride=(1, stride),
+            padding="VALID",
+            fused=fused,
         )
 
     def write(self, path: Path) -> dict:

@@ -97,9 +97,7 @@ class Mixtures(torch.utils.data.IterableDataset):
             title = self.rng.choice(list(self.songs))
             audio = self.songs[title]["vocals"]
             return self.crop(audio, n_samples, self.speed()), 1.0
-        name, audio = self.roles["vocals"][
-            self.rng.integers(len(self.roles["vocals"]))
-        ]
+        name, audio = self.roles["vocals"][self.rng.integers(len(self.roles["vocals"]))]
         if name in MONOTONE:
             x = self.melody(audio, n_samples)
         else:

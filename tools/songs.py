@@ -70,7 +70,9 @@ def _in_folder(folder: Path) -> list[Song]:
     if vocals and not songs:
         named = by_stem.get("instrumental") or by_stem.get("accompaniment")
         skip = {"mixture", "linear_mixture", vocals.stem.lower()}
-        rest = (named,) if named else tuple(p for p in files if p.stem.lower() not in skip)
+        rest = (
+            (named,) if named else tuple(p for p in files if p.stem.lower() not in skip)
+        )
         if rest:
             parts = tuple((p, 0) for p in rest if p)
             songs.append(Song(folder.name, ((vocals, 0),), parts))

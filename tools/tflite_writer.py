@@ -141,7 +141,16 @@ class Graph:
         )
 
     def conv(
-        self, name: str, x: Tensor, w, b, quant, *, stride=1, dilation=1, fused=NONE,
+        self,
+        name: str,
+        x: Tensor,
+        w,
+        b,
+        quant,
+        *,
+        stride=1,
+        dilation=1,
+        fused=NONE,
         padding: str = "SAME",
     ) -> Tensor:
         """Conv2D; w is (out, height, width, in)."""
@@ -176,7 +185,11 @@ class Graph:
         w_index, b_index = self._weights(name, x, w, b, 0)
         version = 4 if fused != NONE else 3
         self.op(
-            "TRANSPOSE_CONV", (size, w_index, x.index, b_index), [y.index], options, version
+            "TRANSPOSE_CONV",
+            (size, w_index, x.index, b_index),
+            [y.index],
+            options,
+            version,
         )
         return y
 

@@ -170,6 +170,20 @@ def losses(
     return distill + true_weight * truth, parts
 
 
+def make_optimiser(net: UNet) -> torch.optim.Optimizer:
+    """AdamW with a third of the rate for the deep levels.
+
+    They hold nearly all weights, and what they inherited is worth more than what
+    our mixtures can teach them: Adam moves each by its rate, signal or not.
+    """
+    shallow = [*net.enc_w[:2], *net.enc_b[:2], *net.dec_w[4:], *net.dec_b[4:]]
+    shallow += [net.mask_w, net.mask_b]
+    known = {id(p) for p in shallow}
+    deep = [p for p in net.parameters() if id(p) not in known]
+    groups = [{"params": shallow, "share": 1.0}, {"params": deep, "share": 1 / 3}]
+    return torch.optim.AdamW(groups, weight_decay=0.0)
+
+
 def exponent(progress: float) -> float:
     return 1.0 + (P_END - 1.0) * min(1.0, progress / GLIDE)
 
@@ -203,7 +217,7 @@ def main() -> None:
     net.load_teacher(weights)
     net = net.to(memory_format=torch.channels_last)
     average = UNet()
-    optimiser = torch.optim.AdamW(net.parameters(), args.rate, weight_decay=0.0)
+    optimiser = make_optimiser(net)
     state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
     average.load_state_dict(net.state_dict())
     path = args.run / "state.pt"
@@ -254,7 +268,7 @@ def main() -> None:
         start = time.monotonic()
         progress = state["elapsed"] / total
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(progress, args.rate)
+            group["lr"] = group["share"] * learning_rate(progress, args.rate)
         net.fade = min(1.0, progress / GLIDE)
         batch = next(loader)
         optimiser.zero_grad(set_to_none=True)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.quantise import FakeQuant, Identity
 from tools.spleeter import BN_EPSILON, N_LEVELS
 
 SLOPE = 0.2  # LeakyReLU, Spleeter's
@@ -117,6 +118,7 @@ class UNet(nn.Module):
         for i, c in enumerate(ins):
             self.register_buffer(f"shift{i}", torch.zeros(c))
         self.fade = 1.0
+        self.tap: Identity | FakeQuant = Identity()
 
     def load_teacher(self, weights: dict) -> None:
         """Start from Spleeter's vocals net; exact while `fade` is 0.
@@ -166,17 +168,28 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compressed magnitudes in, vocals mask logits (batch, 2, T, F) out."""
-        skips, h = [], x
-        for w, b in zip(self.enc_w, self.enc_b, strict=True):
-            z = down(h, w, b)
+        tap = self.tap
+        skips, h = [], tap.act("features", x)
+        for i, (w, b) in enumerate(zip(self.enc_w, self.enc_b, strict=True)):
+            z = tap.act(f"z{i}", down(h, tap.kernel(w, 0), b))
             skips.append(z)
-            h = F.leaky_relu(z, SLOPE)
+            if i + 1 < len(self.enc_w):
+                h = tap.act(f"r{i}", F.leaky_relu(z, SLOPE))
         h = skips.pop()
         for i, w in enumerate(self.dec_w):
             if self.fade < 1.0:
                 shift = getattr(self, f"shift{i}").view(1, -1, 1, 1)
                 h = h + ((1.0 - self.fade) * shift).to(h.dtype)
-            h = F.relu(up(h, w, self._decoder_bias(i)))
+            h = F.relu(up(h, tap.kernel(w, 1), self._decoder_bias(i)))
+            h = tap.act(f"d{i}", h)
             if skips:
                 h = torch.cat([skips.pop(), h], dim=1)
-        return mask_layer(h, self.mask_w, self.mask_b)
+        return tap.act("logits", mask_layer(h, tap.kernel(self.mask_w, 0), self.mask_b))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """After the glide: fold what is left of the constants into the biases."""
+        for i in range(len(self.dec_w)):
+            self.dec_b[i].copy_(self._decoder_bias(i))
+            getattr(self, f"shift{i}").zero_()
+        self.fade = 1.0

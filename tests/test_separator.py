@@ -1,0 +1,290 @@
+"""The five laws of the engine, for random signals, cuts, channels and rates."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import edgestem
+from edgestem.separator import Separator, Stems, frame_sizes, separate
+
+DATA = Path(__file__).parent / "data"
+NETS = ("tiny", "stateful1", "stateful2", "stateful8", "stateful64")
+RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
+
+
+def net(name: str) -> Path:
+    return DATA / f"{name}.tflite"
+
+
+def noise(n_samples: int, n_channels: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.1, (n_samples, n_channels)).astype(np.float32)
+
+
+def stream(separator: Separator, x: np.ndarray, cuts: list[int]) -> Stems:
+    """Push x in blocks that end at the cuts, then flush."""
+    separator.reset()
+    edges = [0, *sorted(min(c, len(x)) for c in cuts), len(x)]
+    parts = [separator.push(x[a:b]) for a, b in pairwise(edges)]
+    parts.append(separator.flush())
+    return Stems(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_output_is_independent_of_block_sizes(name: str, n_channels: int) -> None:
+    separator = Separator(44100, n_channels, model=net(name))
+    x = noise(30_000, n_channels)
+    whole = stream(separator, x, [])
+
+    @settings(max_examples=15, deadline=None)
+    @given(st.lists(st.integers(0, len(x)), max_size=12))
+    def check(cuts: list[int]) -> None:
+        cut = stream(separator, x, cuts)
+        assert np.array_equal(cut.vocals, whole.vocals)
+        assert np.array_equal(cut.instrumental, whole.instrumental)
+
+    check()
+    sample_by_sample = stream(separator, x[:700], list(range(700)))
+    at_once = stream(separator, x[:700], [])
+    assert np.array_equal(sample_by_sample.vocals, at_once.vocals)
+
+
+@pytest.mark.parametrize("name", ["tiny", "stateful2"])
+def test_file_and_stream_give_the_same_samples(name: str) -> None:
+    x = noise(20_000, 2)
+    separator = Separator(48000, 2, model=net(name))
+    streamed = stream(separator, x, [5, 7000])
+    filed = separate(x, 48000, model=net(name))
+    late = separator.latency_samples
+    assert np.array_equal(streamed.vocals[late:], filed.vocals)
+    assert np.array_equal(streamed.instrumental[late:], filed.instrumental)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("offset", [None, -1, 0, 1, 5000])
+def test_stems_add_up_to_the_mixture(rate: int, n_channels: int, offset) -> None:
+    hop = frame_sizes(Separator(rate, 1, model=net("tiny")).config, rate)[1]
+    for n_samples in {0, 1} if offset is None else {hop + offset, 3 * hop + offset}:
+        x = noise(n_samples, n_channels)
+        stems = separate(x, rate, model=net("tiny"))
+        assert stems.vocals.shape == stems.instrumental.shape == x.shape
+        # Float32: mixture - vocals + vocals differs by one rounding.
+        spacing = np.spacing(np.maximum(np.abs(x), np.abs(stems.vocals)))
+        error = np.abs(stems.vocals + stems.instrumental - x)
+        assert np.all(error <= spacing)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("name", NETS)
+def test_impulse_arrives_exactly_latency_samples_later(name: str, rate: int) -> None:
+    separator = Separator(rate, 2, model=net(name))
+    late = separator.latency_samples
+    x = np.zeros((9000, 2), np.float32)
+    at = 4321
+    x[at] = 0.5
+    stems = stream(separator, x, [100, 5000])
+    total = stems.vocals + stems.instrumental
+    assert len(total) == len(x) + late
+    expected = np.zeros_like(total)
+    expected[at + late] = 0.5
+    assert np.allclose(total, expected, atol=1e-7)
+    # The vocals carry part of it at the very same place.
+    vocals = np.abs(stems.vocals).sum(1)
+    assert vocals.argmax() == at + late
+    assert not stems.vocals[:late].any()
+    assert not stems.instrumental[:late].any()
+
+
+def test_memory_does_not_grow_with_the_stream() -> None:
+    separator = Separator(44100, 2, model=net("stateful2"))
+    x = noise(4096, 2)
+    out = Stems(np.empty_like(x), np.empty_like(x))
+    for _ in range(20):
+        separator.push(x, out)
+    tracemalloc.start()
+    separator.push(x, out)
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(100):
+        separator.push(x, out)
+    tracemalloc.reset_peak()
+    separator.push(x, out)
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert now - before < 4096
+    if separator.fft == "native":  # the other back ends allocate inside numpy
+        assert peak - now < 8192, "a push allocates arrays"
+
+
+@pytest.mark.parametrize("name", ["tiny", "stateful8"])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_digital_silence_stays_digital_silence(name: str, n_channels: int) -> None:
+    x = np.zeros((12_345, n_channels), np.float32)
+    stems = separate(x, 44100, model=net(name))
+    assert not stems.vocals.any()
+    assert not stems.instrumental.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+def test_damage_is_counted_and_passes_as_silence(bad: float) -> None:
+    separator = Separator(44100, 2, model=net("tiny"))
+    x = noise(9000, 2)
+    clean = x.copy()
+    x[3000:3005, 1] = bad
+    clean[3000:3005, 1] = 0
+    got = stream(separator, x, [1000, 2999])
+    assert separator.n_bad_samples == 5
+    wanted = stream(separator, clean, [])
+    assert separator.n_bad_samples == 0
+    assert np.array_equal(got.vocals, wanted.vocals)
+    assert np.array_equal(got.instrumental, wanted.instrumental)
+
+
+def test_full_scale_noise_stays_finite() -> None:
+    x = 1000 * noise(9000, 2)
+    stems = separate(x, 44100, model=net("tiny"))
+    assert np.isfinite(stems.vocals).all()
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_window_lasts_as_long_at_every_rate(rate: int) -> None:
+    config = Separator(44100, 1, model=net("tiny")).config
+    n_fft, hop = frame_sizes(config, rate)
+    assert n_fft % hop == 0
+    ratio = (n_fft / rate) / (config.n_fft / config.sample_rate)
+    assert 0.88 < ratio < 1.13
+
+
+def test_two_separators_do_not_talk() -> None:
+    a = Separator(44100, 2, model=net("stateful2"))
+    b = Separator(44100, 2, model=net("stateful2"))
+    x, y = noise(20_000, 2, 1), noise(20_000, 2, 2)
+    alone = stream(a, x, []).vocals
+    a.reset()
+    parts = []
+    for i in range(0, 20_000, 777):
+        parts.append(a.push(x[i : i + 777]).vocals)
+        b.push(y[i : i + 777])
+    assert np.array_equal(np.concatenate(parts), alone[: len(x)])
+
+
+def test_four_threads_give_what_one_gives() -> None:
+    x = noise(40_000, 2)
+    alone = separate(x, 44100, model=net("tiny")).vocals
+    results: list[np.ndarray] = []
+
+    def work() -> None:
+        results.append(separate(x, 44100, model=net("tiny")).vocals)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(results) == 4
+    assert all(np.array_equal(r, alone) for r in results)
+    threaded = Separator(44100, 2, model=net("tiny"), threads=4)
+    late = threaded.latency_samples
+    assert np.array_equal(stream(threaded, x, []).vocals[late:], alone)
+
+
+@pytest.mark.parametrize("fft", ["native", "fftw", "numpy"])
+def test_every_back_end_separates_alike(fft: str) -> None:
+    if fft == "fftw":
+        pytest.importorskip("pyfftw")
+    x = noise(30_000, 2)
+    reference = stream(Separator(44100, 2, model=net("tiny"), fft="numpy"), x, [])
+    got = stream(Separator(44100, 2, model=net("tiny"), fft=fft), x, [])
+    error = np.sum((got.vocals - reference.vocals) ** 2)
+    # A feature on a rounding boundary may differ by one code, and a mask with it.
+    assert error < 1e-4 * np.sum(reference.vocals**2)
+
+
+def test_stateful_nets_give_the_same_samples_for_every_number_of_frames() -> None:
+    x = noise(50_000, 2)
+    first = separate(x, 44100, model=net("stateful1")).vocals
+    assert first.any()
+    for name in ("stateful2", "stateful8", "stateful64"):
+        assert np.array_equal(separate(x, 44100, model=net(name)).vocals, first)
+
+
+def test_reset_gives_a_new_stream() -> None:
+    separator = Separator(44100, 1, model=net("stateful2"))
+    x = noise(10_000, 1)
+    first = stream(separator, x, [])
+    separator.reset()
+    separator.push(noise(3333, 1, 9))
+    again = stream(separator, x, [])
+    assert np.array_equal(first.vocals, again.vocals)
+
+
+def test_a_closed_stream_says_so() -> None:
+    separator = Separator(44100, 1, model=net("tiny"))
+    separator.flush()
+    with pytest.raises(edgestem.StreamClosed) as caught:
+        separator.push(noise(1, 1))
+    assert caught.value.code == "stream_closed"
+    with pytest.raises(edgestem.StreamClosed):
+        separator.flush()
+    separator.reset()
+    separator.push(noise(1, 1))
+    separator.close()
+    with pytest.raises(edgestem.StreamClosed):
+        separator.push(noise(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.zeros((4, 2)), "block: expected float32, got float64"),
+        (np.zeros(4, np.float32), r"block: expected \(n, 2\), got \(4,\)"),
+        (np.zeros((4, 1), np.float32), r"block: expected \(n, 2\), got \(4, 1\)"),
+        ([[0.0, 0.0]], "block: expected float32, got list"),
+    ],
+)
+def test_wrong_blocks_are_refused_with_both_shapes(block, message: str) -> None:
+    separator = Separator(44100, 2, model=net("tiny"))
+    with pytest.raises((TypeError, ValueError), match=message):
+        separator.push(block)
+
+
+def test_out_is_written_and_returned() -> None:
+    separator = Separator(44100, 2, model=net("tiny"))
+    x = noise(6000, 2)
+    out = Stems(np.full_like(x, 9), np.full_like(x, 9))
+    assert separator.push(x, out) is out
+    assert np.abs(out.vocals).max() < 9
+    with pytest.raises(ValueError, match="out: expected"):
+        separator.push(x[:10], out)
+
+
+def test_inputs_that_are_views_work_like_copies() -> None:
+    wide = noise(12_000, 4)
+    separator = Separator(44100, 2, model=net("tiny"))
+    view = stream(separator, wide[::2, 1:3], [])
+    copy = stream(separator, np.ascontiguousarray(wide[::2, 1:3]), [])
+    assert np.array_equal(view.vocals, copy.vocals)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_channels", "code"),
+    [
+        (44100, 8, "unsupported_channels"),
+        (44100, 0, "unsupported_channels"),
+        (4000, 2, "unsupported_sample_rate"),
+        (1_000_000, 2, "unsupported_sample_rate"),
+    ],
+)
+def test_impossible_streams_are_refused(rate: int, n_channels: int, code: str) -> None:
+    with pytest.raises(edgestem.EdgestemError) as caught:
+        Separator(rate, n_channels, model=net("tiny"))
+    assert caught.value.code == code
