@@ -54,7 +54,7 @@ SPEECH_PACKAGES = (
 )
 # Packages whose copyright file is prose; read by hand.
 PROSE_LICENCES = {
-    "fretsonfire-songs-muldjord": "MIT",
+    "fretsonfire-songs-muldjord": "CC-BY-SA-3.0",
     "fretsonfire-songs-sectoid": "MIT",
     "openclonk-data": "CC-BY-3.0",
     "singularity-music": "CC-BY-SA-3.0",
@@ -206,6 +206,17 @@ def write_source(pool: Path, source: Source) -> Source | None:
     return source
 
 
+def table(sources: list[Source]) -> str:
+    """Markdown for the model card: minutes by origin, role and licence."""
+    minutes: dict[tuple[str, str, str], float] = {}
+    for s in sources:
+        key = (s.origin, s.role, s.licence)
+        minutes[key] = minutes.get(key, 0.0) + s.minutes
+    rows = [f"| {a} | {b} | {c} | {m:.1f} |" for (a, b, c), m in minutes.items()]
+    head = ["| source | role | licence | minutes |", "|---|---|---|---|"]
+    return "\n".join(head + rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -224,6 +235,7 @@ def main() -> None:
         kept = [s for s in done if s is not None]
     manifest = [asdict(s) for s in kept]
     (args.pool / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    print(table(kept))
     for role in ("song", "vocals", "instrumental", "music"):
         minutes = sum(s.minutes for s in kept if s.role == role)
         print(f"{role:13s}{minutes:8.1f} min", file=sys.stderr)

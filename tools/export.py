@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from tools import train
-from tools.mixtures import Mixtures
-from tools.quantise import N_GROUPS, Observer, equalise, group_of
+from tools.quantise import N_GROUPS, group_of
 from tools.spleeter import HOP, N_BINS, N_FFT
 from tools.tflite_writer import RELU, Graph, Quant, Tensor
 from tools.unet import SLOPE, UNet
@@ -98,28 +97,6 @@ def sidecar(path: Path, quants: dict[str, Quant], n_frames: int, context: int) -
     }
 
 
-@torch.no_grad()
-def calibrate(
-    net: UNet, pool: Path, n_batches: int, equalised: bool
-) -> dict[str, Quant]:
-    """Observe the net on pool mixtures; equalises its channels first."""
-    batches = iter(Mixtures(pool, 12345, (128,)))
-    spectra = []
-    for _ in range(n_batches):
-        mixture = torch.from_numpy(next(batches)[0])
-        X = train.stft(mixture * train.loudness_gain(mixture))[..., :N_BINS].abs()
-        spectra.append(train.compress(X, train.P_END))
-    if not equalised:
-        observer = net.tap = Observer()
-        for x in spectra:
-            net(x)
-        equalise(net, observer.ranges)
-    observer = net.tap = Observer()
-    for x in spectra:
-        net(x)
-    return observer.quants()
-
-
 def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     saved = torch.load(path, weights_only=True)
     net = UNet()
@@ -150,7 +127,7 @@ def main() -> None:
     if quants is None:
         if args.pool is None:
             parser.error("this checkpoint has no int8 grids: --pool to calibrate")
-        quants = calibrate(net, args.pool, args.batches, equalised=False)
+        quants = train.calibrate(net, args.pool, args.batches)
     write_unet(net, quants, args.frames, args.output)
     data = sidecar(args.output, quants, args.frames, args.context)
     args.output.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")

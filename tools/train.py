@@ -2,12 +2,16 @@
 
     python -m tools.train RUN --pool POOL --teacher spleeter.npz --minutes 60
 
+    python -m tools.train RUN2 ... --start RUN/best.pt --int8 --minutes 20 --rate 1e-4
+
 The student starts as Spleeter's vocals net.  While the input exponent glides
 from 1 to 0.4 it is trained to give the teacher's two-net ratio mask on every
 mixture, and the true stem where there is one.  Every mixture is brought to
 -18 dBFS RMS for teacher and student alike.  RUN/state.pt is written every few
 minutes and taken up again; RUN/log.jsonl plots; RUN/best.pt is the averaged
-student with the best mean instrumental SDR over the dev songs so far.
+student with the best mean instrumental SDR over the dev songs so far.  With
+`--start` the exponent stays at its end; with `--int8` every activation and
+kernel is rounded as in the exported graph (quantisation-aware fine-tuning).
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ from torch import Tensor
 
 from tools import songs as dev_songs
 from tools.mixtures import Mixtures
+from tools.quantise import FakeQuant, Observer, equalise
 from tools.spleeter import HOP, N_BINS, N_FFT
+from tools.tflite_writer import Quant
 from tools.unet import Teacher, UNet, ratio_mask
 
 OFFSET = 1e-3  # added to |X| before the power, in the teacher's own scale
@@ -193,7 +199,25 @@ def learning_rate(progress: float, peak: float) -> float:
     return peak * warm * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
-def main() -> None:
+@torch.no_grad()
+def calibrate(net: UNet, pool: Path, n_batches: int) -> dict[str, Quant]:
+    """Equalise the net's channels and choose int8 grids on pool mixtures."""
+    batches = iter(Mixtures(pool, 12345, (128,)))
+    features = []
+    for _ in range(n_batches):
+        mixture = torch.from_numpy(next(batches)[0])
+        X = stft(mixture * loudness_gain(mixture))[..., :N_BINS].abs()
+        features.append(compress(X, P_END))
+    for is_equalised in (False, True):
+        observer = net.tap = Observer()
+        for x in features:
+            net(x)
+        if not is_equalised:
+            equalise(net, observer.ranges)
+    return observer.quants()
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -201,95 +225,146 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="a checkpoint instead of Spleeter")
+    parser.add_argument("--int8", action="store_true", help="fake quantisation")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=3e-4)
-    parser.add_argument("--true-weight", type=float, default=0.3)
+    parser.add_argument("--true-weight", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--eval-minutes", type=float, default=8.0)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    args.run.mkdir(parents=True, exist_ok=True)
+    return parser.parse_args()
 
-    weights = dict(np.load(args.teacher))
-    teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
-    net = UNet()
-    net.load_teacher(weights)
-    net = net.to(memory_format=torch.channels_last)
-    average = UNet()
-    optimiser = make_optimiser(net)
-    state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
-    average.load_state_dict(net.state_dict())
-    path = args.run / "state.pt"
-    if path.exists():
-        saved = torch.load(path, weights_only=False)
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
-    dev = DevSet(args.dev, teachers)
-    log = (args.run / "log.jsonl").open("a", buffering=1)
-    print(json.dumps({"teacher": dev.teacher}), file=log)
 
-    data = Mixtures(args.pool, args.seed + state["steps"], (128, 256))
-    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
-    total, last_eval, running = args.minutes * 60, state["elapsed"], {}
+class Run:
+    """One training run: the student, its average, and what is on disk."""
 
-    def save() -> None:
-        partial = path.with_suffix(".part")
-        torch.save(
-            {
-                "net": net.state_dict(),
-                "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "state": state,
-            },
-            partial,
-        )
-        partial.rename(path)
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        weights = dict(np.load(args.teacher))
+        self.teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
+        self.net, self.average = UNet(), UNet()
+        self.quants: dict[str, Quant] | None = None
+        if args.start is None:
+            self.net.load_teacher(weights)
+        else:
+            self._load_start(args.start)
+        self.net = self.net.to(memory_format=torch.channels_last)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimiser = make_optimiser(self.net)
+        self.state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
+        self.running: dict[str, float] = {}
+        self._resume()
+        if self.quants is not None:
+            self.net.tap = self.average.tap = FakeQuant(self.quants)
+        self.dev = DevSet(args.dev, self.teachers)
+        self.log = (args.run / "log.jsonl").open("a", buffering=1)
+        print(json.dumps({"teacher": self.dev.teacher}), file=self.log)
 
-    def evaluate() -> None:
-        p = exponent(state["elapsed"] / total)
-        average.fade = min(1.0, state["elapsed"] / total / GLIDE)
-        scores = dev(average, p)
-        against = {k: round(v - dev.teacher[k], 2) for k, v in scores.items()}
+    def _load_start(self, path: Path) -> None:
+        saved = torch.load(path, weights_only=True)
+        self.net.load_state_dict({k: v.float() for k, v in saved["net"].items()})
+        self.net.settle()
+        if "quants" in saved:
+            self.quants = {k: Quant(*v) for k, v in saved["quants"].items()}
+        elif self.args.int8 and not (self.args.run / "state.pt").exists():
+            self.quants = calibrate(self.net, self.args.pool, 16)
+
+    def _resume(self) -> None:
+        path = self.args.run / "state.pt"
+        if not path.exists():
+            return
+        saved = torch.load(path, weights_only=True)
+        self.net.load_state_dict(saved["net"])
+        self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state = saved["state"]
+        if saved.get("quants"):
+            self.quants = {k: Quant(*v) for k, v in saved["quants"].items()}
+
+    @property
+    def progress(self) -> float:
+        return self.state["elapsed"] / (self.args.minutes * 60)
+
+    def glide(self) -> tuple[float, float]:
+        """(exponent, fade) now."""
+        if self.args.start is not None:
+            return P_END, 1.0
+        return exponent(self.progress), min(1.0, self.progress / GLIDE)
+
+    def _plain_quants(self) -> dict[str, tuple[float, int]] | None:
+        if self.quants is None:
+            return None
+        return {k: (q.scale, q.zero_point) for k, q in self.quants.items()}
+
+    def save(self) -> None:
+        path = self.args.run / "state.pt"
+        data = {
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "state": self.state,
+            "quants": self._plain_quants(),
+        }
+        torch.save(data, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+
+    def evaluate(self) -> None:
+        p, self.average.fade = self.glide()
+        scores = self.dev(self.average, p)
+        against = {k: round(v - self.dev.teacher[k], 2) for k, v in scores.items()}
         mean = float(np.mean(list(against.values())))
-        entry = {k: round(v, 4) for k, v in {**state, **running}.items()}
+        entry = {k: round(v, 4) for k, v in {**self.state, **self.running}.items()}
         entry |= {"p": round(p, 3), "mean": round(mean, 3), "against": against}
-        print(json.dumps(entry), file=log)
-        if p == P_END and mean > state["best"]:
-            state["best"] = mean
-            torch.save({"net": average.state_dict(), "p": p}, args.run / "best.pt")
-        save()
+        print(json.dumps(entry), file=self.log)
+        if p == P_END and mean > self.state["best"]:
+            self.state["best"] = mean
+            best = {"net": self.average.state_dict()}
+            if self.quants is not None:
+                best["quants"] = self._plain_quants()
+            torch.save(best, self.args.run / "best.pt")
+        self.save()
 
-    if state["steps"] == 0:
-        evaluate()
-    while state["elapsed"] < total:
-        start = time.monotonic()
-        progress = state["elapsed"] / total
-        for group in optimiser.param_groups:
-            group["lr"] = group["share"] * learning_rate(progress, args.rate)
-        net.fade = min(1.0, progress / GLIDE)
-        batch = next(loader)
-        optimiser.zero_grad(set_to_none=True)
-        p = exponent(progress)
-        loss, parts = losses(net, teachers, batch, p, args.true_weight)
+    def step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+        for group in self.optimiser.param_groups:
+            rate = learning_rate(self.progress, self.args.rate)
+            group["lr"] = group["share"] * rate
+        p, self.net.fade = self.glide()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, parts = losses(self.net, self.teachers, batch, p, self.args.true_weight)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.999, (state["steps"] + 1) / (state["steps"] + 10))
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        n = self.state["steps"]
+        decay = min(0.999, (n + 1) / (n + 10))
+        pairs = zip(self.average.parameters(), self.net.parameters(), strict=True)
         with torch.no_grad():
-            for a, b in zip(average.parameters(), net.parameters(), strict=True):
+            for a, b in pairs:
                 a.lerp_(b, 1 - decay)
         for key, value in {"loss": loss.item(), **parts}.items():
-            running[key] = 0.98 * running.get(key, value) + 0.02 * value
-        state["steps"] += 1
-        state["seen"] += batch[0].shape[0] * batch[0].shape[2] / 44100
-        state["elapsed"] += time.monotonic() - start
-        if state["elapsed"] - last_eval > args.eval_minutes * 60:
-            last_eval = state["elapsed"]
-            evaluate()
-    evaluate()
+            self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
+        self.state["steps"] += 1
+        self.state["seen"] += batch[0].shape[0] * batch[0].shape[2] / 44100
+
+
+def main() -> None:
+    args = parse_arguments()
+    torch.set_num_threads(args.threads)
+    args.run.mkdir(parents=True, exist_ok=True)
+    run = Run(args)
+    data = Mixtures(args.pool, args.seed + int(run.state["steps"]), (128, 256))
+    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
+    if run.state["steps"] == 0:
+        run.evaluate()
+    last = run.state["elapsed"]
+    while run.progress < 1:
+        start = time.monotonic()
+        run.step(next(loader))
+        run.state["elapsed"] += time.monotonic() - start
+        if run.state["elapsed"] - last > args.eval_minutes * 60:
+            last = run.state["elapsed"]
+            run.evaluate()
+    run.evaluate()
 
 
 if __name__ == "__main__":
