@@ -6,6 +6,7 @@
 True
 """
 
+from edgestem.audio import separate_file
 from edgestem.errors import (
     AudioError,
     EdgestemError,

@@ -52,6 +52,13 @@ def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
     return n_fft, n_fft * config.hop // config.n_fft
 
 
+def latency_samples(config: ModelConfig, sample_rate: int) -> int:
+    """Return how late stems leave their mixture at a rate."""
+    n_fft, hop = frame_sizes(config, sample_rate)
+    ahead = config.group + config.right_context + config.lookahead_frames - 1
+    return ahead * hop + n_fft
+
+
 class Separator:
     """A stream separator: as many samples out as in, `latency_samples` later.
 
@@ -111,8 +118,7 @@ class Separator:
             backend=fft,
         )
         self.fft = self._spectral.backend
-        ahead = c.group + c.right_context + c.lookahead_frames - 1
-        self.latency_samples = ahead * hop + n_fft
+        self.latency_samples = latency_samples(c, sample_rate)
         self._allocate()
         self.reset()
 

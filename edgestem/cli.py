@@ -1,0 +1,204 @@
+"""The command line; the only place that prints.
+
+Results go to stdout (`--json`, `-o -`), everything else to stderr.  Exit status:
+0 all done, 1 something failed, 2 the command line makes no sense, 130 Ctrl-C,
+143 terminated, 141 the reader of a pipe has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgestem.arguments import UsageError, make_options, make_parser
+from edgestem.errors import EdgestemError
+
+if TYPE_CHECKING:
+    from edgestem.audio import FileSeparator
+    from edgestem.batch import Task
+    from edgestem.job import FileReport
+    from edgestem.progress import ProgressBar
+
+
+class _Stop(BaseException):
+    """A signal asks to end."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # file names are any bytes
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _listen_to_signals()
+    warnings.showwarning = lambda message, *_: _complain("warning", str(message))
+    is_debug = "--debug" in (sys.argv if argv is None else argv)
+    try:
+        args = make_parser().parse_args(argv)
+        status = _COMMANDS[args.command](args)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        _complain("error", "interrupted", "interrupted")
+        return 130
+    except _Stop as stop:
+        return 128 + int(stop.args[0])
+    except BrokenPipeError:
+        # Python would complain when it flushes stdout at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if is_debug:
+            raise
+        return _fail(error)
+
+
+def _fail(error: Exception) -> int:
+    """Report what ended the run."""
+    if isinstance(error, UsageError):
+        _complain("error", str(error), "usage")
+        return 2
+    if isinstance(error, EdgestemError):
+        _complain("error", str(error), error.code)
+    else:
+        what = f"{type(error).__name__}: {error}"
+        _complain("error", f"a bug, {what}; --debug shows where", "internal")
+    return 1
+
+
+def _complain(kind: str, text: str, code: str = "") -> None:
+    tail = f" [{code}]" if code else ""
+    print(f"edgestem: {kind}: {_one_line(text)}{tail}", file=sys.stderr, flush=True)
+
+
+def _one_line(text: str) -> str:
+    """Escape what would break a line or a terminal: file names hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _listen_to_signals() -> None:
+    """End tidily; what the parent chose to ignore (nohup) stays ignored."""
+
+    def stop(number: int, _: object) -> None:
+        raise _Stop(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def _separate(args: argparse.Namespace) -> int:
+    from edgestem.audio import FileSeparator
+    from edgestem.batch import plan
+
+    separator = FileSeparator(make_options(args))
+    if args.out == "-":
+        return _separate_to_stdout(args, separator)
+    tasks, problems = plan(args.paths, Path(args.out))
+    for problem in problems:
+        _report_error(args, problem.path, problem)
+    n_failed = len(problems)
+    for number, task in enumerate(tasks, 1):
+        count = f"{number}/{len(tasks)} " if len(tasks) > 1 else ""
+        n_failed += not _separate_one(args, separator, task, count)
+    n_all = len(tasks) + len(problems)
+    if n_failed and n_all > 1:
+        _say(args, f"{n_failed} of {n_all} were not separated")
+    return 1 if n_failed else 0
+
+
+def _separate_to_stdout(args: argparse.Namespace, separator: FileSeparator) -> int:
+    path = args.paths[0]
+    bar = _progress(args, path)
+    try:
+        update = bar.update if bar else None
+        report = separator.to_stream(path, sys.stdout.buffer, update)
+    finally:
+        if bar:
+            bar.clear()
+    _report(args, report)
+    return 0
+
+
+def _separate_one(
+    args: argparse.Namespace, separator: FileSeparator, task: Task, count: str
+) -> bool:
+    """Do one song of a batch; its failure does not end the others."""
+    bar = _progress(args, count + task.path)
+    try:
+        update = bar.update if bar else None
+        report = separator.to_folder(task.path, task.folder, update)
+    except EdgestemError as error:
+        if args.debug:
+            raise
+        if bar:
+            bar.clear()
+        _report_error(args, task.path, error)
+        return False
+    finally:
+        if bar:
+            bar.clear()
+    _report(args, report)
+    return True
+
+
+def _progress(args: argparse.Namespace, label: str) -> ProgressBar | None:
+    if args.quiet or not sys.stderr.isatty():
+        return None
+    from edgestem.progress import ProgressBar
+
+    return ProgressBar(sys.stderr, _one_line(label))
+
+
+def _report(args: argparse.Namespace, report: FileReport) -> None:
+    for sentence in report.warnings:
+        _complain("warning", sentence)
+    if args.json:
+        print(json.dumps(report.to_json()), flush=True)
+    from edgestem.progress import clock
+
+    speed = f", {1 / report.rtf:.1f} times faster than it plays" if report.rtf else ""
+    where = ", ".join(report.outputs.values())
+    done = f"{clock(report.seconds)} in {report.elapsed:.1f} s{speed}"
+    _say(args, f"{report.input} -> {where} ({done})")
+
+
+def _report_error(args: argparse.Namespace, path: str, error: EdgestemError) -> None:
+    _complain("error", str(error), error.code)
+    if args.json:
+        found = {"code": error.code, "text": str(error)}
+        print(json.dumps({"input": path, "error": found}), flush=True)
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet:
+        print(_one_line(text), file=sys.stderr, flush=True)
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from edgestem.verify import verify
+
+    found = verify(args.dir, args.song)
+    if args.json:
+        print(json.dumps(found.to_json()))
+    else:
+        print(_one_line(str(found)))
+    return 0 if found.is_exact else 1
+
+
+def _info(args: argparse.Namespace) -> int:
+    from edgestem.info import collect, to_lines
+
+    found = collect()
+    print(json.dumps(found) if args.json else "\n".join(to_lines(found)))
+    return 0
+
+
+_COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}

@@ -1,0 +1,191 @@
+"""Sample formats of the outputs, and the encoders that write them into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+
+from edgestem.errors import AudioError
+from edgestem.grid import GRIDS, Grid, Samples
+from edgestem.wav import WavFormat, header, pack
+
+FORMATS = ("wav", "flac", "ogg", "mp3")
+# libsndfile's words: container, and sample format for each grid it can hold.
+_ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
+    "flac": ("FLAC", {"8": "PCM_S8", "16": "PCM_16", "24": "PCM_24"}),
+    "ogg": ("OGG", dict.fromkeys(GRIDS, "VORBIS")),
+    "mp3": ("MP3", dict.fromkeys(GRIDS, "MPEG_LAYER_III")),
+}
+_WHOLE = 1 << 31  # bytes: a WAV that may get longer keeps room for RF64
+_SLICE = 8192  # samples; libvorbis puts a whole call on its stack
+
+
+class Encoder(Protocol):
+    """Writes one stem into an open file."""
+
+    def write(self, x: Samples) -> None:
+        """Append samples of the grid."""
+
+    def finish(self) -> None:
+        """Complete the file; it is the caller's to close."""
+
+    def abandon(self) -> None:
+        """Let go of a file that will be thrown away."""
+
+
+def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
+    """Find the grid the stems are written on.
+
+    Parameters
+    ----------
+    subtype : str
+        "keep" or the name of a grid.
+    file_format : str
+        One of `FORMATS`.
+    own : Grid
+        What keeping means for this song.
+
+    Returns
+    -------
+    grid : Grid
+    note : str
+        A sentence when the format cannot keep the song's own grid.
+
+    Raises
+    ------
+    AudioError
+        `unsupported_format`: the format cannot hold what was asked for.
+    """
+    grid = own if subtype == "keep" else GRIDS[subtype]
+    if file_format != "flac" or grid.name in _ENCODINGS["flac"][1]:
+        return grid, ""
+    if subtype != "keep":
+        raise AudioError(
+            f"flac holds 16 or 24 bits, not {subtype}: choose --subtype 24 "
+            "or --format wav",
+            code="unsupported_format",
+        )
+    return GRIDS["24"], f"flac cannot keep {own.name}-bit samples: the stems are 24-bit"
+
+
+def open_encoder(
+    file: BinaryIO, file_format: str, wav: WavFormat, path: Path
+) -> Encoder:
+    """Start a file; `wav.n_samples` is the expected length.
+
+    Raises
+    ------
+    AudioError
+        `unsupported_format`: mp3 at 96 kHz, for example.
+    """
+    if file_format == "wav":
+        return _WavEncoder(file, wav)
+    try:
+        return _SndfileEncoder(file, file_format, wav)
+    except RuntimeError as cause:
+        raise AudioError(
+            f"{file_format} cannot hold {wav.sample_rate} Hz with {wav.n_channels} "
+            "channels here: choose --format flac or wav",
+            code="unsupported_format",
+            path=str(path),
+        ) from cause
+
+
+class _WavEncoder:
+    """WAV by our own hand, so that it can become RF64."""
+
+    def __init__(self, file: BinaryIO, wav: WavFormat) -> None:
+        self._file, self._wav, self._n_samples = file, wav, 0
+        expected = wav.n_samples
+        self._with_room = expected is None or expected * wav.bytes_per_sample > _WHOLE
+        file.write(self._header())
+
+    def _header(self) -> bytes:
+        w = self._wav
+        done = WavFormat(w.grid, w.sample_rate, w.n_channels, self._n_samples)
+        return header(done, with_room=self._with_room)
+
+    def write(self, x: Samples) -> None:
+        self._file.write(pack(x, self._wav.grid))
+        self._n_samples += len(x)
+
+    def finish(self) -> None:
+        if self._n_samples * self._wav.bytes_per_sample % 2:
+            self._file.write(b"\0")
+        self._file.seek(0)
+        self._file.write(self._header())
+
+    def abandon(self) -> None:
+        pass  # nothing is held
+
+
+class _SndfileEncoder:
+    """FLAC, Ogg Vorbis and MP3 by libsndfile, into our file.
+
+    libsndfile calls back into Python to write.  An exception has no way out of a
+    callback, so no signal handler may run in one: they run in the main thread,
+    the callbacks in a thread of their own.
+    """
+
+    def __init__(self, file: BinaryIO, file_format: str, wav: WavFormat) -> None:
+        import soundfile  # slow to import, so only when it is used
+
+        container, subtypes = _ENCODINGS[file_format]
+        self._grid = wav.grid
+        self._file = _Remembering(file)
+        self._thread = ThreadPoolExecutor(1)
+        self._sound: Any = self._run(
+            soundfile.SoundFile,
+            *(self._file, "w", wav.sample_rate, wav.n_channels),
+            *(subtypes[wav.grid.name], None, container),
+        )
+
+    def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return self._thread.submit(function, *arguments).result()
+
+    def write(self, x: Samples) -> None:
+        if self._grid.is_float:
+            data = x
+        else:  # libsndfile wants integers left-justified
+            data = (x << (32 - self._grid.bits)).astype(np.int32)
+        try:
+            for start in range(0, len(data), _SLICE):
+                self._run(self._sound.write, data[start : start + _SLICE])
+        except (RuntimeError, AssertionError):  # soundfile asserts what was written
+            self._file.check()
+            raise
+        self._file.check()
+
+    def finish(self) -> None:
+        self._run(self._sound.close)
+        self._thread.shutdown()
+        self._file.check()
+
+    def abandon(self) -> None:
+        self._run(self._sound.close)
+        self._thread.shutdown()
+
+
+class _Remembering:
+    """A file for libsndfile's callbacks, which cannot raise: errors wait in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+
+    def write(self, data: bytes) -> int:
+        if self._error is None:
+            try:
+                return self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return 0
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,135 @@
+"""Sample formats, and the mixture law on each of them.
+
+The *grid* of a file is the set of values its samples can take: n-bit integers or
+floats.  The vocals are rounded to the grid first and the instrumental is the
+mixture minus the vocals on that grid, so integer stems add up to the mixture
+without any error, and float stems to one rounding.
+
+Shapes: (n_samples, n_channels); values of an integer grid are int64, full scale
+is 2^(bits - 1); values of a float grid have full scale 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One sample format."""
+
+    name: str
+    """What `--subtype` calls it."""
+    bits: int
+    """Size of one sample in a file."""
+    dtype: type
+    """Of the samples in memory."""
+
+    @property
+    def is_float(self) -> bool:
+        """Floats have no steps of one size and no range to leave."""
+        return self.dtype is not np.int64
+
+    @property
+    def full_scale(self) -> float:
+        """Grid value of a sample at 1.0."""
+        return 1.0 if self.is_float else 2.0 ** (self.bits - 1)
+
+    @property
+    def lowest(self) -> int:
+        """Least integer of the grid."""
+        return -(1 << (self.bits - 1))
+
+    @property
+    def highest(self) -> int:
+        """Greatest integer of the grid."""
+        return (1 << (self.bits - 1)) - 1
+
+
+GRIDS = {
+    "8": Grid("8", 8, np.int64),
+    "16": Grid("16", 16, np.int64),
+    "24": Grid("24", 24, np.int64),
+    "32": Grid("32", 32, np.int64),
+    "float": Grid("float", 32, np.float32),
+    "double": Grid("double", 64, np.float64),
+}
+
+
+def convert(x: Samples, source: Grid, target: Grid) -> tuple[Samples, int]:
+    """Put samples on another grid: round, and clip what leaves its range.
+
+    Returns
+    -------
+    samples : like `x`, on the target grid
+    n_clipped : values that were clipped
+    """
+    if source == target:
+        return x, 0
+    scaled = x.astype(np.float64) * (target.full_scale / source.full_scale)
+    if target.is_float:
+        return scaled.astype(target.dtype), 0
+    return _fit(scaled, target.lowest, target.highest)
+
+
+def to_float32(x: Samples, grid: Grid) -> NDArray[np.float32]:
+    """Scale to +-1 for the engine: exact up to 24 bits."""
+    if grid.is_float:
+        return np.ascontiguousarray(x, np.float32)
+    return (x / grid.full_scale).astype(np.float32)
+
+
+def split(
+    mixture: Samples, vocals: NDArray[np.float32], grid: Grid
+) -> tuple[Samples, Samples, int]:
+    """Put the vocals on the grid and subtract them from the mixture.
+
+    Where the instrumental would leave the grid's range, the vocals give way:
+    both stems fit and still add up.  That is always possible, as 0 would do.
+
+    Parameters
+    ----------
+    mixture : shape (n_samples, n_channels), on the grid
+    vocals : like `mixture`, full scale 1
+
+    Returns
+    -------
+    vocals, instrumental : like `mixture`; their sum is `mixture`
+    n_adjusted : values whose vocals gave way
+    """
+    if grid.is_float:
+        on_grid: Samples = vocals.astype(grid.dtype)
+        return on_grid, mixture - on_grid, 0
+    lowest = np.maximum(grid.lowest, mixture - grid.highest)
+    highest = np.minimum(grid.highest, mixture - grid.lowest)
+    scaled = vocals.astype(np.float64) * grid.full_scale
+    fitted, n_adjusted = _fit(scaled, lowest, highest)
+    return fitted, mixture - fitted, n_adjusted
+
+
+def mix(
+    vocals: Samples, instrumental: Samples, gain: float, grid: Grid
+) -> tuple[Samples, int]:
+    """Add the vocals at a level to the instrumental.
+
+    Returns
+    -------
+    karaoke : like the stems; a gain of 1 gives the mixture
+    n_clipped : values that left the grid's range
+    """
+    if grid.is_float:
+        return instrumental + vocals * grid.dtype(gain), 0
+    return _fit(instrumental + vocals * gain, grid.lowest, grid.highest)
+
+
+def _fit(x: Samples, lowest: Any, highest: Any) -> tuple[NDArray[np.int64], int]:
+    """Round to integers within bounds and count those that were outside."""
+    rounded = np.rint(x)
+    fitted = np.clip(rounded, lowest, highest)
+    return fitted.astype(np.int64), int(np.count_nonzero(fitted != rounded))

@@ -1,0 +1,93 @@
+"""What is installed and what the models are worth, as one plain dictionary."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from typing import Any
+
+from edgestem import __version__, runtime, spectral
+from edgestem.config import ModelConfig
+from edgestem.model import DEFAULT, available_models
+from edgestem.separator import latency_samples
+
+
+def collect() -> dict[str, Any]:
+    """Gather versions, back ends and models; nothing is loaded into a runtime."""
+    return {
+        "edgestem": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: _version(name) for name in ("numpy", "cffi", "soundfile")},
+        "libsndfile": _libsndfile(),
+        "ffmpeg": shutil.which("ffmpeg"),
+        "runtimes": runtime.installed(),
+        "fft": list(spectral.available_backends()),
+        "simd": spectral.simd_name(),
+        "models": [_describe(config) for config in available_models()],
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _libsndfile() -> str | None:
+    try:
+        import soundfile
+    except (ImportError, OSError):  # OSError: the C library is missing
+        return None
+    return str(soundfile.__libsndfile_version__)
+
+
+def _describe(config: ModelConfig) -> dict[str, Any]:
+    late = latency_samples(config, config.sample_rate)
+    return {
+        "name": config.name,
+        "is_default": config.name == DEFAULT,
+        "path": str(config.path),
+        "n_bytes": config.path.stat().st_size,
+        "licence": config.licence,
+        "attribution": config.attribution,
+        "sample_rate": config.sample_rate,
+        "latency_samples": late,
+        "latency": round(late / config.sample_rate, 3),
+        "figures": config.figures,
+    }
+
+
+def to_lines(found: dict[str, Any]) -> list[str]:
+    """Write it down for a person."""
+    sound = f"{found['soundfile']} (libsndfile {found['libsndfile']})"
+    runtimes = [f"{name} {version}" for name, version in found["runtimes"].items()]
+    rows = {
+        "edgestem": found["edgestem"],
+        "python": f"{found['python']} on {found['machine']}",
+        "numpy": found["numpy"],
+        "cffi": found["cffi"],
+        "soundfile": sound,
+        "ffmpeg": found["ffmpeg"] or "none: m4a, mp4, webm ... cannot be read",
+        "runtime": ", ".join(runtimes) or "none: nothing can be separated",
+        "fft": f"{', '.join(found['fft'])} (simd: {found['simd']})",
+    }
+    lines = [f"{name:12}{value}" for name, value in rows.items()]
+    for model in found["models"]:
+        lines += _model_lines(model)
+    return lines if found["models"] else [*lines, "no models: reinstall edgestem"]
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    default = " (default)" if model["is_default"] else ""
+    lines = [
+        "",
+        f"model {model['name']}{default}",
+        f"  latency     {model['latency']} s, compensated in files",
+        f"  size        {model['n_bytes'] / 2**20:.1f} MiB",
+        f"  licence     {model['licence']}",
+        f"  made from   {model['attribution']}",
+    ]
+    return lines + [f"  {key:<11} {value}" for key, value in model["figures"].items()]

@@ -1,0 +1,109 @@
+"""What a file job is told, and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgestem.encoding import FORMATS
+from edgestem.grid import GRIDS
+from edgestem.model import DEFAULT
+
+STEMS = ("vocals", "instrumental")
+KARAOKE = "karaoke"  # the third output: instrumental and vocals at a level
+SUBTYPES = ("keep", *GRIDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to write, and how; see each field."""
+
+    stems: tuple[str, ...] = STEMS
+    """Of "vocals", "instrumental", "karaoke"."""
+    vocals_db: float | None = None
+    """Level of the vocals in "karaoke", dB; 0 is the song as it was."""
+    file_format: str = "wav"
+    """wav, flac, ogg or mp3."""
+    subtype: str = "keep"
+    """Sample format of the stems: "keep" or a name of `grid.GRIDS`."""
+    is_forced: bool = False
+    """Replace stems that exist."""
+    model: str | Path = DEFAULT
+    """Name or .tflite file."""
+    threads: int | None = None
+    """Threads of the network."""
+    fft: str = "auto"
+    """Back end of the spectrogram stages."""
+    runtime: str | None = None
+    """TFLite distribution."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.stems) - {*STEMS, KARAOKE}
+        if unknown or not self.stems:
+            raise ValueError(f"stems: expected some of {STEMS}, got {self.stems}")
+        if (KARAOKE in self.stems) != (self.vocals_db is not None):
+            raise ValueError("the stem karaoke and vocals_db belong together")
+        if self.vocals_db is not None and not -120 <= self.vocals_db <= 20:
+            raise ValueError(f"vocals_db: expected -120 to 20, got {self.vocals_db}")
+        if self.file_format not in FORMATS:
+            raise ValueError(f"file_format: expected one of {FORMATS}")
+        if self.subtype not in SUBTYPES:
+            raise ValueError(f"subtype: expected one of {SUBTYPES}")
+
+
+@dataclass(slots=True)
+class FileReport:
+    """What became of one song."""
+
+    input: str
+    """The song's path."""
+    sample_rate: int
+    """Hz."""
+    n_channels: int
+    """Channels of the song and of every stem."""
+    subtype: str
+    """Sample format of the stems."""
+    latency_samples: int
+    """Latency of the engine; it is compensated in files."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """Stem -> path."""
+    n_samples: int = 0
+    """Length of the song and of every stem."""
+    elapsed: float = 0.0
+    """Time it took, seconds."""
+    n_bad_samples: int = 0
+    """NaN and infinite values that became silence."""
+    n_adjusted_samples: int = 0
+    """Values whose vocals gave way so that both stems fit the sample format."""
+    n_clipped_samples: int = 0
+    """Values of the song or the karaoke mix beyond the sample format's range."""
+    warnings: list[str] = field(default_factory=list)
+    """Sentences for a person."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of the song."""
+        return self.n_samples / self.sample_rate
+
+    @property
+    def rtf(self) -> float | None:
+        """Processing time / audio time."""
+        return self.elapsed / self.seconds if self.n_samples else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--json` prints: the fields, `seconds` and `rtf`."""
+        return {**asdict(self), "seconds": self.seconds, "rtf": self.rtf}
+
+    def sentences(self) -> list[str]:
+        """Say of the counts what a listener should know."""
+        found = (
+            (self.n_bad_samples, "damaged values (NaN, infinite) count as silence"),
+            (
+                self.n_adjusted_samples,
+                "values of the stems would exceed full scale; "
+                "the vocals gave way there, the sum is exact",
+            ),
+            (self.n_clipped_samples, "values beyond full scale were clipped"),
+        )
+        return [f"{self.input}: {n} {what}" for n, what in found if n]
