@@ -1,7 +1,8 @@
 """Everything edgestem raises when the world is wrong.
 
 EdgestemError          .code: stable snake_case word, the same on every surface
-├── ModelError         model_not_found, model_mismatch, runtime_missing    .path
+├── ModelError         model_not_found, model_mismatch, runtime_missing,
+│                      unknown_device, device_refused                      .path
 ├── AudioError         unreadable, unwritable, exists, unsupported_format,
 │                      ffmpeg_missing, no_audio, same_name, stems_differ   .path
 ├── NativeError        a status of the C kernel, by name                   .status

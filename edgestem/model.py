@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
+from edgestem.devices import open_device
 from edgestem.errors import ModelError
-from edgestem.runtime import open_interpreter
 
 DEFAULT = "karaoke"
 
@@ -34,7 +35,9 @@ def model_path(model: str | Path) -> Path:
 
 def available_models() -> list[ModelConfig]:
     """Sidecars of the models that come with the package, by name."""
-    return [read_config(p) for p in sorted(models_dir().glob("*.tflite"))]
+    files = sorted(models_dir().glob("*.tflite"))
+    # What Google's compiler made for a Coral has no sidecar of its own.
+    return [read_config(p) for p in files if not p.stem.endswith("_edgetpu")]
 
 
 class Model:
@@ -48,11 +51,25 @@ class Model:
         Threads of the runtime.
     runtime : str, optional
         Distribution name of the runtime to use; default the fastest installed.
+    device : str
+        Where the network runs; see `edgestem.devices`.
+    device_options : mapping, optional
+        Handed to the device's delegate library.
+    fallback : bool
+        Go to the CPU, with a RuntimeWarning, when the device is refused.
+
+    Attributes
+    ----------
+    device : str
+        Where it does run: `cpu` or the device's name.
+    notes : tuple of str
+        Why devices that were tried are not used.
 
     Raises
     ------
     ModelError
-        Missing or damaged model, no runtime, tensors that differ from the sidecar.
+        Missing or damaged model, no runtime, tensors that differ from the sidecar,
+        a device that is unknown, or refused without `fallback`.
     """
 
     def __init__(
@@ -61,12 +78,35 @@ class Model:
         *,
         threads: int = 1,
         runtime: str | None = None,
+        device: str = "auto",
+        device_options: Mapping[str, str] | None = None,
+        fallback: bool = True,
     ) -> None:
-        self.config = read_config(model_path(model))
-        check_digest(self.config)
-        self._interpreter, self.runtime = open_interpreter(
-            self.config.path, threads=threads, distribution=runtime
+        config = read_config(model_path(model))
+        check_digest(config)
+        opened = open_device(
+            config,
+            device=device,
+            options=device_options,
+            fallback=fallback,
+            threads=threads,
+            runtime=runtime,
         )
+        self.runtime = opened.runtime
+        self.device, self.notes = opened.device, opened.notes
+        self._bind(config, opened.interpreter)
+
+    @classmethod
+    def around(cls, config: ModelConfig, interpreter: Any) -> Model:
+        """Put a Model around an interpreter that is already there, for trials."""
+        model = cls.__new__(cls)
+        model.runtime, model.device, model.notes = "", "", ()
+        model._bind(config, interpreter)
+        return model
+
+    def _bind(self, config: ModelConfig, interpreter: Any) -> None:
+        """Find the tensors that the sidecar names."""
+        self.config, self._interpreter = config, interpreter
         inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
         outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         c = self.config

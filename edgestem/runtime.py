@@ -6,9 +6,10 @@ same file), `tflite_runtime` is fully supported.  Both have the same Interpreter
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.metadata
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,19 @@ RUNTIMES = (
 )
 
 
+def version(distribution: str) -> str:
+    """Version of an installed distribution, or an empty text."""
+    import importlib.metadata  # 20 ms, so not before it is needed
+
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(distribution)
+    return ""
+
+
 def installed() -> dict[str, str]:
     """Distribution -> version of each installed runtime, the preferred one first."""
-    found = {}
-    for _, distribution in RUNTIMES:
-        try:
-            found[distribution] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: version(name) for _, name in RUNTIMES}
+    return {name: number for name, number in found.items() if number}
 
 
 def _advice() -> str:
@@ -42,7 +47,7 @@ def _check_numpy(distribution: str) -> None:
     """Refuse tflite-runtime beside numpy 2: it imports, then fails when used."""
     if distribution != "tflite-runtime":
         return
-    major = int(importlib.metadata.version("numpy").split(".")[0])
+    major = int(version("numpy").split(".")[0])
     if major >= 2:
         raise ModelError(
             f"tflite-runtime does not work with numpy {major}; "
@@ -51,8 +56,8 @@ def _check_numpy(distribution: str) -> None:
         )
 
 
-def interpreter_class(distribution: str | None = None) -> tuple[Any, str]:
-    """Return (Interpreter class, "distribution version").
+def runtime_module(distribution: str | None = None) -> tuple[Any, str]:
+    """Return (interpreter module, "distribution version").
 
     Parameters
     ----------
@@ -70,22 +75,31 @@ def interpreter_class(distribution: str | None = None) -> tuple[Any, str]:
             continue
         _check_numpy(name)
         try:
-            cls = importlib.import_module(module).Interpreter
+            return importlib.import_module(module), f"{name} {versions[name]}"
         except ImportError as cause:
             raise ModelError(
                 f"{name} {versions[name]} does not load here: {cause}",
                 code="runtime_missing",
             ) from cause
-        return cls, f"{name} {versions[name]}"
-    raise ModelError(
-        f"no TFLite runtime is installed; {_advice()}", code="runtime_missing"
-    )
+    what = "no TFLite runtime" if distribution is None else f"no {distribution}"
+    raise ModelError(f"{what} is installed; {_advice()}", code="runtime_missing")
 
 
 def open_interpreter(
-    path: Path, *, threads: int = 1, distribution: str | None = None
+    path: Path,
+    *,
+    threads: int = 1,
+    distribution: str | None = None,
+    library: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> tuple[Any, str]:
     """Load a model and allocate its tensors.
+
+    Parameters
+    ----------
+    library, options : str and mapping, optional
+        A delegate and its options.  It runs inside this process and may crash
+        it: `edgestem.probe` tries it in another one first.
 
     Returns
     -------
@@ -94,16 +108,38 @@ def open_interpreter(
     Raises
     ------
     ModelError
-        No runtime, or the runtime refuses the file.
+        No runtime, or the runtime or the delegate refuses the file.
     """
-    cls, name = interpreter_class(distribution)
+    module, name = runtime_module(distribution)
     try:
-        interpreter = cls(model_path=str(path), num_threads=threads)
+        delegates = []
+        if library is not None:
+            delegates.append(module.load_delegate(library, dict(options or {})))
+        interpreter = module.Interpreter(
+            model_path=str(path), num_threads=threads, experimental_delegates=delegates
+        )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError, OSError, SystemError) as cause:
+        using = f" with {library}" if library else ""
         raise ModelError(
-            f"{name} cannot load {path}: {cause}",
+            f"{name}{using} cannot load {path}: {cause}",
             code="model_mismatch",
             path=str(path),
         ) from cause
     return interpreter, name
+
+
+def n_partitions(
+    path: Path, library: str, options: Mapping[str, str], distribution: str | None
+) -> int:
+    """Pieces of the model that a delegate takes; 0 means it does nothing."""
+    module, _ = runtime_module(distribution)
+    plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = module.Interpreter(
+        model_path=str(path),
+        experimental_op_resolver_type=plain,
+        experimental_delegates=[module.load_delegate(library, dict(options))],
+    )
+    # The only place that lists what a delegate has replaced; in both runtimes.
+    details = interpreter._get_ops_details()
+    return sum(op["op_name"] == "DELEGATE" for op in details)

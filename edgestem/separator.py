@@ -15,6 +15,7 @@ its call leaves the hop that begins at k*hop - (n_fft - hop) finished.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,13 +77,20 @@ class Separator:
         Back end of the spectrogram stages.
     runtime : str, optional
         TFLite distribution to use; default the fastest installed.
+    device : str
+        `auto`, `cpu`, `coral[:usb|:pci|:N]`, `armnn`, `gpu` or
+        `delegate:/path/lib.so`; see `edgestem.devices`.
+    device_options : mapping, optional
+        Handed to the device's delegate library.
+    fallback : bool
+        Go to the CPU, with a RuntimeWarning, when the device is refused.
 
     Raises
     ------
     EdgestemError
         `unsupported_sample_rate` or `unsupported_channels`.
     ModelError
-        The model cannot be loaded.
+        The model cannot be loaded, or the device not be used.
     """
 
     def __init__(
@@ -94,11 +102,22 @@ class Separator:
         threads: int | None = None,
         fft: str = "auto",
         runtime: str | None = None,
+        device: str = "auto",
+        device_options: Mapping[str, str] | None = None,
+        fallback: bool = True,
     ) -> None:
         check_stream(sample_rate, n_channels)
-        self._model = Model(model, threads=threads or 1, runtime=runtime)
+        self._model = Model(
+            model,
+            threads=threads or 1,
+            runtime=runtime,
+            device=device,
+            device_options=device_options,
+            fallback=fallback,
+        )
         self.config = self._model.config
-        self.runtime = self._model.runtime
+        self.runtime, self.device = self._model.runtime, self._model.device
+        self.notes = self._model.notes
         self.sample_rate = sample_rate
         self.n_channels = n_channels
         c = self.config
@@ -344,7 +363,11 @@ def check_stream(sample_rate: int, n_channels: int) -> None:
 
 
 def separate(
-    mixture: Samples, sample_rate: int, *, model: str | Path = DEFAULT
+    mixture: Samples,
+    sample_rate: int,
+    *,
+    model: str | Path = DEFAULT,
+    device: str = "auto",
 ) -> Stems:
     """Separate a whole song held in memory: a loop over `Separator`.
 
@@ -356,6 +379,8 @@ def separate(
         Hz.
     model : str or Path
         A name or a .tflite file.
+    device : str
+        Where the network runs, as for `Separator`.
 
     Returns
     -------
@@ -372,7 +397,7 @@ def separate(
     if getattr(mixture, "ndim", 0) != 2:
         got = getattr(mixture, "shape", type(mixture).__name__)
         raise ValueError(f"mixture: expected (n_samples, n_channels), got {got}")
-    separator = Separator(sample_rate, mixture.shape[1], model=model)
+    separator = Separator(sample_rate, mixture.shape[1], model=model, device=device)
     late = separator.latency_samples
     n_samples = len(mixture)
     total = Stems(

@@ -1,0 +1,270 @@
+"""Where a network runs: devices by name, found, tried, compared, or refused.
+
+cpu                      XNNPACK, the reference
+coral[:usb|:pci|:N]      libedgetpu; wants `<model>_edgetpu.tflite` beside the model
+armnn, gpu               their delegate libraries, installed by the user
+delegate:/path/lib.so    any external delegate
+auto                     each of `AUTO` whose library is there: the first that
+                         passes its probe and is faster than the CPU; else cpu
+
+Nothing but `cpu` is used before `edgestem.probe` has seen it work.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgestem.config import ModelConfig
+from edgestem.coral import look, why_refused
+from edgestem.errors import ModelError
+from edgestem.probe import SILENT, Job, Probe, probe
+from edgestem.runtime import open_interpreter
+
+AUTO = ("coral", "armnn", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A device that has a name."""
+
+    libraries: tuple[str, ...]
+    """File names, the first found is used."""
+    options: Mapping[str, str]
+    """What the library is given unless the user says otherwise."""
+    install: str
+    """What to do when the library is absent."""
+
+
+KINDS = {
+    "coral": Kind(
+        ("libedgetpu.so.1", "libedgetpu.so.1.0"), {}, "install libedgetpu1-std"
+    ),
+    "armnn": Kind(
+        ("libarmnnDelegate.so",),
+        {"backends": "GpuAcc,CpuAcc", "logging-severity": "fatal"},
+        "unpack an Arm NN release and put its folder into LD_LIBRARY_PATH",
+    ),
+    "gpu": Kind(
+        ("libtensorflowlite_gpu_external_delegate.so", "gpu_external_delegate.so"),
+        {},
+        "there is no packaged one for Linux: build it from TensorFlow's sources",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device as asked for."""
+
+    name: str
+    """What the user wrote, `coral:usb`."""
+    kind: str
+    """`cpu`, `delegate` or a key of KINDS."""
+    libraries: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An interpreter and where it runs."""
+
+    interpreter: Any
+    runtime: str
+    """ "distribution version"."""
+    device: str
+    """`cpu`, or the device's name."""
+    notes: tuple[str, ...] = ()
+    """Why each device that was tried is not used, one sentence each."""
+
+
+def parse_device(name: str, options: Mapping[str, str] | None = None) -> Device:
+    """Read a device's name.
+
+    Raises
+    ------
+    ModelError
+        `unknown_device`: there is no such name.
+    """
+    kind, _, rest = name.partition(":")
+    given = {str(k): str(v) for k, v in (options or {}).items()}
+    if name == "cpu":
+        return Device(name, "cpu")
+    if kind == "delegate" and rest:
+        return Device(name, kind, (rest,), given)
+    if kind in KINDS and (kind == "coral" or not rest):
+        known = KINDS[kind]
+        if rest:
+            given = {"device": _coral_place(name, rest)} | given
+        return Device(name, kind, known.libraries, {**known.options, **given})
+    raise _unknown(name)
+
+
+def _coral_place(name: str, place: str) -> str:
+    """Write it as libedgetpu does: usb, pci, usb:1, :1."""
+    bus, _, number = place.rpartition(":")
+    if place in ("usb", "pci"):
+        return place
+    if bus in ("", "usb", "pci") and number.isdigit():
+        return f"{bus}:{number}"
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> ModelError:
+    return ModelError(
+        f"no device {name!r}: auto, cpu, coral[:usb|:pci|:N], armnn, gpu or "
+        "delegate:/path/lib.so",
+        code="unknown_device",
+    )
+
+
+def library_folders() -> Iterator[Path]:
+    """Folders where the loader would look, without starting a program."""
+    for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
+        if folder:
+            yield Path(folder)
+    for root in (Path("/usr/local/lib"), Path("/usr/lib"), Path("/lib")):
+        yield root
+        yield from root.glob("*-linux-gnu*")
+
+
+def find_library(device: Device) -> str | None:
+    """Return the path of a device's library, or None."""
+    for name in device.libraries:
+        if "/" in name:
+            return name if Path(name).is_file() else None
+        for folder in library_folders():
+            if (folder / name).is_file():
+                return str(folder / name)
+    return None
+
+
+def model_for(device: Device, path: Path) -> Path | None:
+    """Return the model file that a device runs; None: it was not compiled for it."""
+    if device.kind != "coral":
+        return path
+    compiled = path.with_name(f"{path.stem}_edgetpu.tflite")
+    return compiled if compiled.is_file() else None
+
+
+def try_device(device: Device, config: ModelConfig, runtime: str | None) -> Probe:
+    """Find out whether a device can run a model; a failure is a Probe with a reason."""
+    library = find_library(device)
+    if library is None:
+        return Probe(_absent(device))
+    path = model_for(device, config.path)
+    if path is None:
+        return Probe(
+            f"the model is not compiled for it: no {config.path.stem}_edgetpu.tflite "
+            "beside it; see docs/hardware.md for the compiler"
+        )
+    files = (str(config.path), str(path), library)
+    options = tuple(sorted(device.options.items()))
+    stamps = tuple(Path(p).stat().st_mtime_ns for p in files)
+    done = _probe_once(files, options, runtime, stamps)
+    if done.reason == SILENT and device.kind == "coral":
+        return replace(done, reason=why_refused(look()))
+    return done
+
+
+@lru_cache(maxsize=16)
+def _probe_once(
+    files: tuple[str, str, str],
+    options: tuple[tuple[str, str], ...],
+    runtime: str | None,
+    stamps: tuple[int, ...],
+) -> Probe:
+    """One process tries the same files once; `stamps` tells whether they are."""
+    return probe(Job(*files, dict(options), runtime))
+
+
+def _absent(device: Device) -> str:
+    if device.kind == "delegate":
+        return f"there is no file {device.libraries[0]}; check the path"
+    return f"{device.libraries[0]} is not installed; {KINDS[device.kind].install}"
+
+
+def open_device(
+    config: ModelConfig,
+    *,
+    device: str = "auto",
+    options: Mapping[str, str] | None = None,
+    fallback: bool = True,
+    threads: int = 1,
+    runtime: str | None = None,
+) -> Opened:
+    """Load a model on the device asked for, or on the CPU with a warning.
+
+    Parameters
+    ----------
+    device, options
+        See the module's docstring; options go to the delegate as they are.
+    fallback : bool
+        False: raise instead of going to the CPU.
+
+    Raises
+    ------
+    ModelError
+        No such device, or refused and `fallback` is False, or no runtime.
+    """
+    if device == "auto":
+        return _open_auto(config, threads, runtime)
+    wanted = parse_device(device, options)
+    if wanted.kind == "cpu":
+        return _open_cpu(config, threads, runtime)
+    done = try_device(wanted, config, runtime)
+    if not done.reason:
+        return _open_delegate(wanted, config, threads, runtime)
+    note = f"{device}: {done.reason}"
+    if not fallback:
+        raise ModelError(note, code="device_refused", path=str(config.path))
+    warnings.warn(f"{note}; running on the CPU", RuntimeWarning, stacklevel=4)
+    return _open_cpu(config, threads, runtime, (note,))
+
+
+def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened:
+    notes: list[str] = []
+    for name in AUTO:
+        device = parse_device(name)
+        if find_library(device) is None or model_for(device, config.path) is None:
+            continue
+        done = try_device(device, config, runtime)
+        if not done.reason and done.device_ms < done.cpu_ms:
+            return _open_delegate(device, config, threads, runtime, tuple(notes))
+        slow = f"it is slower than the CPU ({done.device_ms:.1f} ms a call against "
+        slow += f"{done.cpu_ms:.1f})"
+        notes.append(f"{name}: {done.reason or slow}")
+    return _open_cpu(config, threads, runtime, tuple(notes))
+
+
+def _open_cpu(
+    config: ModelConfig, threads: int, runtime: str | None, notes: tuple[str, ...] = ()
+) -> Opened:
+    interpreter, name = open_interpreter(
+        config.path, threads=threads, distribution=runtime
+    )
+    return Opened(interpreter, name, "cpu", notes)
+
+
+def _open_delegate(
+    device: Device,
+    config: ModelConfig,
+    threads: int,
+    runtime: str | None,
+    notes: tuple[str, ...] = (),
+) -> Opened:
+    path = model_for(device, config.path)
+    assert path is not None  # the probe has seen it
+    interpreter, name = open_interpreter(
+        path,
+        threads=threads,
+        distribution=runtime,
+        library=find_library(device),
+        options=device.options,
+    )
+    return Opened(interpreter, name, device.name, notes)

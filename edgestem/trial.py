@@ -1,0 +1,132 @@
+"""The child that tries a delegate: `python -m edgestem.trial JOB`; see `probe`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestem.config import ModelConfig, read_config
+from edgestem.errors import EdgestemError
+from edgestem.model import Model
+from edgestem.probe import MARK, Job, Probe
+from edgestem.runtime import n_partitions, open_interpreter
+from edgestem.spectral import Spectral, hann_pair
+
+# What TFLite adds to the text of a delegate that refuses a model.
+RESTORED = "Restored original execution plan after delegate application failure."
+CLIP_FRAMES = 64  # 1.5 s of the karaoke model; at least two calls
+
+
+def clip(config: ModelConfig) -> NDArray[np.int8]:
+    """Make a moment of music: (n_calls, frames_per_call, n_bands, n_features) int8.
+
+    A voice of harmonics with vibrato in the middle, a chord left and right.
+    """
+    c = config
+    n_calls = max(2, CLIP_FRAMES // c.frames_per_call)
+    n_frames = n_calls * c.frames_per_call
+    t = np.arange((n_frames - 1) * c.hop + c.n_fft) / c.sample_rate
+    phase = 2 * np.pi * (220 * t + 0.6 * np.sin(2 * np.pi * 5.5 * t))
+    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
+    left, right = (
+        sum(np.sin(2 * np.pi * f * t) for f in chord)
+        for chord in ((130.8, 329.6, 1046.5), (196.0, 392.0, 784.0))
+    )
+    x = 0.1 * np.stack([voice + left, voice + right], axis=1)
+    analysis, synthesis = hann_pair(c.n_fft, c.hop)
+    spectral = Spectral(
+        n_fft=c.n_fft,
+        hop=c.hop,
+        n_channels=2,
+        analysis_window=analysis,
+        synthesis_window=synthesis,
+        band_edges=c.band_edges(),
+        n_features=c.n_features,
+        thresholds=c.thresholds(),
+        mask_table=c.mask_table(),
+    )
+    features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
+    spectrum = np.empty((n_frames, 2, c.n_fft // 2 + 1), np.complex64)
+    spectral.analyse(np.ascontiguousarray(x, np.float32), 1.0, spectrum, features)
+    return features.reshape(n_calls, c.frames_per_call, c.n_bands, c.n_features)
+
+
+def run_clip(
+    config: ModelConfig, interpreter: Any
+) -> tuple[NDArray[np.float32], float]:
+    """Return the clip's masks as gains 0..1 and the best time of a call in ms."""
+    model = Model.around(config, interpreter)
+    table, best = config.mask_table(), np.inf
+    masks = []
+    for features in clip(config):
+        model.features()[...] = features
+        start = time.perf_counter()
+        model.invoke()
+        best = min(best, time.perf_counter() - start)
+        masks.append(table[model.mask().astype(np.intp) + 128])
+    return np.stack(masks), 1000 * best
+
+
+def _tell(**message: Any) -> None:
+    sys.stdout.write(f"{MARK}{json.dumps(message)}\n")
+    sys.stdout.flush()
+
+
+def _try(job: Job) -> None:
+    """Run the clip on the CPU, then on the delegate."""
+    config = read_config(Path(job.model))
+    _tell(stage="cpu")
+    interpreter, name = open_interpreter(config.path, distribution=job.runtime)
+    wanted, cpu_ms = run_clip(config, interpreter)
+    _tell(stage="load", runtime=name)
+    interpreter, _ = open_interpreter(
+        Path(job.delegate_model),
+        distribution=job.runtime,
+        library=job.library,
+        options=job.options,
+    )
+    _tell(stage="invoke")
+    got, device_ms = run_clip(config, interpreter)
+    off = got.astype(np.float64) - wanted
+    _tell(stage="close")
+    del interpreter
+    n = n_partitions(Path(job.delegate_model), job.library, job.options, job.runtime)
+    result = Probe(
+        max_difference=float(np.abs(off).max()),
+        rms_difference=float(np.sqrt(np.mean(off**2))),
+        n_partitions=n,
+        cpu_ms=cpu_ms,
+        device_ms=device_ms,
+    )
+    _tell(result=asdict(result))
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost text on one line; a silent delegate leaves none."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    text = str(error).replace(RESTORED, "")
+    return " ".join(text.split())[:300].rstrip(".")
+
+
+def main(argument: str) -> int:
+    """Run a job given as JSON; the body of the child."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is an answer
+    try:
+        _try(Job(**json.loads(argument)))
+    except (EdgestemError, ValueError, RuntimeError, OSError, AttributeError) as error:
+        _tell(error=_cause(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,101 @@
+/* A delegate that works: it computes every int8 LOGISTIC of the model itself.
+ *
+ * Built with -DWRONG its mask is upside down: loads, runs, and lies.
+ * Built with -DCRASH it dies in the first inference; with -DHANG it never ends.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "delegate.h"
+
+enum { MAX_NODES = 64 };
+
+static int kernel_prepare(Context *context, Node *node)
+{
+    (void)context;
+    return node->inputs->size == 1 && node->outputs->size == 1 ? TFLITE_OK
+                                                                : TFLITE_ERROR;
+}
+
+static int8_t logistic(int8_t code, float scale, int32_t zero_point)
+{
+    double x = (code - zero_point) * (double)scale;
+#ifdef WRONG
+    x = -x;
+#endif
+    double y = round(256.0 / (1.0 + exp(-x))) - 128.0;
+    return (int8_t)(y > 127.0 ? 127.0 : y);
+}
+
+static int kernel_invoke(Context *context, Node *node)
+{
+#if defined CRASH
+    *(volatile int *)0 = 1;
+#elif defined HANG
+    for (;;) {
+        sleep(1);
+    }
+#endif
+    const Tensor *x = &context->tensors[node->inputs->data[0]];
+    const Tensor *y = &context->tensors[node->outputs->data[0]];
+    const int8_t *from = x->data;
+    int8_t *to = y->data;
+    for (size_t i = 0; i < x->bytes; i++) {
+        to[i] = logistic(from[i], x->scale, x->zero_point);
+    }
+    return TFLITE_OK;
+}
+
+/* Claims the LOGISTIC nodes of the plan, one partition each. */
+static int prepare(Context *context, Delegate *delegate)
+{
+    IntArray *plan = NULL;
+    if (context->get_execution_plan(context, &plan) != TFLITE_OK) {
+        return TFLITE_ERROR;
+    }
+    IntArray *mine = malloc(sizeof *mine + MAX_NODES * sizeof(int));
+    if (mine == NULL) {
+        return TFLITE_ERROR;
+    }
+    mine->size = 0;
+    for (int i = 0; i < plan->size && mine->size < MAX_NODES; i++) {
+        Node *node = NULL;
+        Registration *op = NULL;
+        if (context->get_node_and_registration(context, plan->data[i], &node,
+                                               &op) != TFLITE_OK) {
+            free(mine);
+            return TFLITE_ERROR;
+        }
+        if (op->builtin_code == BUILTIN_LOGISTIC &&
+            context->tensors[node->inputs->data[0]].type == TYPE_INT8) {
+            mine->data[mine->size++] = plan->data[i];
+        }
+    }
+    Registration kernel = {
+        .prepare = kernel_prepare,
+        .invoke = kernel_invoke,
+        .custom_name = "EdgestemTestLogistic",
+        .version = 1,
+    };
+    int status = context->replace_node_subsets(context, kernel, mine, delegate);
+    free(mine);
+    return status;
+}
+
+Delegate *tflite_plugin_create_delegate(const char *const *keys,
+                                        const char *const *values, size_t n,
+                                        void (*report_error)(const char *))
+{
+    (void)keys, (void)values, (void)n, (void)report_error;
+    Delegate *delegate = calloc(1, sizeof *delegate);
+    if (delegate != NULL) {
+        delegate->prepare = prepare;
+    }
+    return delegate;
+}
+
+void tflite_plugin_destroy_delegate(Delegate *delegate)
+{
+    free(delegate);
+}

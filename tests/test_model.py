@@ -1,0 +1,122 @@
+"""Model: quantisation, states, and sidecars that do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestem.config import read_config
+from edgestem.errors import ModelError
+from edgestem.model import Model, available_models, model_path, models_dir
+
+DATA = Path(__file__).parent / "data"
+
+
+def changed(folder: Path, model: str = "tiny", **fields: object) -> Path:
+    """Copy a test model with other values in its sidecar."""
+    path = folder / f"{model}.tflite"
+    shutil.copy(DATA / path.name, path)
+    data = json.loads((DATA / f"{model}.json").read_text())
+    path.with_suffix(".json").write_text(json.dumps(data | fields))
+    return path
+
+
+def test_mask_codes_round_trip_within_half_a_step() -> None:
+    config = read_config(DATA / "tiny.tflite")
+    gains = np.linspace(0, 1, 999)
+    codes = np.round(gains * 255).astype(int)  # 0..255 are codes -128..127
+    assert np.abs(config.mask_table()[codes] - gains).max() <= 0.5 / 255 + 1e-6
+
+
+def test_feature_thresholds_invert_the_compression() -> None:
+    c = read_config(DATA / "tiny.tflite")
+    magnitude = np.geomspace(1e-4, 1e3, 500)
+    p, pivot = c.compression_power, c.compression_pivot
+    value = (magnitude + c.compression_offset) ** p * pivot ** (1 - p)
+    exact = value / c.feature_scale + c.feature_zero_point
+    power = (magnitude**2).astype(np.float32)
+    codes = np.searchsorted(c.thresholds(), power, side="right") - 128
+    inside = (exact > -127) & (exact < 126)
+    assert np.abs(codes - exact)[inside].max() <= 0.5 + 1e-3
+
+
+def run(model: Model, rng: np.random.Generator) -> np.ndarray:
+    view = model.features()
+    view[...] = rng.integers(-128, 128, view.shape)
+    del view  # a view must not outlive the next call
+    model.invoke()
+    return np.array(model.mask())
+
+
+def test_reset_is_as_good_as_new() -> None:
+    model, other = (Model(DATA / "stateful1.tflite") for _ in range(2))
+    first = [run(model, rng) for rng in [np.random.default_rng(0)] for _ in range(9)]
+    model.reset()
+    again = [run(model, rng) for rng in [np.random.default_rng(0)] for _ in range(9)]
+    new = [run(other, rng) for rng in [np.random.default_rng(0)] for _ in range(9)]
+    assert np.array_equal(first, again) and np.array_equal(first, new)
+
+
+def test_states_carry_the_past() -> None:
+    model = Model(DATA / "stateful1.tflite")
+    silence, loud = np.int8(-128), np.int8(60)
+    masks = []
+    for past in (silence, loud):
+        model.reset()
+        for value in (past, past, silence):
+            model.features()[...] = value
+            model.invoke()
+        masks.append(np.array(model.mask()))
+    assert not np.array_equal(*masks)
+
+
+def test_frames_per_call_do_not_change_the_masks() -> None:
+    rng = np.random.default_rng(5)
+    features = rng.integers(-128, 128, (64, 64, 3)).astype(np.int8)
+    results = []
+    for n in (1, 2, 8, 64):
+        model = Model(DATA / f"stateful{n}.tflite")
+        masks = []
+        for at in range(0, 64, n):
+            model.features()[...] = features[at : at + n]
+            model.invoke()
+            masks.append(np.array(model.mask()))
+        results.append(np.concatenate(masks))
+    for other in results[1:]:
+        assert np.array_equal(results[0], other)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"frames_per_call": 9}, r"features is \(1, 8, 64, 2\), not \(1, 9, 64, 2\)"),
+        ({"n_features": 3}, "features is"),
+        ({"states": [["a", "b"]]}, "no int8 tensor 'a'"),
+        ({"sha256": "0" * 64}, "is not the file its sidecar describes"),
+        ({"hop": 0}, "the sidecar's hop makes no sense"),
+    ],
+)
+def test_sidecar_that_does_not_fit_is_a_model_error(
+    tmp_path: Path, fields: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        Model(changed(tmp_path, **fields))
+    assert caught.value.code == "model_mismatch"
+    assert "tiny" in caught.value.path
+
+
+def test_missing_model_is_a_model_error() -> None:
+    with pytest.raises(ModelError) as caught:
+        Model("no such model")
+    assert caught.value.code == "model_not_found"
+
+
+def test_models_by_name_and_by_path() -> None:
+    assert model_path("karaoke") == models_dir() / "karaoke.tflite"
+    assert model_path("/a/b.tflite") == Path("/a/b.tflite")
+    names = {config.name for config in available_models()}
+    assert not any(name.endswith("_edgetpu") for name in names)

@@ -1,0 +1,402 @@
+"""Devices: real delegates in C that work, refuse, crash, hang, idle and lie."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestem import coral, devices, probe, runtime
+from edgestem.config import ModelConfig, read_config
+from edgestem.errors import ModelError
+from edgestem.model import Model
+from edgestem.separator import Separator
+
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+RUNTIMES = list(runtime.installed())
+# Name -> (source, flags)
+LIBRARIES = {
+    "logistic": ("logistic.c", ()),
+    "wrong": ("logistic.c", ("-DWRONG",)),
+    "crash_late": ("logistic.c", ("-DCRASH",)),
+    "hang_late": ("logistic.c", ("-DHANG",)),
+    "idle": ("idle.c", ()),
+    "refuse": ("refuse.c", ()),
+    "decline": ("decline.c", ()),
+    "crash": ("crash.c", ()),
+    "hang": ("hang.c", ()),
+    "stranger": ("stranger.c", ()),
+}
+FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
+Build = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Return a function: name of a test delegate -> path of its library."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for the test delegates")
+    folder = tmp_path_factory.mktemp("delegates")
+
+    def made(name: str) -> str:
+        library = folder / f"{name}.so"
+        if not library.exists():
+            source, extra = LIBRARIES[name]
+            path = HERE / "delegates" / source
+            command = [compiler, *FLAGS, *extra, str(path), "-o", str(library), "-lm"]
+            subprocess.run(command, check=True)
+        return str(library)
+
+    return made
+
+
+@pytest.fixture
+def tiny() -> ModelConfig:
+    return read_config(DATA / "tiny.tflite")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    devices._probe_once.cache_clear()
+
+
+def trial(config: ModelConfig, library: str, **options: str) -> probe.Job:
+    return probe.Job(str(config.path), str(config.path), library, options, None)
+
+
+# ---- the probe: every fault, every sentence ---------------------------------
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+@pytest.mark.parametrize("model", ["tiny", "stateful1", "stateful64"])
+def test_working_delegate_passes(build: Build, name: str, model: str) -> None:
+    path = str(DATA / f"{model}.tflite")
+    done = probe.probe(probe.Job(path, path, build("logistic"), {}, name))
+    assert done.reason == ""
+    assert done.n_partitions == 1
+    assert done.max_difference <= 1.5 / 256  # one step, where rounding differs
+    assert done.cpu_ms > 0 and done.device_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("library", "said"),
+    [
+        ("wrong", "its mask is wrong: off the CPU's by up to 1.00"),
+        ("idle", "it took no part of this model"),
+        ("refuse", "it refused without a word"),
+        ("decline", "it refused: this model is too large for me; check its"),
+        ("crash", "it crashed (SIGSEGV) while loading the delegate"),
+        ("crash_late", "it crashed (SIGSEGV) while running the model"),
+        ("stranger", "the library is no external TFLite delegate"),
+    ],
+)
+def test_faulty_delegates_are_refused_with_one_sentence(
+    build: Build, tiny: ModelConfig, library: str, said: str
+) -> None:
+    done = probe.probe(trial(tiny, build(library)))
+    assert done.reason.startswith(said)
+    assert "\n" not in done.reason
+    assert ";" in done.reason or ": " in done.reason  # the way out
+
+
+@pytest.mark.parametrize(
+    ("library", "stage"), [("hang", "loading"), ("hang_late", "running the model")]
+)
+def test_hanging_delegate_is_ended(
+    build: Build, tiny: ModelConfig, library: str, stage: str
+) -> None:
+    done = probe.probe(trial(tiny, build(library)), time_limit=2.5)
+    assert done.reason.startswith("it did not answer within 2.5 s while " + stage)
+
+
+def test_refusal_with_a_text_repeats_it(build: Build, tiny: ModelConfig) -> None:
+    done = probe.probe(trial(tiny, build("refuse"), text="the sky is too blue"))
+    assert done.reason.startswith("it refused: the sky is too blue; ")
+
+
+def test_what_is_no_library(tmp_path: Path, tiny: ModelConfig) -> None:
+    text = tmp_path / "lib.so"
+    text.write_text("not a library\n" * 99)
+    assert "damaged or no library" in probe.probe(trial(tiny, str(text))).reason
+    absent = probe.probe(trial(tiny, str(tmp_path / "absent.so")))
+    assert "absent; install it" in absent.reason
+
+
+def test_broken_model_is_not_the_delegates_fault(build: Build, tmp_path: Path) -> None:
+    job = probe.Job(str(tmp_path / "x.tflite"), "", build("logistic"), {}, None)
+    assert probe.probe(job).reason.startswith("no model file")
+
+
+def test_foreign_output_does_not_confuse() -> None:
+    out = b'hello\n@edgestem {"stage": "cpu"}\nINFO\xff\n@edgestem {"stage": "load"}\n'
+    assert probe._messages(out)["stage"] == "load"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(4, "newer processor"), (9, "memory"), (6, "another TFLite")]
+)
+def test_signals_have_sentences(number: int, said: str) -> None:
+    assert said in probe._verdict({"stage": "load"}, -number).reason
+
+
+def test_child_that_just_ends_is_reported() -> None:
+    done = probe._verdict({"stage": "start"}, 7)
+    assert "the trial ended while starting Python" in done.reason
+
+
+# ---- opening a device -------------------------------------------------------
+
+
+def test_fall_back_is_reported(build: Build) -> None:
+    name = f"delegate:{build('wrong')}"
+    with pytest.warns(RuntimeWarning, match="its mask is wrong.*running on the CPU"):
+        model = Model(DATA / "tiny.tflite", device=name)
+    assert model.device == "cpu"
+    assert model.notes[0].startswith(f"{name}: its mask is wrong")
+
+
+def test_no_fall_back_fails(build: Build) -> None:
+    with pytest.raises(ModelError, match="took no part") as caught:
+        Model(DATA / "tiny.tflite", device=f"delegate:{build('idle')}", fallback=False)
+    assert caught.value.code == "device_refused"
+
+
+def test_options_reach_the_delegate(build: Build) -> None:
+    with pytest.raises(ModelError, match="it refused: 42 is the answer"):
+        Model(
+            DATA / "tiny.tflite",
+            device=f"delegate:{build('refuse')}",
+            device_options={"text": "42 is the answer"},
+            fallback=False,
+        )
+
+
+def test_separator_runs_on_a_delegate_and_gives_the_same_stems(build: Build) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(0, 0.1, (8000, 2)).astype(np.float32)
+    stems = []
+    for device in ("cpu", f"delegate:{build('logistic')}"):
+        separator = Separator(44100, 2, model=DATA / "tiny.tflite", device=device)
+        assert separator.device == device
+        stems.append(separator.push(x).vocals)
+    assert np.abs(stems[0]).max() > 0
+    # A mask step is 1/256.
+    assert np.abs(stems[0] - stems[1]).max() < np.abs(x).max() / 64
+
+
+def test_one_process_tries_a_library_once(
+    build: Build, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = devices.parse_device(f"delegate:{build('idle')}")
+    first = devices.try_device(device, tiny, None)
+    monkeypatch.setattr(devices, "probe", None)  # a second trial would fail
+    assert devices.try_device(device, tiny, None) is first
+
+
+def test_absent_libraries_say_what_to_install(tiny: ModelConfig) -> None:
+    for name, said in (
+        ("delegate:/nowhere/lib.so", "there is no file /nowhere/lib.so"),
+        ("coral", "libedgetpu.so.1 is not installed; install libedgetpu1-std"),
+    ):
+        device = devices.parse_device(name)
+        if devices.find_library(device) is None:
+            assert devices.try_device(device, tiny, None).reason.startswith(said)
+
+
+def test_coral_needs_a_compiled_model(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("refuse"), "libedgetpu.so.1")
+    config = copy_model(tmp_path)
+    done = devices.try_device(devices.parse_device("coral:usb"), config, None)
+    assert done.reason.startswith("the model is not compiled for it: no tiny_edgetpu")
+
+
+def test_silent_refusal_of_a_coral_is_explained(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("refuse"), "libedgetpu.so.1")
+    monkeypatch.setattr(devices, "look", lambda: coral.Coral((), 0, (), 4096))
+    config = copy_model(tmp_path, compiled=True)
+    done = devices.try_device(devices.parse_device("coral"), config, None)
+    assert done.reason.startswith("no Coral is plugged in")
+
+
+def test_coral_runs_the_compiled_file(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("logistic"), "libedgetpu.so.1")
+    config = copy_model(tmp_path, compiled=True)
+    compiled = devices.model_for(devices.parse_device("coral"), config.path)
+    assert compiled == tmp_path / "tiny_edgetpu.tflite"
+    assert Model(config.path, device="coral").device == "coral"
+
+
+def test_auto_takes_what_works_and_is_faster(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("logistic"), "libarmnnDelegate.so")
+    config = copy_model(tmp_path)
+    fast = probe.Probe(n_partitions=1, cpu_ms=2.0, device_ms=1.0)
+    for done, device in ((fast, "armnn"), (probe.Probe(cpu_ms=1, device_ms=2), "cpu")):
+        monkeypatch.setattr(devices, "_probe_once", lambda *_, done=done: done)
+        model = Model(config.path)
+        assert model.device == device
+        if device == "cpu":
+            assert "slower than the CPU (2.0 ms a call against 1.0)" in model.notes[0]
+
+
+def test_auto_skips_what_is_not_there(tiny: ModelConfig) -> None:
+    opened = devices.open_device(tiny)
+    assert (opened.device, opened.notes) == ("cpu", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        ("cpu", "cpu", {}),
+        ("coral", "coral", {}),
+        ("coral:usb", "coral", {"device": "usb"}),
+        ("coral:pci:1", "coral", {"device": "pci:1"}),
+        ("coral:2", "coral", {"device": ":2"}),
+        ("delegate:/a/b.so", "delegate", {}),
+    ],
+)
+def test_device_names(name: str, kind: str, options: dict[str, str]) -> None:
+    device = devices.parse_device(name)
+    assert (device.kind, device.options) == (kind, options)
+
+
+@pytest.mark.parametrize("name", ["", "tpu", "coral:", "coral:x", "cpu:1", "gpu:0"])
+def test_unknown_devices_are_refused(name: str) -> None:
+    if name == "coral:":  # an empty place is no place
+        assert devices.parse_device(name).options == {}
+        return
+    with pytest.raises(ModelError) as caught:
+        devices.parse_device(name)
+    assert caught.value.code == "unknown_device"
+
+
+def pretend(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, library: str, name: str
+) -> None:
+    """Install a test delegate under a real one's name, where only we look."""
+    (folder / "lib").mkdir()
+    shutil.copy(library, folder / "lib" / name)
+    monkeypatch.setattr(devices, "library_folders", lambda: iter([folder / "lib"]))
+
+
+def copy_model(folder: Path, compiled: bool = False) -> ModelConfig:
+    for suffix in (".tflite", ".json"):
+        shutil.copy(DATA / f"tiny{suffix}", folder)
+    if compiled:
+        shutil.copy(DATA / "tiny.tflite", folder / "tiny_edgetpu.tflite")
+    return read_config(folder / "tiny.tflite")
+
+
+# ---- why a Coral is silent --------------------------------------------------
+
+
+def fake_system(root: Path, *, usb: bool = False, pci: bool = False) -> None:
+    if usb:
+        device = root / "sys/bus/usb/devices/1-1"
+        write(device, idVendor="18d1", idProduct="9302", busnum="1", devnum="7")
+    if pci:
+        write(root / "sys/bus/pci/devices/0", vendor="0x1ac1", device="0x089a")
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text + "\n")
+
+
+def test_coral_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sentence(page_size: int = 4096) -> str:
+        return coral.why_refused(coral.look(tmp_path, page_size))
+
+    assert sentence().startswith("no Coral is plugged in")
+    fake_system(tmp_path, pci=True)
+    assert "kernel=kernel8.img" in sentence(page_size=16384)
+    assert "its driver is not loaded" in sentence()
+    node = tmp_path / "dev/apex_0"
+    node.parent.mkdir()
+    node.touch()
+    assert "the Coral is busy" in sentence()
+    monkeypatch.setattr(coral.os, "access", lambda *_: False)
+    assert "may not open the PCIe Coral" in sentence()
+
+
+def test_usb_coral_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_system(tmp_path, usb=True)
+    node = tmp_path / "dev/bus/usb/001/007"
+    assert coral.look(tmp_path).usb == (node,)
+    assert "udev rule" in coral.why_refused(coral.look(tmp_path))
+    monkeypatch.setattr(coral.os, "access", lambda *_: True)
+    assert "the Coral is busy" in coral.why_refused(coral.look(tmp_path))
+
+
+# ---- runtimes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_installed_runtime_runs_a_model(name: str) -> None:
+    model = Model(DATA / "tiny.tflite", runtime=name)
+    assert model.runtime.startswith(name + " ")
+    model.features()[...] = 0
+    model.invoke()
+    assert model.mask().shape == (8, 64, 2)
+
+
+def versions(monkeypatch: pytest.MonkeyPatch, **known: str) -> None:
+    def version(name: str) -> str:
+        try:
+            return known[name.replace("-", "_")]
+        except KeyError:
+            raise importlib.metadata.PackageNotFoundError(name) from None
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_numpy_2_is_caught_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch, tflite_runtime="2.14.0", numpy="2.4.6")
+    with pytest.raises(ModelError, match='pip install "numpy<2"') as caught:
+        runtime.runtime_module()
+    assert caught.value.code == "runtime_missing"
+
+
+def test_no_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch)
+    with pytest.raises(ModelError, match=r"no TFLite runtime is installed; pip inst"):
+        runtime.runtime_module()
+    with pytest.raises(ModelError, match="no tflite-runtime is installed"):
+        runtime.runtime_module("tflite-runtime")
+
+
+def test_runtime_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch, ai_edge_litert="9.9.9", numpy="1.26.4")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(ModelError, match=r"ai-edge-litert 9\.9\.9 does not load"):
+        runtime.runtime_module()
+
+
+def test_advice_knows_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime.sys, "version_info", (3, 13, 0))
+    assert runtime._advice() == "pip install ai-edge-litert"
+    monkeypatch.setattr(runtime.sys, "version_info", (3, 11, 0))
+    assert "numpy<2" in runtime._advice()
+
+
+def test_damaged_model_file_is_a_model_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.tflite"
+    path.write_bytes(b"no flatbuffer" * 9)
+    with pytest.raises(ModelError, match="cannot load"):
+        runtime.open_interpreter(path)
