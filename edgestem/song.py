@@ -131,6 +131,8 @@ class SndfileSong(Song):
 
         self._file = file
         sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
+        # It would seek after every read, where FLAC of unknown length gets lost.
+        sound.seekable = lambda: False
         self._sound, self._error = sound, soundfile.LibsndfileError
         grid = _SUBTYPES.get(sound.subtype)
         # A FLAC stream whose length is not known "has" 2^63 - 1 samples.

@@ -1,0 +1,104 @@
+"""Fixtures for all tests, and the machine in pytest's header."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+DATA = Path(__file__).parent / "data"
+RATE = 44100
+
+
+def pytest_report_header() -> list[str]:
+    from edgestem.info import collect
+
+    found = collect()
+    keys = ("numpy", "cffi", "soundfile", "runtimes", "fft", "simd", "ffmpeg")
+    return ["edgestem with " + ", ".join(f"{key} {found[key]}" for key in keys)]
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Path:
+    """A net with random weights that separates nothing, fast."""
+    return DATA / "tiny.tflite"
+
+
+@pytest.fixture(scope="session")
+def needs_ffmpeg() -> None:
+    if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        pytest.skip("ffmpeg is not installed")
+
+
+@pytest.fixture(scope="session")
+def stereo_song() -> np.ndarray:
+    """Two seconds at 44.1 kHz: a voice in the middle, chords on the sides."""
+    t = np.arange(2 * RATE) / RATE
+    phase = 2 * np.pi * (220 * t + 0.6 * np.sin(2 * np.pi * 5.5 * t))
+    voice = sum(np.sin(k * phase) / k for k in range(1, 12))
+    left, right = (
+        sum(np.sin(2 * np.pi * f * t) for f in chord)
+        for chord in ((130.8, 329.6, 1046.5), (196.0, 392.0, 784.0))
+    )
+    return (0.1 * np.stack([voice + left, voice + right], 1)).astype(np.float32)
+
+
+@pytest.fixture
+def write_song(tmp_path: Path) -> Callable[..., Path]:
+    """Write a sound file; without samples, one second of noise at -20 dBFS."""
+
+    def write(
+        name: str = "song.wav",
+        x: np.ndarray | None = None,
+        *,
+        sample_rate: int = RATE,
+        n_channels: int = 2,
+        subtype: str | None = None,
+        container: str | None = None,
+    ) -> Path:
+        if x is None:
+            rng = np.random.default_rng(1)
+            x = rng.normal(0, 0.1, (sample_rate, n_channels)).astype(np.float32)
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, x, sample_rate, subtype, format=container)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def command(tiny_model: Path) -> Callable[..., list[str]]:
+    """The command line of `edgestem`, with the tiny model where a model counts."""
+
+    def make(*words: object) -> list[str]:
+        line = [sys.executable, "-m", "edgestem", *map(str, words)]
+        if words and words[0] == "separate" and "--model" not in words:
+            line += ["--model", str(tiny_model)]
+        return line
+
+    return make
+
+
+@pytest.fixture
+def run(
+    command: Callable[..., list[str]], tmp_path: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `edgestem` to its end in tmp_path."""
+
+    def call(
+        *words: object, env: dict[str, str] | None = None, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        settings = {"capture_output": True, "text": True, "timeout": 60} | options
+        return subprocess.run(
+            command(*words), cwd=tmp_path, env=os.environ | (env or {}), **settings
+        )
+
+    return call
