@@ -130,8 +130,9 @@ class Model:
         found = details.get(name)
         if found is None or found["dtype"] is not np.int8:
             raise self._mismatch(f"no int8 tensor {name!r}")
-        if shape is not None and tuple(found["shape"]) != shape:
-            raise self._mismatch(f"{name} is {tuple(found['shape'])}, not {shape}")
+        got = tuple(int(n) for n in found["shape"])  # numpy 2 spells its own ints
+        if shape not in (None, got):
+            raise self._mismatch(f"{name} is {got}, not {shape}")
         return self._interpreter.tensor(found["index"])
 
     def _mismatch(self, what: str) -> ModelError:
