@@ -15,38 +15,68 @@ results do not depend, to the bit, on how frames are grouped into calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import importlib.util
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+from edgestem.errors import NativeError
+from edgestem.stages import (
+    MAX_FFT,
+    MIN_FFT,
+    ArrayStages,
+    FftwTransform,
+    NumpyTransform,
+    Tables,
+    Transform,
+    as_table,
+    is_supported_size,
+    require_size,
+)
 
-N_THRESHOLDS = 255  # between the 256 values of an int8
-MIN_FFT, MAX_FFT = 16, 1 << 20  # what the kernel supports
-LANES = 8  # accumulators of energy(): part of its definition, see there
-_BIGGEST = float(np.finfo(np.float32).max)  # power that infinity counts as
+try:
+    from edgestem._native import ffi, lib
+except ImportError:  # not built: the numpy back end works
+    ffi = lib = None
+
+ABI = 1  # of native/edgestem.h
+SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
+STATUS = {  # never renamed: NativeError.code
+    -1: "es_err_null",
+    -2: "es_err_size",
+    -3: "es_err_align",
+    -4: "es_err_memory",
+    -5: "es_err_simd",
+    -6: "es_err_bands",
+    -7: "es_err_thresholds",
+}
+
+if lib is not None and lib.es_abi() != ABI:
+    raise NativeError(
+        f"the compiled kernel speaks ABI {lib.es_abi()}, this package {ABI}: "
+        "reinstall edgestem",
+        code="es_err_abi",
+    )
 
 
 def available_backends() -> tuple[str, ...]:
     """Name the back ends that work here, the preferred one first."""
-    return ("numpy",)
+    names = ("native",) if lib is not None else ()
+    has_fftw = importlib.util.find_spec("pyfftw") is not None
+    return (*names, "numpy", *(("fftw",) if has_fftw else ()))
 
 
 def simd_name() -> str:
-    """Name the instruction set the native back end uses, or "none"."""
-    return "none"
+    """Name the best instruction set of the native back end, or "none"."""
+    return "none" if lib is None else _name(lib.es_simd_best())
 
 
-def is_supported_size(n_fft: int) -> bool:
-    """Say whether `n_fft` is 2^a 3^b 5^c, divisible by 4 and in range."""
-    if n_fft % 4 or not MIN_FFT <= n_fft <= MAX_FFT:
-        return False
-    for prime in (2, 3, 5):
-        while n_fft % prime == 0:
-            n_fft //= prime
-    return n_fft == 1
+def simd_levels() -> tuple[str, ...]:
+    """Name the instruction sets that this machine and build can use."""
+    if lib is None:
+        return ()
+    return tuple(n for n, v in SIMD.items() if lib.es_simd_runs(v))
 
 
 def good_size(n: float, *, multiple: int = 4) -> int:
@@ -101,21 +131,26 @@ class RealFFT:
         Row length: 2^a 3^b 5^c, divisible by 4.
     backend : str
         "native", "fftw", "numpy" or "auto".
+    simd : str
+        The most that the native back end may use; "best" or a level.
     """
 
-    def __init__(self, n_fft: int, backend: str = "auto") -> None:
-        _require_size(n_fft)
+    def __init__(
+        self, n_fft: int, *, backend: str = "auto", simd: str = "best"
+    ) -> None:
+        require_size(n_fft)
         self.n_fft = n_fft
         self.n_bins = n_fft // 2 + 1
         self.backend = _pick(backend)
-        self._transform = _Transform(n_fft)
+        self._engine = _transform(self.backend, n_fft, simd)
+        self.simd = getattr(self._engine, "simd", "none")
 
     def rfft(self, x: NDArray[np.float32]) -> NDArray[np.complex64]:
         """Transform x (n_rows, n_fft) float32 to (n_rows, n_bins) complex64."""
         _check("x", x, np.float32, (len(x), self.n_fft))
         X = np.empty((len(x), self.n_bins), np.complex64)
         for row, spectrum in zip(x, X, strict=True):
-            spectrum[:] = self._transform.rfft(row)
+            spectrum[:] = self._engine.rfft(row)
         return X
 
     def irfft(self, X: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -123,7 +158,7 @@ class RealFFT:
         _check("X", X, np.complex64, (len(X), self.n_bins))
         x = np.empty((len(X), self.n_fft), np.float32)
         for spectrum, row in zip(X, x, strict=True):
-            row[:] = self._transform.irfft(spectrum)
+            row[:] = self._engine.irfft(spectrum)
         return x
 
 
@@ -157,6 +192,8 @@ class Spectral:
         0 if it is 0.  Bins below band_edges[0] get 0.
     backend : str
         "native", "fftw", "numpy", or "auto": native where it is built.
+    simd : str
+        The most that the native back end may use; "best" or a level.
 
     Attributes
     ----------
@@ -180,24 +217,30 @@ class Spectral:
         mask_table: ArrayLike,
         top_bands: int = 0,
         backend: str = "auto",
+        simd: str = "best",
     ) -> None:
-        self._tables = t = _Tables(
+        self._tables = t = Tables(
             n_fft=n_fft,
             hop=hop,
             n_channels=n_channels,
             n_features=n_features,
             top_bands=top_bands,
-            analysis_window=_table("analysis_window", analysis_window, n_fft),
-            synthesis_window=_table("synthesis_window", synthesis_window, n_fft),
-            band_edges=np.ascontiguousarray(band_edges, np.int32),
-            thresholds=_table("thresholds", thresholds, N_THRESHOLDS),
-            mask_table=_table("mask_table", mask_table, 256),
+            analysis_window=as_table(analysis_window, np.float32),
+            synthesis_window=as_table(synthesis_window, np.float32),
+            band_edges=as_table(band_edges, np.int32),
+            thresholds=as_table(thresholds, np.float32),
+            mask_table=as_table(mask_table, np.float32),
         )
         self.n_fft, self.hop, self.n_channels = n_fft, hop, n_channels
         self.n_bins, self.n_bands, self.n_features = t.n_bins, t.n_bands, n_features
         self.backend = _pick(backend)
-        self.simd = simd_name() if self.backend == "native" else "none"
-        self._engine = _Arrays(t, _Transform(n_fft))
+        self.simd = "none"
+        self._engine: ArrayStages | _NativeStages
+        if self.backend == "native":
+            self._engine = _NativeStages(t, _level(simd))
+            self.simd = self._engine.simd
+        else:
+            self._engine = ArrayStages(t, _transform(self.backend, n_fft, simd))
 
     def analyse(
         self,
@@ -268,7 +311,7 @@ class Spectral:
         self._engine.synthesise(mask, X, tail, y)
 
     def energy(self, x: NDArray[np.float32]) -> float:
-        """Sum the squares of all values of `x`, the same on every back end.
+        """Sum the squares of x (n, n_channels) float32, alike on every back end.
 
         The order is part of the definition: eight accumulators in double take
         the values round-robin and are then added in pairs.
@@ -277,66 +320,55 @@ class Spectral:
         return self._engine.energy(x)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """Checked constants of a Spectral; see its docstring."""
-
-    n_fft: int
-    hop: int
-    n_channels: int
-    n_features: int
-    top_bands: int
-    analysis_window: NDArray[np.float32]
-    synthesis_window: NDArray[np.float32]
-    band_edges: NDArray[np.int32]
-    thresholds: NDArray[np.float32]
-    mask_table: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        _require_size(self.n_fft)
-        edges, n_bands = self.band_edges, self.band_edges.size - 1
-        _require("hop", self.hop, 1, self.n_fft)
-        _require("n_channels", self.n_channels, 1, 2)
-        _require("n_features", self.n_features, 2, 3)
-        if edges.ndim != 1 or n_bands < 1 or edges[0] < 0 or np.any(np.diff(edges) < 1):
-            raise ValueError("band_edges: expected 2 or more increasing bin numbers")
-        _require("top_bands", self.top_bands, 0, n_bands)
-        _require_spread(self.thresholds)
-
-    @property
-    def n_bins(self) -> int:
-        return self.n_fft // 2 + 1
-
-    @property
-    def n_bands(self) -> int:
-        return self.band_edges.size - 1
+# ---- The C kernel -----------------------------------------------------------
 
 
-class _Transform:
-    """Real FFT of one row in double: numpy, the oracle."""
+class _NativeTransform:
+    """es_fft with its plan and its scratch."""
 
-    def __init__(self, n_fft: int) -> None:
-        self.n_fft = n_fft
+    def __init__(self, n_fft: int, level: int) -> None:
+        plan = ffi.new("es_fft **")
+        self._memory = _aligned(lib.es_fft_bytes(n_fft, level))
+        self._work_memory = _aligned(lib.es_fft_work_bytes(n_fft))
+        memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
+        _ok(lib.es_fft_init(memory, n_bytes, n_fft, level, plan))
+        self._plan, self._work = plan[0], ffi.from_buffer(self._work_memory)
+        self.simd = _name(lib.es_fft_simd(self._plan))
+        self._x = np.empty(n_fft, np.float32)
+        self._X = np.empty(n_fft // 2 + 1, np.complex64)
+        self._x_out, self._X_out = _floats(self._x, True), _floats(self._X, True)
 
     def rfft(self, x: NDArray[Any]) -> NDArray[Any]:
-        return np.fft.rfft(x.astype(np.float64))
+        """See Transform; the result lasts until the next call."""
+        _ok(lib.es_rfft(self._plan, _floats(x), self._X_out, self._work))
+        return self._X
 
     def irfft(self, X: NDArray[Any]) -> NDArray[Any]:
-        return np.fft.irfft(X.astype(np.complex128), self.n_fft)
+        """See Transform; the result lasts until the next call."""
+        _ok(lib.es_irfft(self._plan, _floats(X), self._x_out, self._work))
+        return self._x
 
 
-class _Arrays:
-    """The stages in numpy, one frame at a time, around any transform."""
+class _NativeStages:
+    """es_spectral with its plan and its scratch."""
 
-    def __init__(self, tables: _Tables, transform: _Transform) -> None:
-        self.tables, self.transform = t, _ = tables, transform
-        edges = np.minimum(t.band_edges, t.n_bins)
-        self.width = np.diff(edges)
-        self.start = edges[:-1][self.width > 0]
-        bins = np.arange(t.n_bins)
-        # Gains of the bands, then of the top, then of the bottom (always 0).
-        self.band_of_bin = np.searchsorted(t.band_edges, bins, side="right") - 1
-        self.band_of_bin[bins < t.band_edges[0]] = t.n_bands + 1
+    def __init__(self, tables: Tables, level: int) -> None:
+        t, plan, config = tables, ffi.new("es_spectral **"), ffi.new("es_config *")
+        for name in ("n_fft", "hop", "n_channels", "n_features", "n_bands"):
+            setattr(config, name, getattr(t, name))
+        config.top_bands, config.simd = t.top_bands, level
+        # The kernel copies the tables; `tables` keeps them alive until then.
+        config.analysis_window = _floats(t.analysis_window)
+        config.synthesis_window = _floats(t.synthesis_window)
+        config.band_edges = ffi.cast("int32_t *", ffi.from_buffer(t.band_edges))
+        config.thresholds = _floats(t.thresholds)
+        config.mask_table = _floats(t.mask_table)
+        self._memory = _aligned(lib.es_spectral_bytes(config))
+        self._work_memory = _aligned(lib.es_spectral_work_bytes(config))
+        memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
+        _ok(lib.es_spectral_init(memory, n_bytes, config, plan))
+        self._plan, self._work = plan[0], ffi.from_buffer(self._work_memory)
+        self.simd = _name(lib.es_spectral_simd(self._plan))
 
     def analyse(
         self,
@@ -345,32 +377,10 @@ class _Arrays:
         X: NDArray[np.complex64],
         features: NDArray[np.int8],
     ) -> None:
-        t = self.tables
-        window = t.analysis_window
-        for k in range(len(X)):
-            for c in range(t.n_channels):
-                frame = x[k * t.hop : k * t.hop + t.n_fft, c]
-                X[k, c] = self.transform.rfft(frame * window)
-            sides = [X[k, 0], X[k, -1], X[k, 0] - X[k, -1]]
-            for f in range(t.n_features):
-                features[k, :, f] = self._quantise(self._powers(sides[f]), gain)
-
-    def _powers(self, X: NDArray[np.complex64]) -> NDArray[np.float64]:
-        """Mean power of each band's existing bins."""
-        power = X.real.astype(np.float64) ** 2 + X.imag.astype(np.float64) ** 2
-        out = np.zeros(self.tables.n_bands)
-        is_there = self.width > 0
-        if is_there.any():
-            stop = min(int(self.tables.band_edges[-1]), self.tables.n_bins)
-            sums = np.add.reduceat(power[:stop], self.start)
-            out[is_there] = sums / self.width[is_there]
-        return out
-
-    def _quantise(self, power: NDArray[np.float64], gain: float) -> NDArray[np.int64]:
-        """Count thresholds; NaN counts as no power, infinity as the most."""
-        power = np.nan_to_num(power * (gain * gain), nan=0.0, posinf=_BIGGEST)
-        power = np.minimum(power, _BIGGEST)
-        return np.searchsorted(self.tables.thresholds, power, side="right") - 128
+        """See Spectral.analyse."""
+        n, plan, work = len(X), self._plan, self._work
+        codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
+        _ok(lib.es_analyse(plan, _floats(x), n, gain, _floats(X, True), codes, work))
 
     def synthesise(
         self,
@@ -379,40 +389,54 @@ class _Arrays:
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
     ) -> None:
-        t = self.tables
-        overlap = np.zeros((t.n_fft, t.n_channels), np.float32)
-        overlap[: t.n_fft - t.hop] = tail
-        for k in range(len(X)):
-            gains = self._gains(mask[k])
-            for c in range(t.n_channels):
-                frame = self.transform.irfft(gains[:, c] * X[k, c])
-                overlap[:, c] += (frame * t.synthesis_window).astype(np.float32)
-            y[k * t.hop : (k + 1) * t.hop] = overlap[: t.hop]
-            overlap[: t.n_fft - t.hop] = overlap[t.hop :]
-            overlap[t.n_fft - t.hop :] = 0.0
-        tail[:] = overlap[: t.n_fft - t.hop]
-
-    def _gains(self, mask: NDArray[np.int8]) -> NDArray[np.float32]:
-        """Gain of each bin and channel."""
-        t = self.tables
-        gains = np.zeros((t.n_bands + 2, 2), np.float32)
-        gains[:-2] = t.mask_table[mask.astype(np.intp) + 128]
-        if t.top_bands:
-            gains[-2] = gains[t.n_bands - t.top_bands : t.n_bands].mean(axis=0)
-        if t.n_channels == 1:
-            gains = gains.mean(axis=1, keepdims=True)
-        return gains[self.band_of_bin]
+        """See Spectral.synthesise."""
+        n, plan, work = len(X), self._plan, self._work
+        codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
+        tail_out = _floats(tail, True)
+        _ok(lib.es_synthesise(plan, codes, _floats(X), n, tail_out, out, work))
 
     def energy(self, x: NDArray[np.float32]) -> float:
-        values = x.reshape(-1)
-        n_whole = values.size // LANES * LANES
-        squares = values[:n_whole].astype(np.float64).reshape(-1, LANES) ** 2
-        acc = np.add.reduce(squares, axis=0)
-        rest = values[n_whole:].astype(np.float64)
-        acc[: rest.size] += rest * rest
-        while acc.size > 1:
-            acc = acc[: acc.size // 2] + acc[acc.size // 2 :]
-        return float(acc[0])
+        """See Spectral.energy."""
+        return float(lib.es_energy(_floats(x), x.size))
+
+
+def _floats(a: NDArray[Any], is_out: bool = False) -> Any:
+    """Point C at an array that _check has seen; complex is re, im."""
+    return ffi.from_buffer("float[]", a, require_writable=is_out)
+
+
+def _aligned(n_bytes: int) -> NDArray[np.uint8]:
+    """Allocate memory that the kernel accepts; 0 bytes, the refusal, too."""
+    memory = np.zeros(n_bytes + lib.ES_ALIGN, np.uint8)
+    start = -memory.ctypes.data % lib.ES_ALIGN
+    return memory[start : start + n_bytes]
+
+
+def _name(level: int) -> str:
+    return str(ffi.string(lib.es_simd_name(level)).decode())
+
+
+def _ok(status: int) -> None:
+    """Turn a refusal of the kernel into an exception; nothing else does."""
+    if status:
+        text = ffi.string(lib.es_strerror(status)).decode()
+        code = STATUS.get(status, "es_err_unknown")
+        raise NativeError(f"spectrogram kernel: {text}", code=code, status=status)
+
+
+# ---- Choice and checks ------------------------------------------------------
+
+
+def _level(simd: str) -> int:
+    if simd not in SIMD:
+        raise ValueError(f"simd: expected one of {(*SIMD,)}, got {simd!r}")
+    return SIMD[simd]
+
+
+def _transform(backend: str, n_fft: int, simd: str) -> Transform:
+    if backend == "native":
+        return _NativeTransform(n_fft, _level(simd))
+    return FftwTransform(n_fft) if backend == "fftw" else NumpyTransform(n_fft)
 
 
 def _pick(backend: str) -> str:
@@ -423,38 +447,6 @@ def _pick(backend: str) -> str:
     if backend not in names:
         raise ValueError(f"backend: expected auto or one of {names}, got {backend!r}")
     return backend
-
-
-def _table(name: str, values: ArrayLike, size: int) -> NDArray[np.float32]:
-    """Copy a table of constants, checked."""
-    table = np.array(values, np.float32)
-    if table.shape != (size,):
-        raise ValueError(f"{name}: expected shape ({size},), got {table.shape}")
-    if name != "thresholds" and not np.isfinite(table).all():
-        raise ValueError(f"{name}: expected finite values")
-    return table
-
-
-def _require(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {value}")
-
-
-def _require_size(n_fft: int) -> None:
-    if not is_supported_size(n_fft):
-        raise ValueError(
-            f"n_fft: expected 2^a 3^b 5^c, divisible by 4, {MIN_FFT} to {MAX_FFT}, "
-            f"got {n_fft}"
-        )
-
-
-def _require_spread(thresholds: NDArray[np.float32]) -> None:
-    """The kernel finds a code by one table look-up, so steps have a least size."""
-    values = thresholds[np.isfinite(thresholds) & (thresholds > 0)]
-    if np.isnan(thresholds).any() or np.any(thresholds[1:] < thresholds[:-1]):
-        raise ValueError("thresholds: expected numbers that do not decrease")
-    if np.any(values[1:] < values[:-1] * np.float32(1.002)):
-        raise ValueError("thresholds: expected steps of 0.2 % or more above 0")
 
 
 def _check(

@@ -1,0 +1,170 @@
+/* edgestem.h - spectrogram kernel: samples to int8 features, mask to samples.
+ *
+ * Two fused calls carry the hot path of a two-stem separator.  es_analyse
+ * turns PCM into complex spectra and quantised band features; es_synthesise
+ * turns a quantised band mask and those spectra back into PCM.  A plain real
+ * FFT is exported for tests and benchmarks.
+ *
+ * Restrictions
+ *   - n_fft is 2^a 3^b 5^c, divisible by 4, 16 to 2^20.
+ *   - Single precision; twiddle factors and window scaling are computed in
+ *     double.  Signal to rounding noise of one transform is above 120 dB.
+ *   - `mem` and `work` must be aligned to ES_ALIGN bytes.  Other buffers need
+ *     the alignment of their element only, and results do not depend on it.
+ *
+ * Memory: the kernel never allocates.  Ask es_*_bytes for the size of a plan,
+ * hand that many bytes to es_*_init, and es_*_work_bytes for the scratch that
+ * every call needs.  A plan holds pointers into itself: do not move or copy
+ * it.  Tables given in es_config are copied; they may go after init.
+ *
+ * Threads: a plan is read-only after init and may be shared.  `work` may not:
+ * one per thread.  Calls are reentrant; there are no globals.
+ *
+ * Order: every frame is computed alone and in one order, so results do not
+ * depend, to the bit, on how frames are grouped into calls.  They may differ
+ * in the last digits between instruction sets (see es_config.simd).
+ *
+ * Aliasing: no two pointers of a call may overlap.
+ *
+ * Floating point: es_analyse and es_synthesise set flush-to-zero (FTZ and DAZ
+ * on x86, FZ on aarch64) while they run, and restore the caller's mode:
+ * subnormal samples count as silence.  NaN and infinity in the samples are
+ * safe; a NaN power counts as 0, an infinite one as the greatest.
+ *
+ * Errors: functions return ES_OK or a negative status.  On an error nothing
+ * has been written.
+ */
+#ifndef EDGESTEM_H
+#define EDGESTEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+
+#define ES_ABI 1    /* changes with any change of this contract */
+#define ES_ALIGN 64 /* bytes; alignment of mem and work */
+
+#define ES_OK 0
+#define ES_ERR_NULL -1       /* a pointer is NULL */
+#define ES_ERR_SIZE -2       /* n_fft, hop or a count is not supported */
+#define ES_ERR_ALIGN -3      /* mem or work is not aligned to ES_ALIGN */
+#define ES_ERR_MEMORY -4     /* mem_bytes is less than es_*_bytes said */
+#define ES_ERR_SIMD -5       /* this machine lacks the instruction set */
+#define ES_ERR_BANDS -6      /* band edges are negative or do not increase */
+#define ES_ERR_THRESHOLDS -7 /* NaN, decreasing or too close to each other */
+
+#define ES_SIMD_BEST -1 /* the best this machine has */
+#define ES_SIMD_SCALAR 0
+#define ES_SIMD_SSE2 1
+#define ES_SIMD_AVX2 2 /* with FMA */
+#define ES_SIMD_NEON 3 /* aarch64 */
+
+typedef struct es_fft es_fft;
+typedef struct es_spectral es_spectral;
+
+/* Everything a fused plan is made of.
+ *
+ * Band b is the mean of re^2 + im^2 over the bins band_edges[b] to
+ * band_edges[b + 1] - 1.  Bins from n_fft / 2 + 1 on do not exist: the mean
+ * goes over those that do, and is 0 without any.
+ *
+ * A feature is -128 plus the number of thresholds that are <= power * gain^2.
+ * Thresholds do not decrease.  Finite ones above 0 must be distinct, 0.2 % or
+ * more apart; those below 2^-125 count as 2^-125.  Infinite ones are never
+ * reached.
+ */
+typedef struct es_config {
+    size_t n_fft;                  /* frame length in samples */
+    size_t hop;                    /* samples between frames, 1 to n_fft */
+    size_t n_channels;             /* audio channels, 1 or 2 */
+    size_t n_features;             /* 2: |L|, |R|; 3: |L|, |R|, |L - R| */
+    size_t n_bands;                /* 1 to 2^20 */
+    size_t top_bands;              /* 0 to n_bands; see es_synthesise */
+    const float *analysis_window;  /* n_fft */
+    const float *synthesis_window; /* n_fft */
+    const int32_t *band_edges;     /* n_bands + 1, increasing, not negative */
+    const float *thresholds;       /* 255 */
+    const float *mask_table;       /* 256: gain of mask code q at q + 128 */
+    int simd;                      /* ES_SIMD_*: the most a plan may use */
+} es_config;
+
+/* Say what a status means, in a few words.  Never NULL. */
+const char *es_strerror(int status);
+
+/* Report ES_ABI as this library was compiled. */
+int es_abi(void);
+
+/* Report the best ES_SIMD_* level that this machine runs. */
+int es_simd_best(void);
+
+/* Report whether this machine and this build run a level: 1 or 0. */
+int es_simd_runs(int simd);
+
+/* Name a level: "scalar", "sse2", "avx2", "neon"; "?" for another number. */
+const char *es_simd_name(int simd);
+
+/* Bytes of a real FFT plan; 0 if n_fft or simd is not supported. */
+size_t es_fft_bytes(size_t n_fft, int simd);
+
+/* Bytes of the scratch that es_rfft and es_irfft need; 0 as above. */
+size_t es_fft_work_bytes(size_t n_fft);
+
+/* Make a plan in mem.  `simd` is the most the plan may use: sizes that do not
+ * divide into its lanes use fewer (see es_fft_simd).
+ * ES_OK, ES_ERR_NULL, _SIZE, _ALIGN, _MEMORY, _SIMD. */
+int es_fft_init(void *mem, size_t mem_bytes, size_t n_fft, int simd,
+                es_fft **plan);
+
+/* Report the level that a plan uses. */
+int es_fft_simd(const es_fft *plan);
+
+/* Transform x[n_fft] to X[n_fft / 2 + 1] complex, interleaved re, im.
+ * Not scaled.  ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_rfft(const es_fft *plan, const float *x, float *X, void *work);
+
+/* The inverse, scaled by 1 / n_fft: irfft(rfft(x)) is x.  The imaginary parts
+ * of bins 0 and n_fft / 2 do not count.  ES_OK, ES_ERR_NULL, ES_ERR_ALIGN. */
+int es_irfft(const es_fft *plan, const float *X, float *x, void *work);
+
+/* Bytes of a fused plan and of its scratch; 0 if the config is not valid. */
+size_t es_spectral_bytes(const es_config *config);
+size_t es_spectral_work_bytes(const es_config *config);
+
+/* Make a fused plan in mem.
+ * ES_OK, ES_ERR_NULL, _SIZE, _ALIGN, _MEMORY, _SIMD, _BANDS, _THRESHOLDS. */
+int es_spectral_init(void *mem, size_t mem_bytes, const es_config *config,
+                     es_spectral **plan);
+
+/* Report the level that a plan uses. */
+int es_spectral_simd(const es_spectral *plan);
+
+/* Samples to spectra and features.
+ *   x         ((n_frames - 1) * hop + n_fft, n_channels), interleaved
+ *   gain      linear; features see power * gain^2, X is not scaled
+ *   X         written: (n_frames, n_channels, n_fft / 2 + 1) complex
+ *   features  written: (n_frames, n_bands, n_features)
+ * Mono audio is L and R at once; its L - R is 0.
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
+               float gain, float *X, int8_t *features, void *work);
+
+/* Mask and spectra to samples.
+ *   mask  (n_frames, n_bands, 2): codes of L and R; mono takes the mean gain
+ *   X     as es_analyse wrote it (bins 0 and n_fft / 2 are real)
+ *   tail  (n_fft - hop, n_channels): overlap-add state, zeros at the start
+ *   y     written: (n_frames * hop, n_channels); hop k is finished by frame k
+ * Bins from band_edges[n_bands] on get the mean gain of the last top_bands
+ * bands (0 if top_bands is 0), bins below band_edges[0] get 0.
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
+                  size_t n_frames, float *tail, float *y, void *work);
+
+/* Sum the squares of x[n] in double: eight accumulators take the values
+ * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).
+ * The same bits on every level; 0 for n == 0 or x == NULL. */
+double es_energy(const float *x, size_t n);
+
+/* cffi: end */
+
+#endif

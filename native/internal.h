@@ -1,0 +1,139 @@
+/* internal.h - what the files of the kernel share; not part of the contract.
+ *
+ * The algorithm (stages.h) is compiled once per instruction set; each result
+ * is an es_ops.  A plan points to the es_ops that it was made for. */
+#ifndef ES_INTERNAL_H
+#define ES_INTERNAL_H
+
+#include "edgestem.h"
+
+#if defined(__x86_64__) || defined(__i386__)
+#define ES_X86 1
+#elif defined(__aarch64__)
+#define ES_ARM64 1
+#endif
+
+#define ES_MAX_PASSES 16 /* of radix 2 to 8 over at most 2^20 rows */
+#define ES_MAX_LANES 8
+#define ES_CODES 256 /* values of an int8 */
+
+/* ---- Plans --------------------------------------------------------------- */
+
+/* A complex FFT of n points that sit in vectors of `lanes` (W) lanes.
+ *
+ * 1. Column pass: DFTs of W points over x[m + M l], M = n / W, on vectors of
+ *    W neighbouring m; times e^(-2 pi i m q / n); transposed.  Now row m has
+ *    the W values of q in its lanes.
+ * 2. Row passes: an FFT of M points over the rows, all lanes alike, in place,
+ *    decimated in frequency.
+ * 3. The last row pass writes row k, which is the bins W k to W k + W - 1,
+ *    where it belongs. */
+typedef struct es_cfft {
+    size_t n;                     /* complex points */
+    size_t lanes;                 /* W */
+    size_t n_rows;                /* M */
+    size_t n_passes;              /* row passes, 1 or more */
+    size_t radix[ES_MAX_PASSES];  /* 2, 3, 4, 5 or 8 each */
+    float *column_twiddles;       /* per W of m: W - 1 times (re W, im W) */
+    float *row_twiddles;          /* per pass and row: radix - 1 times re, im */
+    uint32_t *order;              /* row of the first output of a last block */
+    float *split_cos, *split_sin; /* e^(-2 pi i k / 2n), k = 0..n, or NULL */
+} es_cfft;
+
+typedef struct es_ops es_ops;
+
+struct es_fft {
+    const es_ops *ops; /* code for the plan's level */
+    size_t n_fft;      /* real points; c.n is half of it */
+    es_cfft c;
+};
+
+struct es_spectral {
+    const es_ops *ops;   /* code for the plan's level */
+    size_t n_fft, hop;   /* samples */
+    size_t n_bins;       /* n_fft / 2 + 1 */
+    size_t n_channels;   /* 1: c.n is n_fft / 2; 2: c.n is n_fft (L + i R) */
+    size_t n_features;   /* 2 or 3 */
+    size_t n_bands;      /* of the features and the mask */
+    size_t n_there;      /* bands that have a bin; the others are last */
+    size_t n_single;     /* leading bands of one bin each */
+    size_t n_powers;     /* bins below the last edge, clamped to n_bins */
+    size_t top_bands;    /* whose mean gain the bins above get */
+    size_t shift;        /* of a power's bits to get its cell */
+    int32_t first_cell;  /* cell of codes[0] */
+    float lowest;        /* power where codes[0] starts */
+    float highest;       /* power where the last of codes starts */
+    float *window_re;    /* analysis / 2 for the real parts of c's input */
+    float *window_im;    /* and for the imaginary parts */
+    float *synthesis_re; /* synthesis / n_fft, likewise */
+    float *synthesis_im;
+    uint32_t *edges;      /* n_bands + 1, clamped to n_bins */
+    float *inverse_width; /* n_bands: 1 / bins of the band */
+    int32_t *codes;       /* cells: (threshold's low bits << 8) + base code */
+    float *mask_table;    /* 256 */
+    es_cfft c;
+};
+
+/* Scratch, cut out of `work` anew in every call. */
+typedef struct es_work {
+    float *rows;     /* 2 n: rows of W re, then W im */
+    float *re, *im;  /* n + 1 and some each: planes; [n] repeats [0] */
+    float *power[3]; /* of bins, then of bands */
+    float *gain[2];  /* of bins */
+} es_work;
+
+/* ---- Levels -------------------------------------------------------------- */
+
+struct es_ops {
+    int simd;
+    size_t lanes;
+    void (*rfft)(const es_fft *, const float *, float *, const es_work *);
+    void (*irfft)(const es_fft *, const float *, float *, const es_work *);
+    void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
+                    int8_t *, const es_work *);
+    void (*synthesise)(const es_spectral *, const int8_t *, const float *,
+                       size_t, float *, float *, const es_work *);
+    double (*energy)(const float *, size_t);
+};
+
+extern const es_ops es_scalar_ops;
+#ifdef ES_X86
+extern const es_ops es_sse2_ops;
+extern const es_ops es_avx2_ops;
+#endif
+#ifdef ES_ARM64
+extern const es_ops es_neon_ops;
+#endif
+
+/* ---- Memory and complex FFT, shared by both kinds of plan ---------------- */
+
+/* Hands out aligned pieces of a block; with base NULL it only counts. */
+typedef struct es_arena {
+    char *base;
+    size_t used;
+} es_arena;
+
+void *es_take(es_arena *arena, size_t n, size_t size);
+
+/* Is n_fft = 2^a 3^b 5^c, divisible by 4 and in range? */
+int es_size_ok(size_t n_fft);
+
+/* Code for the widest lanes, at most those of `simd`, that n points divide
+ * into; NULL if this machine lacks `simd`. */
+const es_ops *es_choose(int simd, size_t n);
+
+/* Lay out a complex FFT of n points; without a base only `used` counts. */
+void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, size_t lanes,
+                    int is_split);
+
+/* Compute the tables of a laid-out FFT. */
+void es_cfft_fill(es_cfft *c);
+
+/* Cut scratch; n_powers and n_gains are 0 for a bare FFT. */
+void es_work_layout(es_work *w, es_arena *arena, size_t n, size_t n_powers,
+                    size_t n_gains);
+
+/* Is p aligned to ES_ALIGN? */
+int es_aligned(const void *p);
+
+#endif

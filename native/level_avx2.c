@@ -1,0 +1,33 @@
+/* level_avx2.c - the algorithm for AVX2 with FMA, chosen at run time. */
+#include "internal.h"
+
+#ifdef ES_X86
+
+/* The whole file, so that inlined helpers get the instructions too. */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))),              \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+#define ES_AVX2
+#include "simd.h"
+
+#include "stages.h"
+
+const es_ops es_avx2_ops = { ES_SIMD_AVX2, W,          rfft,  irfft,
+                             analyse,      synthesise, energy };
+
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#else
+
+typedef int es_not_this_machine;
+
+#endif

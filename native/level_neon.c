@@ -1,0 +1,18 @@
+/* level_neon.c - the algorithm for NEON, which every aarch64 has. */
+#include "internal.h"
+
+#ifdef ES_ARM64
+
+#define ES_NEON
+#include "simd.h"
+
+#include "stages.h"
+
+const es_ops es_neon_ops = { ES_SIMD_NEON, W,          rfft,  irfft,
+                             analyse,      synthesise, energy };
+
+#else
+
+typedef int es_not_this_machine;
+
+#endif

@@ -1,0 +1,726 @@
+/* stages.h - the algorithm, once, above the vector operations of simd.h.
+ *
+ * A level file includes simd.h, then this, and ends up with one es_ops.
+ * Numbers are split: real and imaginary parts live in vectors of their own.
+ * See es_cfft in internal.h for the way an FFT is cut up. */
+
+#include "internal.h"
+
+#include <string.h>
+
+/* A column of at most 8 complex vectors; the compiler keeps it in registers. */
+typedef struct es_column {
+    V re[8], im[8];
+} es_column;
+
+/* ---- Butterflies --------------------------------------------------------- */
+
+INLINE void radix2(es_column *c)
+{
+    V re = c->re[1];
+    V im = c->im[1];
+
+    c->re[1] = v_sub(c->re[0], re);
+    c->im[1] = v_sub(c->im[0], im);
+    c->re[0] = v_add(c->re[0], re);
+    c->im[0] = v_add(c->im[0], im);
+}
+
+INLINE void radix3(es_column *c)
+{
+    V half = v_all(0.5f);
+    V sin3 = v_all(0.86602540378443864676f); /* sin(2 pi / 3) */
+    V sum_re = v_add(c->re[1], c->re[2]);
+    V sum_im = v_add(c->im[1], c->im[2]);
+    V dif_re = v_mul(sin3, v_sub(c->re[1], c->re[2]));
+    V dif_im = v_mul(sin3, v_sub(c->im[1], c->im[2]));
+    V mid_re = v_sub_mul(c->re[0], half, sum_re);
+    V mid_im = v_sub_mul(c->im[0], half, sum_im);
+
+    c->re[0] = v_add(c->re[0], sum_re);
+    c->im[0] = v_add(c->im[0], sum_im);
+    c->re[1] = v_add(mid_re, dif_im);
+    c->im[1] = v_sub(mid_im, dif_re);
+    c->re[2] = v_sub(mid_re, dif_im);
+    c->im[2] = v_add(mid_im, dif_re);
+}
+
+/* Four points of c, from `first` in steps of `step`, in natural order. */
+INLINE void radix4_of(es_column *c, size_t first, size_t step)
+{
+    size_t i1 = first + step;
+    size_t i2 = first + 2 * step;
+    size_t i3 = first + 3 * step;
+    V even_re = v_add(c->re[first], c->re[i2]);
+    V even_im = v_add(c->im[first], c->im[i2]);
+    V edge_re = v_sub(c->re[first], c->re[i2]);
+    V edge_im = v_sub(c->im[first], c->im[i2]);
+    V odd_re = v_add(c->re[i1], c->re[i3]);
+    V odd_im = v_add(c->im[i1], c->im[i3]);
+    V turn_re = v_sub(c->re[i1], c->re[i3]);
+    V turn_im = v_sub(c->im[i1], c->im[i3]);
+
+    c->re[first] = v_add(even_re, odd_re);
+    c->im[first] = v_add(even_im, odd_im);
+    c->re[i1] = v_add(edge_re, turn_im);
+    c->im[i1] = v_sub(edge_im, turn_re);
+    c->re[i2] = v_sub(even_re, odd_re);
+    c->im[i2] = v_sub(even_im, odd_im);
+    c->re[i3] = v_sub(edge_re, turn_im);
+    c->im[i3] = v_add(edge_im, turn_re);
+}
+
+INLINE void radix5(es_column *c)
+{
+    V cos1 = v_all(0.30901699437494742410f);  /* cos(2 pi / 5) */
+    V cos2 = v_all(-0.80901699437494742410f); /* cos(4 pi / 5) */
+    V sin1 = v_all(0.95105651629515357212f);  /* sin(2 pi / 5) */
+    V sin2 = v_all(0.58778525229247312917f);  /* sin(4 pi / 5) */
+    V s1_re = v_add(c->re[1], c->re[4]);
+    V s1_im = v_add(c->im[1], c->im[4]);
+    V d1_re = v_sub(c->re[1], c->re[4]);
+    V d1_im = v_sub(c->im[1], c->im[4]);
+    V s2_re = v_add(c->re[2], c->re[3]);
+    V s2_im = v_add(c->im[2], c->im[3]);
+    V d2_re = v_sub(c->re[2], c->re[3]);
+    V d2_im = v_sub(c->im[2], c->im[3]);
+    V a1_re = v_mul_add(cos2, s2_re, v_mul_add(cos1, s1_re, c->re[0]));
+    V a1_im = v_mul_add(cos2, s2_im, v_mul_add(cos1, s1_im, c->im[0]));
+    V a2_re = v_mul_add(cos1, s2_re, v_mul_add(cos2, s1_re, c->re[0]));
+    V a2_im = v_mul_add(cos1, s2_im, v_mul_add(cos2, s1_im, c->im[0]));
+    V b1_re = v_mul_add(sin1, d1_re, v_mul(sin2, d2_re));
+    V b1_im = v_mul_add(sin1, d1_im, v_mul(sin2, d2_im));
+    V b2_re = v_mul_sub(sin2, d1_re, v_mul(sin1, d2_re));
+    V b2_im = v_mul_sub(sin2, d1_im, v_mul(sin1, d2_im));
+
+    c->re[0] = v_add(c->re[0], v_add(s1_re, s2_re));
+    c->im[0] = v_add(c->im[0], v_add(s1_im, s2_im));
+    c->re[1] = v_add(a1_re, b1_im);
+    c->im[1] = v_sub(a1_im, b1_re);
+    c->re[2] = v_add(a2_re, b2_im);
+    c->im[2] = v_sub(a2_im, b2_re);
+    c->re[3] = v_sub(a2_re, b2_im);
+    c->im[3] = v_add(a2_im, b2_re);
+    c->re[4] = v_sub(a1_re, b1_im);
+    c->im[4] = v_add(a1_im, b1_re);
+}
+
+INLINE void radix8(es_column *c)
+{
+    V root = v_all(0.70710678118654752440f); /* 1 / sqrt(2) */
+    es_column t;
+
+    radix4_of(c, 0, 2); /* even points, to 0 2 4 6 */
+    radix4_of(c, 1, 2); /* odd points, to 1 3 5 7 */
+    /* Output k and k + 4 are even[k] +- e^(-2 pi i k / 8) odd[k]. */
+    t.re[0] = v_add(c->re[3], c->im[3]);
+    t.im[0] = v_sub(c->im[3], c->re[3]);
+    t.re[1] = v_sub(c->im[7], c->re[7]);
+    t.im[1] = v_add(c->re[7], c->im[7]);
+    t.re[2] = c->re[1];
+    t.im[2] = c->im[1];
+    t.re[3] = c->re[5];
+    t.im[3] = c->im[5];
+    V e1_re = c->re[2];
+    V e1_im = c->im[2];
+    V e2_re = c->re[4];
+    V e2_im = c->im[4];
+    V e3_re = c->re[6];
+    V e3_im = c->im[6];
+
+    c->re[4] = v_sub(c->re[0], t.re[2]);
+    c->im[4] = v_sub(c->im[0], t.im[2]);
+    c->re[0] = v_add(c->re[0], t.re[2]);
+    c->im[0] = v_add(c->im[0], t.im[2]);
+    c->re[1] = v_mul_add(root, t.re[0], e1_re);
+    c->im[1] = v_mul_add(root, t.im[0], e1_im);
+    c->re[5] = v_sub_mul(e1_re, root, t.re[0]);
+    c->im[5] = v_sub_mul(e1_im, root, t.im[0]);
+    c->re[2] = v_add(e2_re, t.im[3]);
+    c->im[2] = v_sub(e2_im, t.re[3]);
+    c->re[6] = v_sub(e2_re, t.im[3]);
+    c->im[6] = v_add(e2_im, t.re[3]);
+    c->re[3] = v_mul_add(root, t.re[1], e3_re);
+    c->im[3] = v_sub_mul(e3_im, root, t.im[1]);
+    c->re[7] = v_sub_mul(e3_re, root, t.re[1]);
+    c->im[7] = v_mul_add(root, t.im[1], e3_im);
+}
+
+/* DFT of the first r vectors of c, in natural order; r is a constant. */
+INLINE void butterfly(es_column *c, size_t r)
+{
+    if (r == 2)
+        radix2(c);
+    else if (r == 3)
+        radix3(c);
+    else if (r == 4)
+        radix4_of(c, 0, 1);
+    else if (r == 5)
+        radix5(c);
+    else if (r == 8)
+        radix8(c);
+}
+
+/* Multiply vector i by re + i im. */
+INLINE void turn(es_column *c, size_t i, V re, V im)
+{
+    V old = c->re[i];
+
+    c->re[i] = v_mul_sub(old, re, v_mul(c->im[i], im));
+    c->im[i] = v_mul_add(old, im, v_mul(c->im[i], re));
+}
+
+/* ---- Column pass ---------------------------------------------------------
+ *
+ * Three kinds of input: what the caller says is a constant, so that each kind
+ * becomes a loop of its own. */
+typedef struct es_input {
+    const float *pairs;               /* interleaved re, im; or NULL: */
+    const float *re, *im;             /* planes */
+    const float *scale_re, *scale_im; /* multiply pairs by these; or NULL: */
+    float scale;                      /* multiply pairs by this */
+} es_input;
+
+INLINE void load(const es_input *in, size_t at, V *re, V *im)
+{
+    if (!in->pairs) {
+        *re = v_load(in->re + at);
+        *im = v_load(in->im + at);
+        return;
+    }
+    v_load_pairs(in->pairs + 2 * at, re, im);
+    if (in->scale_re) {
+        *re = v_mul(*re, v_load(in->scale_re + at));
+        *im = v_mul(*im, v_load(in->scale_im + at));
+    } else {
+        *re = v_mul(*re, v_all(in->scale));
+        *im = v_mul(*im, v_all(in->scale));
+    }
+}
+
+INLINE void column_pass(const es_cfft *p, const es_input *in, float *rows)
+{
+    const float *w = p->column_twiddles;
+    const size_t n_rows = p->n_rows;
+
+    for (size_t i = 0; i < n_rows; i += W) {
+        /* The last vector may overlap the one before: the same values. */
+        size_t m = i + W <= n_rows ? i : n_rows - W;
+        es_column c;
+
+        for (size_t l = 0; l < W; l++)
+            load(in, m + l * n_rows, &c.re[l], &c.im[l]);
+#if W > 1
+        butterfly(&c, W);
+        for (size_t q = 1; q < W; q++, w += 2 * W)
+            turn(&c, q, v_load(w), v_load(w + W));
+        v_transpose(c.re);
+        v_transpose(c.im);
+#endif
+        for (size_t l = 0; l < W; l++) {
+            v_store(rows + 2 * W * (m + l), c.re[l]);
+            v_store(rows + 2 * W * (m + l) + W, c.im[l]);
+        }
+    }
+    (void)w;
+}
+
+/* ---- Row passes ---------------------------------------------------------- */
+
+/* Cut every run of r * m rows into r runs of m, in place; r is a constant. */
+INLINE void row_pass_of(float *rows, size_t n_rows, size_t r, size_t m,
+                        const float *twiddles)
+{
+    for (size_t first = 0; first < n_rows; first += r * m) {
+        const float *w = twiddles;
+
+        for (size_t j = 0; j < m; j++) {
+            float *at = rows + 2 * W * (first + j);
+            es_column c;
+
+            for (size_t i = 0; i < r; i++) {
+                c.re[i] = v_load(at + 2 * W * m * i);
+                c.im[i] = v_load(at + 2 * W * m * i + W);
+            }
+            butterfly(&c, r);
+            for (size_t i = 1; i < r; i++, w += 2)
+                turn(&c, i, v_spread(w), v_spread(w + 1));
+            for (size_t i = 0; i < r; i++) {
+                v_store(at + 2 * W * m * i, c.re[i]);
+                v_store(at + 2 * W * m * i + W, c.im[i]);
+            }
+        }
+    }
+}
+
+/* The last pass: runs of r rows, each row to its own bins of the planes. */
+INLINE void last_pass_of(const float *rows, size_t n_rows, size_t r,
+                         const uint32_t *order, float *re, float *im)
+{
+    const size_t step = n_rows / r * W;
+
+    for (size_t b = 0; b < n_rows / r; b++) {
+        const float *at = rows + 2 * W * r * b;
+        const size_t to = order[b] * (size_t)W;
+        es_column c;
+
+        for (size_t i = 0; i < r; i++) {
+            c.re[i] = v_load(at + 2 * W * i);
+            c.im[i] = v_load(at + 2 * W * i + W);
+        }
+        butterfly(&c, r);
+        for (size_t i = 0; i < r; i++) {
+            v_store(re + to + i * step, c.re[i]);
+            v_store(im + to + i * step, c.im[i]);
+        }
+    }
+}
+
+#define ROW_PASS(r)                                                            \
+    case r:                                                                    \
+        row_pass_of(rows, p->n_rows, r, m / r, w);                             \
+        break
+
+#define LAST_PASS(r)                                                           \
+    case r:                                                                    \
+        last_pass_of(rows, p->n_rows, r, p->order, re, im);                    \
+        break
+
+/* FFT over the rows, into the planes re and im. */
+static void row_passes(const es_cfft *p, float *rows, float *re, float *im)
+{
+    const float *w = p->row_twiddles;
+    size_t m = p->n_rows;
+
+    for (size_t i = 0; i + 1 < p->n_passes; i++) {
+        size_t r = p->radix[i];
+
+        switch (r) {
+            ROW_PASS(2);
+            ROW_PASS(3);
+            ROW_PASS(4);
+            ROW_PASS(5);
+            ROW_PASS(8);
+        }
+        m /= r;
+        w += 2 * (r - 1) * m;
+    }
+    switch (m) {
+        LAST_PASS(2);
+        LAST_PASS(3);
+        LAST_PASS(4);
+        LAST_PASS(5);
+        LAST_PASS(8);
+    }
+    re[p->n] = re[0];
+    im[p->n] = im[0];
+}
+
+/* ---- Between planes and real spectra -------------------------------------
+ *
+ * A plane pair Z of n bins holds two real signals as Z = A + i B.  With
+ * Z'[k] = conj Z[n - k], A[k] = (Z + Z') / 2 and B[k] = (Z - Z') / 2i.
+ * Stereo: A and B are L and R, n = n_fft.  Mono: A and B are the even and odd
+ * samples, n = n_fft / 2, and X[k] = A[k] + e^(-2 pi i k / n_fft) B[k].
+ * The halves are in the window, so the sums below have no 1/2. */
+
+typedef struct es_pair {
+    V a_re, a_im, b_re, b_im;
+} es_pair;
+
+INLINE es_pair part(const float *re, const float *im, size_t n, size_t k)
+{
+    V z_re = v_load(re + k);
+    V z_im = v_load(im + k);
+    V y_re = v_reverse(v_load(re + (n - k - (W - 1))));
+    V y_im = v_reverse(v_load(im + (n - k - (W - 1))));
+    es_pair p = { v_add(z_re, y_re), v_sub(z_im, y_im), v_add(z_im, y_im),
+                  v_sub(y_re, z_re) };
+
+    return p;
+}
+
+INLINE V power_of(V re, V im)
+{
+    return v_mul_add(re, re, v_mul(im, im));
+}
+
+/* Index of the vector that starts at i, moved back to end by `end`. */
+INLINE size_t fit(size_t i, size_t end)
+{
+    return i + W <= end ? i : end - W;
+}
+
+/* X[0..n] of mono samples, and powers of the bins below n_powers' vector. */
+static void split_mono(const es_cfft *p, const es_work *w, float *X,
+                       size_t n_powers)
+{
+    for (size_t i = 0; i <= p->n; i += W) {
+        size_t k = fit(i, p->n + 1);
+        es_pair t = part(w->re, w->im, p->n, k);
+        V cos_k = v_load(p->split_cos + k);
+        V sin_k = v_load(p->split_sin + k);
+        V re = v_sub_mul(v_mul_add(t.b_re, cos_k, t.a_re), t.b_im, sin_k);
+        V im = v_mul_add(t.b_im, cos_k, v_mul_add(t.b_re, sin_k, t.a_im));
+
+        v_store_pairs(X + 2 * k, re, im);
+        if (i < n_powers)
+            v_store(w->power[0] + k, power_of(re, im));
+    }
+}
+
+/* X of L and R for the bins `from` to `to` - 1, with powers if is_power. */
+INLINE void split_stereo(const es_spectral *s, const es_work *w, float *X,
+                         size_t from, size_t to, int is_power, int is_side)
+{
+    float *right = X + 2 * s->n_bins;
+
+    for (size_t i = from; i < to; i += W) {
+        size_t k = fit(i, s->n_bins);
+        es_pair t = part(w->re, w->im, s->n_fft, k);
+
+        v_store_pairs(X + 2 * k, t.a_re, t.a_im);
+        v_store_pairs(right + 2 * k, t.b_re, t.b_im);
+        if (is_power) {
+            v_store(w->power[0] + k, power_of(t.a_re, t.a_im));
+            v_store(w->power[1] + k, power_of(t.b_re, t.b_im));
+        }
+        if (is_side) {
+            V re = v_sub(t.a_re, t.b_re);
+            V im = v_sub(t.a_im, t.b_im);
+
+            v_store(w->power[2] + k, power_of(re, im));
+        }
+    }
+}
+
+/* Planes of stereo spectra times gains, with re and im exchanged: a forward
+ * FFT of exchanged planes gives the inverse, exchanged. */
+static void merge_stereo(const es_spectral *s, const float *X, const es_work *w)
+{
+    const float *right = X + 2 * s->n_bins;
+
+    for (size_t i = 0; i < s->n_bins; i += W) {
+        size_t k = fit(i, s->n_bins);
+        size_t mirror = s->n_fft - k - (W - 1);
+        V l_gain = v_load(w->gain[0] + k);
+        V r_gain = v_load(w->gain[1] + k);
+        V l_re;
+        V l_im;
+        V r_re;
+        V r_im;
+
+        v_load_pairs(X + 2 * k, &l_re, &l_im);
+        v_load_pairs(right + 2 * k, &r_re, &r_im);
+        l_re = v_mul(l_gain, l_re);
+        l_im = v_mul(l_gain, l_im);
+        r_re = v_mul(r_gain, r_re);
+        r_im = v_mul(r_gain, r_im);
+        v_store(w->re + mirror, v_reverse(v_sub(r_re, l_im)));
+        v_store(w->im + mirror, v_reverse(v_add(l_re, r_im)));
+        v_store(w->re + k, v_add(l_im, r_re));
+        v_store(w->im + k, v_sub(l_re, r_im));
+    }
+}
+
+/* The same for mono.  Bins 0 and n are real: their imaginary parts come as
+ * they are but must not leak, so the caller sets the edges afterwards. */
+INLINE void merge_mono(const es_cfft *p, const float *X, const float *gain,
+                       float *z_re, float *z_im)
+{
+    for (size_t i = 0; i < p->n; i += W) {
+        size_t k = fit(i, p->n);
+        size_t mirror = p->n - k - (W - 1);
+        V cos_k = v_load(p->split_cos + k);
+        V sin_k = v_load(p->split_sin + k);
+        V x_re;
+        V x_im;
+        V y_re;
+        V y_im;
+
+        v_load_pairs(X + 2 * k, &x_re, &x_im);
+        v_load_pairs(X + 2 * mirror, &y_re, &y_im);
+        if (gain) {
+            V x_gain = v_load(gain + k);
+            V y_gain = v_load(gain + mirror);
+
+            x_re = v_mul(x_gain, x_re);
+            x_im = v_mul(x_gain, x_im);
+            y_re = v_mul(y_gain, y_re);
+            y_im = v_mul(y_gain, y_im);
+        }
+        y_re = v_reverse(y_re);
+        y_im = v_reverse(y_im);
+        V a_re = v_add(x_re, y_re);
+        V a_im = v_sub(x_im, y_im);
+        V d_re = v_sub(x_re, y_re);
+        V d_im = v_add(x_im, y_im);
+        /* B = conj(e^(-2 pi i k / 2n)) D, Z = A + i B, exchanged. */
+        V b_re = v_mul_add(d_re, cos_k, v_mul(d_im, sin_k));
+        V b_im = v_mul_sub(d_im, cos_k, v_mul(d_re, sin_k));
+
+        v_store(z_re + k, v_add(a_im, b_re));
+        v_store(z_im + k, v_sub(a_re, b_im));
+    }
+    /* Bin 0 from the real parts alone. */
+    float first = X[0] * (gain ? gain[0] : 1.0f);
+    float last = X[2 * p->n] * (gain ? gain[p->n] : 1.0f);
+
+    z_re[0] = first - last;
+    z_im[0] = first + last;
+}
+
+/* ---- Bands and codes ----------------------------------------------------- */
+
+/* Turn powers of bins into powers of bands, in place.  Band b goes to index
+ * edges[0] + b, which is not above edges[b]: nothing is overwritten unread. */
+static void average_bands(const es_spectral *s, float *power)
+{
+    float *band = power + s->edges[0];
+
+    for (size_t b = s->n_single; b < s->n_there; b++) {
+        float sum = power[s->edges[b]];
+
+        for (size_t k = s->edges[b] + 1; k < s->edges[b + 1]; k++)
+            sum += power[k];
+        band[b] = sum * s->inverse_width[b];
+    }
+    memset(band + s->n_there, 0, (s->n_bands - s->n_there) * sizeof *band);
+}
+
+/* Codes of the bands of one feature, every `stride` bytes. */
+static void quantise(const es_spectral *s, const float *band, float scale,
+                     int8_t *out, size_t stride)
+{
+    const int32_t mask = (int32_t)((1u << s->shift) - 1);
+
+    for (size_t b = 0; b < s->n_bands; b++) {
+        float power = band[b] * scale;
+        int32_t bits;
+
+        /* NaN gives lowest, see v_clamp. */
+        power = power > s->lowest ? power : s->lowest;
+        power = power < s->highest ? power : s->highest;
+        memcpy(&bits, &power, sizeof bits);
+        int32_t cell = s->codes[(bits >> s->shift) - s->first_cell];
+        int32_t code = (cell & 255) + ((bits & mask) >= (cell >> 8));
+
+        out[b * stride] = (int8_t)(code - 128);
+    }
+}
+
+static void features_of(const es_spectral *s, const es_work *w, float scale,
+                        int8_t *out)
+{
+    const size_t n = s->n_features;
+
+    if (s->n_channels == 1) {
+        average_bands(s, w->power[0]);
+        quantise(s, w->power[0] + s->edges[0], scale, out, n);
+        for (size_t b = 0; b < s->n_bands; b++)
+            out[b * n + 1] = out[b * n];
+        if (n == 3) {
+            memset(w->power[2], 0, s->n_bands * sizeof *w->power[2]);
+            quantise(s, w->power[2], scale, out + 2, n);
+        }
+        return;
+    }
+    for (size_t f = 0; f < n; f++) {
+        average_bands(s, w->power[f]);
+        quantise(s, w->power[f] + s->edges[0], scale, out + f, n);
+    }
+}
+
+/* ---- Gains --------------------------------------------------------------- */
+
+static void fill(float *p, size_t n, float value)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = value;
+}
+
+/* Gains of the bins from the mask codes of one frame, for one or two sides. */
+static void gains_of(const es_spectral *s, const int8_t *mask,
+                     float *const *gain)
+{
+    const float *table = s->mask_table + 128;
+    const size_t n_sides = s->n_channels;
+    const size_t top = s->edges[s->n_bands];
+
+    for (size_t c = 0; c < n_sides; c++) {
+        float sum = 0.0f;
+
+        fill(gain[c], s->edges[0], 0.0f);
+        for (size_t b = 0; b < s->n_bands; b++) {
+            float value = table[mask[2 * b + c]];
+
+            if (n_sides == 1)
+                value = 0.5f * (value + table[mask[2 * b + 1]]);
+            if (b + s->top_bands >= s->n_bands)
+                sum += value;
+            fill(gain[c] + s->edges[b], s->edges[b + 1] - s->edges[b], value);
+        }
+        if (s->top_bands)
+            sum /= (float)s->top_bands;
+        fill(gain[c] + top, s->n_bins - top, sum);
+    }
+}
+
+/* ---- Overlap-add ---------------------------------------------------------
+ *
+ * The frame sits in the planes, exchanged (see merge_stereo).  Seen as
+ * interleaved values, an even value 2 i is im[i], an odd one re[i]. */
+
+INLINE float windowed(const es_spectral *s, const es_work *w, size_t i)
+{
+    size_t k = i / 2;
+
+    return i % 2 ? s->synthesis_im[k] * w->re[k]
+                 : s->synthesis_re[k] * w->im[k];
+}
+
+/* Write the windowed values i to end - 1, plus old if there is one, to out. */
+INLINE void add_values(const es_spectral *s, const es_work *w, size_t i,
+                       size_t end, const float *old, float *out)
+{
+    size_t done = 0;
+    size_t n = i < end ? end - i : 0;
+
+    if (n && i % 2) {
+        out[0] = windowed(s, w, i) + (old ? old[0] : 0.0f);
+        done = 1;
+    }
+    for (; done + 2 * W <= n; done += 2 * W) {
+        size_t k = (i + done) / 2;
+        V even = v_mul(v_load(s->synthesis_re + k), v_load(w->im + k));
+        V odd = v_mul(v_load(s->synthesis_im + k), v_load(w->re + k));
+
+        if (old) {
+            V old_even;
+            V old_odd;
+
+            v_load_pairs(old + done, &old_even, &old_odd);
+            even = v_add(even, old_even);
+            odd = v_add(odd, old_odd);
+        }
+        v_store_pairs(out + done, even, odd);
+    }
+    for (; done < n; done++)
+        out[done] = windowed(s, w, i + done) + (old ? old[done] : 0.0f);
+}
+
+/* Finish one hop of y and move the tail on.  The tail is read ahead of where
+ * it is written, so it needs no second copy. */
+static void overlap_add(const es_spectral *s, const es_work *w, float *tail,
+                        float *y)
+{
+    const size_t n = s->n_fft * s->n_channels;
+    const size_t hop = s->hop * s->n_channels;
+    const size_t n_tail = n - hop;
+
+    if (hop <= n_tail) {
+        add_values(s, w, 0, hop, tail, y);
+        add_values(s, w, hop, n_tail, tail + hop, tail);
+        add_values(s, w, n_tail, n, NULL, tail + n_tail - hop);
+    } else {
+        add_values(s, w, 0, n_tail, tail, y);
+        add_values(s, w, n_tail, hop, NULL, y + n_tail);
+        add_values(s, w, hop, n, NULL, tail);
+    }
+}
+
+/* ---- Whole calls --------------------------------------------------------- */
+
+static void analyse(const es_spectral *s, const float *x, size_t n_frames,
+                    float gain, float *X, int8_t *features, const es_work *w)
+{
+    const float scale = gain * gain;
+    const size_t n = s->n_powers;
+    const size_t whole = (n + W - 1) / W * W;
+    es_input in = { x, NULL, NULL, s->window_re, s->window_im, 1.0f };
+
+    for (size_t f = 0; f < n_frames; f++) {
+        column_pass(&s->c, &in, w->rows);
+        row_passes(&s->c, w->rows, w->re, w->im);
+        if (s->n_channels == 1) {
+            split_mono(&s->c, w, X, n);
+        } else if (s->n_features == 2) {
+            split_stereo(s, w, X, 0, n, 1, 0);
+            split_stereo(s, w, X, whole, s->n_bins, 0, 0);
+        } else {
+            split_stereo(s, w, X, 0, n, 1, 1);
+            split_stereo(s, w, X, whole, s->n_bins, 0, 0);
+        }
+        features_of(s, w, scale, features);
+        in.pairs += s->hop * s->n_channels;
+        X += 2 * s->n_bins * s->n_channels;
+        features += s->n_bands * s->n_features;
+    }
+}
+
+static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
+                       size_t n_frames, float *tail, float *y, const es_work *w)
+{
+    const es_input in = { NULL, w->re, w->im, NULL, NULL, 1.0f };
+
+    for (size_t f = 0; f < n_frames; f++) {
+        gains_of(s, mask, w->gain);
+        if (s->n_channels == 1)
+            merge_mono(&s->c, X, w->gain[0], w->re, w->im);
+        else
+            merge_stereo(s, X, w);
+        column_pass(&s->c, &in, w->rows);
+        row_passes(&s->c, w->rows, w->re, w->im);
+        overlap_add(s, w, tail, y);
+        mask += 2 * s->n_bands;
+        X += 2 * s->n_bins * s->n_channels;
+        y += s->hop * s->n_channels;
+    }
+}
+
+static void rfft(const es_fft *plan, const float *x, float *X, const es_work *w)
+{
+    const es_input in = { x, NULL, NULL, NULL, NULL, 0.5f };
+
+    column_pass(&plan->c, &in, w->rows);
+    row_passes(&plan->c, w->rows, w->re, w->im);
+    split_mono(&plan->c, w, X, 0);
+}
+
+static void irfft(const es_fft *plan, const float *X, float *x,
+                  const es_work *w)
+{
+    const es_input in = { NULL, w->re, w->im, NULL, NULL, 1.0f };
+    const V scale = v_all(1.0f / (float)plan->n_fft);
+    const size_t n = plan->c.n;
+
+    merge_mono(&plan->c, X, NULL, w->re, w->im);
+    column_pass(&plan->c, &in, w->rows);
+    row_passes(&plan->c, w->rows, w->re, w->im);
+    for (size_t i = 0; i < n; i += W) {
+        size_t k = fit(i, n);
+
+        v_store_pairs(x + 2 * k, v_mul(scale, v_load(w->im + k)),
+                      v_mul(scale, v_load(w->re + k)));
+    }
+}
+
+/* Products of two floats are exact in double, so a fused multiply-add gives
+ * the same bits as two roundings: the sum is the same on every level. */
+static double energy(const float *x, size_t n)
+{
+    double acc[8] = { 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0 };
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        for (size_t j = 0; j < 8; j++)
+            acc[j] += (double)x[i + j] * (double)x[i + j];
+    }
+    for (size_t j = 0; i + j < n; j++)
+        acc[j] += (double)x[i + j] * (double)x[i + j];
+    for (size_t width = 4; width; width /= 2) {
+        for (size_t j = 0; j < width; j++)
+            acc[j] += acc[j + width];
+    }
+    return acc[0];
+}
