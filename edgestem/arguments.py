@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from edgestem import __version__
 from edgestem.encoding import FORMATS
+from edgestem.hardware import add_options, add_parsers
 from edgestem.job import KARAOKE, STEMS, SUBTYPES, Options
 from edgestem.spectral import available_backends
 
@@ -80,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     verify.add_argument("--json", action="store_true", help="print one JSON object")
     info = command("info", "print versions, back ends, models and figures")
     info.add_argument("--json", action="store_true", help="print one JSON object")
+    add_parsers(command)
     return parser
 
 
@@ -103,6 +105,7 @@ def _add_separate(parser: argparse.ArgumentParser) -> None:
         help="who computes the spectrogram")  # fmt: skip
     add("--runtime", choices=("ai-edge-litert", "tflite-runtime"),
         help="TFLite runtime (default: the fastest installed)")  # fmt: skip
+    add_options(parser)
     add("--json", action="store_true", help="print one JSON object a song to stdout")
     add("--quiet", action="store_true", help="only errors and warnings on stderr")
 
@@ -145,6 +148,9 @@ def make_options(args: argparse.Namespace) -> Options:
             threads=args.threads,
             fft=args.fft,
             runtime=args.runtime,
+            device=args.device,
+            device_options=dict(args.delegate_options),
+            fallback=args.fallback,
         )
     except ValueError as cause:
         raise UsageError(str(cause)) from cause

@@ -8,7 +8,7 @@ Nothing here grows with the length of a song.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +43,9 @@ def separate_file(
     threads: int | None = None,
     fft: str = "auto",
     runtime: str | None = None,
+    device: str = "auto",
+    device_options: Mapping[str, str] | None = None,
+    fallback: bool = True,
     progress: Progress | None = None,
 ) -> FileReport:
     """Separate a song into `out_dir/<song>/vocals.wav` and `instrumental.wav`.
@@ -67,7 +70,7 @@ def separate_file(
         "keep", "8", "16", "24", "32", "float" or "double".
     force : bool
         Replace stems that exist.
-    model, threads, fft, runtime
+    model, threads, fft, runtime, device, device_options, fallback
         See `Separator`.
     progress : callable, optional
         Called with (samples done, samples in all or None).
@@ -89,6 +92,9 @@ def separate_file(
         threads=threads,
         fft=fft,
         runtime=runtime,
+        device=device,
+        device_options=device_options or {},
+        fallback=fallback,
     )
     folder = Path(out_dir) / song_name(path)
     return FileSeparator(options).to_folder(path, folder, progress)
@@ -176,7 +182,14 @@ class FileSeparator:
             s.reset()
             return s
         self._separator = Separator(
-            *stream, model=o.model, threads=o.threads, fft=o.fft, runtime=o.runtime
+            *stream,
+            model=o.model,
+            threads=o.threads,
+            fft=o.fft,
+            runtime=o.runtime,
+            device=o.device,
+            device_options=o.device_options,
+            fallback=o.fallback,
         )
         return self._separator
 

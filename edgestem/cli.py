@@ -116,7 +116,7 @@ def _separate(args: argparse.Namespace) -> int:
 
 def _separate_to_stdout(args: argparse.Namespace, separator: FileSeparator) -> int:
     path = args.paths[0]
-    bar = _progress(args, path)
+    bar = _progress(args, Path(path).name)
     try:
         update = bar.update if bar else None
         report = separator.to_stream(path, sys.stdout.buffer, update)
@@ -131,7 +131,7 @@ def _separate_one(
     args: argparse.Namespace, separator: FileSeparator, task: Task, count: str
 ) -> bool:
     """Do one song of a batch; its failure does not end the others."""
-    bar = _progress(args, count + task.path)
+    bar = _progress(args, count + Path(task.path).name)
     try:
         update = bar.update if bar else None
         report = separator.to_folder(task.path, task.folder, update)
@@ -201,4 +201,13 @@ def _info(args: argparse.Namespace) -> int:
     return 0
 
 
+def _hardware(args: argparse.Namespace) -> int:
+    from edgestem.hardware import run
+
+    text, status = run(args)
+    print(text)
+    return status
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
+_COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ class Options:
     """Back end of the spectrogram stages."""
     runtime: str | None = None
     """TFLite distribution."""
+    device: str = "auto"
+    """Where the network runs; see `edgestem.devices`."""
+    device_options: Mapping[str, str] = field(default_factory=dict)
+    """Handed to the device's delegate library."""
+    fallback: bool = True
+    """Go to the CPU, with a warning, when the device is refused."""
 
     def __post_init__(self) -> None:
         unknown = set(self.stems) - {*STEMS, KARAOKE}

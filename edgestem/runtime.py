@@ -37,7 +37,8 @@ def installed() -> dict[str, str]:
     return {name: number for name, number in found.items() if number}
 
 
-def _advice() -> str:
+def advice() -> str:
+    """Say which runtime to install here."""
     if sys.version_info >= (3, 12):
         return "pip install ai-edge-litert"
     return 'pip install "tflite-runtime" "numpy<2"'
@@ -82,7 +83,7 @@ def runtime_module(distribution: str | None = None) -> tuple[Any, str]:
                 code="runtime_missing",
             ) from cause
     what = "no TFLite runtime" if distribution is None else f"no {distribution}"
-    raise ModelError(f"{what} is installed; {_advice()}", code="runtime_missing")
+    raise ModelError(f"{what} is installed; {advice()}", code="runtime_missing")
 
 
 def open_interpreter(

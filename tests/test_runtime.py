@@ -388,11 +388,11 @@ def test_runtime_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime.runtime_module()
 
 
-def test_advice_knows_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def testadvice_knows_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.sys, "version_info", (3, 13, 0))
-    assert runtime._advice() == "pip install ai-edge-litert"
+    assert runtime.advice() == "pip install ai-edge-litert"
     monkeypatch.setattr(runtime.sys, "version_info", (3, 11, 0))
-    assert "numpy<2" in runtime._advice()
+    assert "numpy<2" in runtime.advice()
 
 
 def test_damaged_model_file_is_a_model_error(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""One page that tells whether this machine can do it, and what is in the way.
+
+Every line has a topic, what was found, and a verdict that says what to do.  The
+page is made to be pasted into a bug report: it names no user and no song.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgestem import __version__, machine, runtime, spectral
+from edgestem.bench import bench
+from edgestem.config import ModelConfig, read_config
+from edgestem.devices import AUTO, find_library, parse_device, try_device
+from edgestem.errors import EdgestemError
+from edgestem.model import DEFAULT, Model, model_path
+from edgestem.probe import Probe
+
+BENCH_SECONDS = 5.0
+LEVELS = ("ok", "warn", "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the page."""
+
+    level: str
+    """`ok`, `warn` or `fail`."""
+    topic: str
+    found: str
+    verdict: str
+    """One sentence; empty where nothing is to be said."""
+
+    def __str__(self) -> str:
+        tail = f": {self.verdict}" if self.verdict else ""
+        return f"{self.level:4} {self.topic:12} {self.found}{tail}"
+
+
+def examine(model: str | Path = DEFAULT) -> Iterator[Line]:
+    """Look at everything; each line comes as soon as it is known."""
+    yield _python()
+    yield from _runtimes(model)
+    yield _kernel()
+    yield from _board()
+    yield from _model(model)
+    config = _config(model)
+    if config is not None:
+        for name, done in survey(config).items():
+            yield _device(name, done)
+        yield _speed(model)
+
+
+def _config(model: str | Path) -> ModelConfig | None:
+    try:
+        return read_config(model_path(model))
+    except EdgestemError:
+        return None
+
+
+def _python() -> Line:
+    found = f"edgestem {__version__}, Python {platform.python_version()}, "
+    found += f"{platform.machine()}, {machine.libc()}, numpy {runtime.version('numpy')}"
+    return Line("ok", "software", found, "")
+
+
+def _runtimes(model: str | Path) -> Iterator[Line]:
+    """Build and invoke an interpreter of each: an import proves nothing."""
+    versions = runtime.installed()
+    if not versions:
+        yield Line("fail", "runtime", "none", runtime.advice())
+    for name, number in versions.items():
+        found = f"{name} {number} ({machine.wheel_tag(name)})"
+        try:
+            Model(model, runtime=name, device="cpu").invoke()
+        except EdgestemError as error:
+            level = "warn" if error.code == "model_not_found" else "fail"
+            yield Line(level, "runtime", found, str(error))
+        else:
+            yield Line("ok", "runtime", found, "loads and runs the model")
+    if list(versions) == ["tflite-runtime"]:
+        yield Line(
+            "warn", "runtime", "no ai-edge-litert",
+            'pip install "edgestem[litert]" runs the same model about twice as fast',
+        )  # fmt: skip
+
+
+def _kernel() -> Line:
+    names, simd = spectral.available_backends(), spectral.simd_name()
+    found = f"fft {', '.join(names)}; simd {simd}"
+    if names[0] == "native":
+        return Line("ok", "kernel", found, "")
+    return Line("warn", "kernel", found, "the C kernel is missing; reinstall edgestem")
+
+
+def _board() -> Iterator[Line]:
+    features = " ".join(machine.cpu_features())
+    name = machine.board() or machine.cpu()
+    memory = machine.memory_mib()
+    level = "ok" if memory >= 400 else "warn"
+    verdict = "" if memory >= 400 else "little memory; give the GPU less of it"
+    yield Line(level, "board", f"{name}, {memory} MiB, {features}", verdict)
+    yield _clock()
+    pages = machine.page_size()
+    is_odd = pages != 4096
+    verdict = "PCIe Corals need 4 KiB pages (docs/hardware.md)" if is_odd else ""
+    yield Line("warn" if is_odd else "ok", "pages", f"{pages} bytes", verdict)
+
+
+def _clock() -> Line:
+    governor, heat = machine.governor(), machine.temperature()
+    slow = machine.throttling()
+    found = f"governor {governor or 'not shown'}"
+    found += f", {heat:.0f} °C" if heat is not None else ""
+    if slow:
+        verdict = "use a stronger power supply or more cooling"
+        return Line("warn", "clock", f"{found}, {', '.join(slow)}", verdict)
+    if governor not in ("", "performance"):
+        verdict = "for live use set it to performance"
+        return Line("warn", "clock", found, verdict)
+    return Line("ok", "clock", found, "not throttled" if slow == [] else "")
+
+
+def _model(model: str | Path) -> Iterator[Line]:
+    try:
+        loaded = Model(model, device="cpu")
+    except EdgestemError as error:
+        yield Line("fail", "model", str(model), str(error))
+        return
+    c = loaded.config
+    found = f"{c.name}, {c.path.stat().st_size / 2**20:.1f} MiB, {c.sha256[:12]}"
+    yield Line("ok", "model", found, "digest, tensors and sidecar agree")
+
+
+def survey(
+    config: ModelConfig,
+    names: tuple[str, ...] = AUTO,
+    options: Mapping[str, str] | None = None,
+) -> dict[str, Probe | None]:
+    """Try devices with a model; None: its library is not there."""
+    devices = {name: parse_device(name, options) for name in names if name != "cpu"}
+    return {
+        name: None
+        if find_library(device) is None and name in AUTO
+        else try_device(device, config, None)
+        for name, device in devices.items()
+    }
+
+
+def _device(name: str, done: Probe | None) -> Line:
+    if done is None:
+        return Line("ok", name, "not installed", "")
+    if done.reason:
+        return Line("warn", name, "refused", done.reason)
+    found = f"works, {done.n_partitions} part(s) of the model, mask off the CPU's by "
+    found += f"up to {done.max_difference:.3f}, RMS {done.rms_difference:.4f}"
+    verdict = f"{done.device_ms:.1f} ms a call, CPU {done.cpu_ms:.1f} ms"
+    return Line("ok", name, found, verdict)
+
+
+def _speed(model: str | Path) -> Line:
+    try:
+        result = bench(BENCH_SECONDS, model=model, device="cpu")
+    except EdgestemError as error:
+        return Line("fail", "speed", "not measured", str(error))
+    found = f"RTF {result.rtf:.3f} on one core with {result.setup['runtime']}, "
+    found += f"slowest push {100 * result.call_share:.0f} % of its time, "
+    found += f"peak RSS {result.peak_rss_mib:.0f} MiB"
+    for limit, level, verdict in SPEED_VERDICTS:
+        if result.rtf <= limit:
+            return Line(level, "speed", found, verdict)
+    return Line("fail", "speed", found, "too slow to play along; files still work")
+
+
+# Beside a player, effects and the system, half a core is what a live rig can have.
+SPEED_VERDICTS = (
+    (0.5, "ok", "fast enough to play along, with room"),
+    (1.0, "warn", "just fast enough; close other programs or use --threads 2"),
+)
+
+
+def device_lines(found: Mapping[str, Probe | None]) -> list[str]:
+    """Write what `edgestem devices` prints."""
+    lines = ["ok   cpu          XNNPACK or TFLite's own kernels: the reference"]
+    return lines + [str(_device(name, done)) for name, done in found.items()]
+
+
+def to_json(found: Mapping[str, Probe | None]) -> dict[str, Any]:
+    """Return plain data of a survey."""
+    absent = {"reason": "not installed"}
+    return {k: absent if done is None else asdict(done) for k, done in found.items()}
+
+
+def worst(lines: Sequence[Line]) -> str:
+    """Level of the worst line."""
+    return max((line.level for line in lines), key=LEVELS.index, default="ok")

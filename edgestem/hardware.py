@@ -1,0 +1,117 @@
+"""The shell's words about hardware: devices, doctor, bench, lint.
+
+Each takes its arguments and returns (text for stdout, exit status).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+Parser = argparse.ArgumentParser
+
+
+def add_parsers(command: Callable[[str, str], Parser]) -> None:
+    """Add the four commands to the command line."""
+    devices = command("devices", "show where the network can run, or why not")
+    devices.add_argument("--try", dest="names", action="append", metavar="DEVICE",
+        help="only this one: coral:usb, delegate:/path/lib.so ...")  # fmt: skip
+    doctor = command("doctor", "print one page about this machine for a bug report")
+    bench = command("bench", "measure each stage on this machine")
+    bench.add_argument("--seconds", type=float, default=20.0, help="of audio (20)")
+    bench.add_argument("--threads", type=int, help="threads of the network (1)")
+    bench.add_argument("--runtime", help="ai-edge-litert or tflite-runtime")
+    bench.add_argument("--save", type=Path, metavar="FILE", help="write a reference")
+    bench.add_argument("--compare", type=Path, metavar="FILE",
+        help="warn when slower or faster than this reference")  # fmt: skip
+    lint = command("lint", "check a .tflite file against the Edge TPU's rules")
+    lint.add_argument("files", nargs="+", type=Path, metavar="MODEL.tflite")
+    lint.add_argument("--target", choices=("edgetpu",), default="edgetpu")
+    for parser in (devices, doctor, bench):
+        parser.add_argument("--model", default="karaoke", help="name or .tflite file")
+    for parser in (devices, bench):
+        add_options(parser, is_bench=parser is bench)
+    for parser in (devices, doctor, bench, lint):
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_options(parser: Parser, is_bench: bool = True) -> None:
+    """Add the options that choose a device."""
+    if is_bench:
+        parser.add_argument("--device", default="auto",
+            help="auto, cpu, coral[:usb|:pci|:N], armnn, gpu or "
+            "delegate:/path/lib.so (default: auto)")  # fmt: skip
+        parser.add_argument("--no-fallback", dest="fallback", action="store_false",
+            help="fail where the device is refused, do not go to the CPU")  # fmt: skip
+    parser.add_argument("--delegate-opt", dest="delegate_options", action="append",
+        default=[], metavar="KEY=VALUE", type=_key_value,
+        help="hand an option to the device's library")  # fmt: skip
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text}")
+    return key, value
+
+
+def run(args: argparse.Namespace) -> tuple[str, int]:
+    """Do a command."""
+    return {"devices": _devices, "doctor": _doctor, "bench": _bench, "lint": _lint}[
+        args.command
+    ](args)
+
+
+def _devices(args: argparse.Namespace) -> tuple[str, int]:
+    from edgestem.config import read_config
+    from edgestem.devices import AUTO
+    from edgestem.doctor import device_lines, survey, to_json
+    from edgestem.model import model_path
+
+    config = read_config(model_path(args.model))
+    names = tuple(args.names or AUTO)
+    found = survey(config, names, dict(args.delegate_options))
+    text = json.dumps(to_json(found)) if args.json else "\n".join(device_lines(found))
+    refused = any(done is None or done.reason for done in found.values())
+    return text, 1 if args.names and refused else 0
+
+
+def _doctor(args: argparse.Namespace) -> tuple[str, int]:
+    from edgestem.doctor import examine, worst
+
+    lines = list(examine(args.model))
+    text = "\n".join(map(str, lines))
+    if args.json:
+        text = json.dumps([asdict(line) for line in lines])
+    return text, 1 if worst(lines) == "fail" else 0
+
+
+def _bench(args: argparse.Namespace) -> tuple[str, int]:
+    from edgestem.bench import Comparison, bench, compare, save, to_lines
+
+    result = bench(
+        args.seconds, model=args.model, threads=args.threads, runtime=args.runtime,
+        device=args.device, device_options=dict(args.delegate_options),
+        fallback=args.fallback,
+    )  # fmt: skip
+    found = compare(result, args.compare) if args.compare else Comparison()
+    if args.save:
+        save(result, args.save)
+    text = "\n".join(to_lines(result) + found.lines)
+    if args.json:
+        text = json.dumps(asdict(result) | {"comparison": found.lines})
+    return text, 0 if found.is_alike else 1
+
+
+def _lint(args: argparse.Namespace) -> tuple[str, int]:
+    from edgestem.lint import lint, to_lines
+
+    reports = [lint(path) for path in args.files]
+    if args.json:
+        text = json.dumps([report.to_json() for report in reports])
+    else:
+        text = "\n\n".join("\n".join(to_lines(report)) for report in reports)
+    return text, 0 if all(report.is_clean for report in reports) else 1
