@@ -176,12 +176,23 @@ class _Remembering:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._error: OSError | None = None
-        self.seek, self.tell, self.read = file.seek, file.tell, file.read
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._try(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._try(self._file.tell)
+
+    def read(self, n_bytes: int) -> bytes:
+        return self._file.read(n_bytes)
 
     def write(self, data: bytes) -> int:
+        return self._try(self._file.write, data)
+
+    def _try(self, function: Callable[..., int], *arguments: Any) -> int:
         if self._error is None:
             try:
-                return self._file.write(data)
+                return function(*arguments)
             except OSError as error:
                 self._error = error
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import time
 from typing import TextIO
 
@@ -19,12 +19,12 @@ class ProgressBar:
         A terminal.
     label : str
         What is being done.
-    sample_rate : int, optional
-        For showing the time done when the length is not known.
     """
 
     def __init__(self, file: TextIO, label: str) -> None:
         self._file, self._label = file, label
+        # 0 is a terminal that does not know.
+        self._columns = os.get_terminal_size(file.fileno()).columns or 80
         self._started = time.monotonic()
         self._next = 0.0
         self.update(0, None)
@@ -43,7 +43,7 @@ class ProgressBar:
             bar = ("#" * round(share * _BAR)).ljust(_BAR)
             left = clock(elapsed / share - elapsed) if n_done else "-:--"
             state = f" [{bar}] {share:4.0%}  {left} left"
-        room = max(shutil.get_terminal_size().columns - len(state) - 1, 8)
+        room = max(self._columns - len(state) - 1, 8)
         label = self._label
         if len(label) > room:
             label = label[: room - 3] + "..."
