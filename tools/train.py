@@ -7,7 +7,7 @@
 The student starts as Spleeter's vocals net.  While the input exponent glides
 from 1 to 0.4 it is trained to give the teacher's two-net ratio mask on every
 mixture, and the true stem where there is one.  Every mixture is brought to
--18 dBFS RMS for teacher and student alike.  RUN/state.pt is written every few
+about -21 dBFS RMS for teacher and student alike.  RUN/state.pt is written every few
 minutes and taken up again; RUN/log.jsonl plots; RUN/best.pt is the averaged
 student with the best mean instrumental SDR over the dev songs so far.  With
 `--start` the exponent stays at its end; with `--int8` every activation and
@@ -37,8 +37,11 @@ OFFSET = 1e-3  # added to |X| before the power, in the teacher's own scale
 PIVOT = 3.0  # the magnitude that compression leaves alone
 P_END = 0.4
 GLIDE = 0.6  # share of the run in which the exponent glides
-TARGET_RMS = 10 ** (-18 / 20)
-MAX_GAIN = 10 ** (36 / 20)  # silence stays quiet
+# Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
+TARGET_RMS_DB = -21.0
+MAX_GAIN_DB = 36.0  # silence stays quiet
+TARGET_RMS, MAX_GAIN = 10 ** (TARGET_RMS_DB / 20), 10 ** (MAX_GAIN_DB / 20)
+LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on that level
 BLOCK, CONTEXT = 256, 16  # frames a call, of which context on either side
 
 
@@ -154,7 +157,8 @@ def losses(
     true_weight: float,
 ) -> tuple[Tensor, dict[str, float]]:
     mixture, vocals, weight = batch
-    gain = loudness_gain(mixture)
+    spread = LEVEL_SPREAD_DB * torch.randn(len(mixture), 1, 1)
+    gain = loudness_gain(mixture) * 10 ** (spread / 20)
     with torch.no_grad():
         X, V = stft(mixture * gain), stft(vocals * gain)
         X, V = X[..., :N_BINS], V[..., :N_BINS]
