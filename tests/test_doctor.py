@@ -1,0 +1,221 @@
+"""doctor, devices, bench, lint: facts from fake boards, pages, comparisons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgestem import bench, doctor, machine
+from edgestem.bench import Result
+from edgestem.cli import main
+from edgestem.config import read_config
+from edgestem.errors import EdgestemError
+from edgestem.probe import Probe
+
+DATA = Path(__file__).parent / "data"
+TINY = str(DATA / "tiny.tflite")
+FILES = {
+    "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
+    "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd crc32 asimddp\n"
+    "CPU part\t: 0xd0b\n",
+    "proc/meminfo": "MemTotal:        8245696 kB\nMemFree: 1 kB\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "ondemand\n",
+    "sys/class/thermal/thermal_zone0/temp": "61234\n",
+    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled": (
+        "50005\n"
+    ),
+}
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_facts_of_a_raspberry_pi(board: Path) -> None:
+    assert machine.board(board) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert machine.cpu(board) == "0xd0b"
+    assert machine.cpu_features(board) == ("asimd", "asimddp")
+    assert machine.governor(board) == "ondemand"
+    assert machine.temperature(board) == pytest.approx(61.234)
+    assert machine.memory_mib(board) == 8052
+    assert machine.throttling(board) == [
+        "under-voltage now",
+        "throttled now",
+        "under-voltage since boot",
+        "throttled since boot",
+    ]
+
+
+def test_a_machine_that_shows_nothing(tmp_path: Path) -> None:
+    assert machine.board(tmp_path) == ""
+    assert machine.cpu(tmp_path) != ""  # the kernel's name for it
+    assert machine.cpu_features(tmp_path) == ()
+    assert machine.governor(tmp_path) == ""
+    assert machine.temperature(tmp_path) is None
+    assert machine.throttling(tmp_path) is None
+    assert machine.memory_mib(tmp_path) == 0
+    assert machine.peak_rss_mib(tmp_path) == 0
+    assert machine.wheel_tag("no such distribution") == ""
+
+
+def test_this_machine_has_facts() -> None:
+    assert machine.peak_rss_mib() > 10
+    assert machine.page_size() >= 4096
+    assert machine.wheel_tag("numpy").startswith("cp3")
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, **facts: object) -> None:
+    for name, value in facts.items():
+        monkeypatch.setattr(machine, name, lambda value=value: value)
+
+
+def test_clock_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, governor="performance", throttling=[], temperature=50.0)
+    assert str(doctor._clock()).endswith("performance, 50 °C: not throttled")
+    fake(monkeypatch, governor="ondemand")
+    assert doctor._clock().level == "warn"
+    fake(monkeypatch, throttling=["hot now"])
+    assert "more cooling" in doctor._clock().verdict
+
+
+def test_board_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, memory_mib=365, page_size=16384)
+    lines = {line.topic: line for line in doctor._board()}
+    assert lines["board"].level == lines["pages"].level == "warn"
+    assert "4 KiB pages" in lines["pages"].verdict
+
+
+@pytest.mark.parametrize(
+    ("done", "level", "said"),
+    [
+        (None, "ok", "not installed"),
+        (Probe("it is asleep; wake it"), "warn", "refused: it is asleep; wake it"),
+        (Probe(n_partitions=1, cpu_ms=9, device_ms=2), "ok", "2.0 ms a call, CPU 9.0"),
+    ],
+)
+def test_device_lines(done: Probe | None, level: str, said: str) -> None:
+    line = doctor._device("coral", done)
+    assert line.level == level
+    assert said in str(line)
+
+
+def test_slow_boards_are_told(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
+    for rtf, level in ((0.1, "ok"), (0.8, "warn"), (2.0, "fail")):
+        now = replace(result, rtf=rtf)
+        monkeypatch.setattr(doctor, "bench", lambda *_, now=now, **__: now)
+        assert doctor._speed("tiny").level == level
+
+
+def test_doctor_page(capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["doctor", "--model", TINY])
+    page = capsys.readouterr().out
+    assert status == 0
+    for topic in ("software", "runtime", "kernel", "board", "pages", "model", "speed"):
+        assert f" {topic} " in page
+    assert "loads and runs the model" in page
+    assert str(Path.home()) not in page  # the page names no user
+
+
+def test_doctor_with_a_damaged_model_fails_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = main(["doctor", "--model", str(tmp_path / "x.tflite"), "--json"])
+    lines = json.loads(capsys.readouterr().out)
+    assert status == 1
+    failed = {line["topic"] for line in lines if line["level"] == "fail"}
+    assert failed == {"model"}
+
+
+def test_devices_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--model", TINY]) == 0
+    assert capsys.readouterr().out.startswith("ok   cpu ")
+    wanted = ["--try", "delegate:/nowhere.so", "--delegate-opt", "a=b"]
+    assert main(["devices", "--model", TINY, "--json", *wanted]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert "there is no file" in found["delegate:/nowhere.so"]["reason"]
+
+
+def test_lint_command(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tflite")
+    assert main(["lint", TINY]) == 0
+    assert "clean by the published rules" in capsys.readouterr().out
+    assert main(["lint", TINY, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["is_clean"] is True
+
+
+# ---- bench ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return bench.bench(1.0, model=TINY, device="cpu")
+
+
+def test_bench_adds_up(result: Result) -> None:
+    stages = result.stages_ms
+    inside = sum(stages[name] for name in bench.STAGES if name != "io")
+    assert inside == pytest.approx(1000 * result.rtf, rel=0.01)
+    assert all(value > 0 for value in stages.values())
+    hops = result.hop_ms
+    assert hops["p50"] <= hops["p95"] <= hops["p99"] <= hops["max"]
+    assert hops["hop"] == pytest.approx(5.805)  # 256 samples at 44.1 kHz
+    assert result.peak_rss_mib > 10
+    assert result.setup["device"] == "cpu"
+
+
+def test_bench_compares_both_ways(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    bench.save(result, path)
+    assert bench.compare(result, path).is_alike
+    slow = replace(result, rtf=result.rtf * 2)
+    found = bench.compare(slow, path)
+    assert found.lines == ["warning: rtf is slower: 2.00 x the reference"]
+    assert not found.is_alike
+    bench.save(slow, path)
+    assert "rtf is faster: 0.50 x" in bench.compare(result, path).lines[0]
+    other = replace(result, setup=result.setup | {"model": "other"})
+    assert "note: model was 'tiny', is 'other'" in bench.compare(other, path).lines
+
+
+def test_bench_refuses_what_is_no_reference(result: Result, tmp_path: Path) -> None:
+    path = tmp_path / "reference.json"
+    for text in ("", "[]", "{}"):
+        path.write_text(text)
+        with pytest.raises(EdgestemError, match="make one with --save") as caught:
+            bench.compare(result, path)
+        assert caught.value.code == "unreadable"
+
+
+def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "reference.json"
+    args = ["bench", "--model", TINY, "--seconds", "0.5", "--device", "cpu"]
+    assert main([*args, "--save", str(path)]) == 0
+    assert "ms per second of audio: analysis" in capsys.readouterr().out
+    main([*args, "--json", "--compare", str(path)])
+    assert json.loads(capsys.readouterr().out)["setup"]["model"] == "tiny"
+
+
+def test_bench_warns_of_a_wandering_clock(result: Result) -> None:
+    slow = replace(result, machine=result.machine | {"governor": "ondemand"})
+    assert "times may wander" in bench.to_lines(slow)[-1]
+
+
+def test_no_fallback_and_bad_options(capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["bench", "--model", TINY, "--device", "delegate:/no.so", "--no-fallback"]
+    assert main(args) == 1
+    assert "[device_refused]" in capsys.readouterr().err
+    assert main(["bench", "--delegate-opt", "nonsense"]) == 2
+    assert main(["bench", "--device", "toaster", "--model", TINY]) == 1
+    assert "[unknown_device]" in capsys.readouterr().err
+
+
+def test_survey_skips_the_cpu() -> None:
+    assert doctor.survey(read_config(Path(TINY)), ("cpu",)) == {}
