@@ -1,0 +1,267 @@
+"""A blocking client of the daemon: numpy in, numpy out, files by descriptor.
+
+>>> with edgestem.Client() as client:                          # doctest: +SKIP
+...     stems = client.separate(mixture, 44100)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestem.daemon_config import default_socket
+from edgestem.errors import EdgestemError, ProtocolError
+from edgestem.grid import Samples
+from edgestem.protocol import VERSION, Decoder, Message, encode
+from edgestem.separator import Stems
+
+BLOCK = 16384  # samples of one message: 128 KiB of stereo
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Client:
+    """A connection to the daemon.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The daemon's socket; default $EDGESTEM_SOCKET or the usual places.
+    timeout_s : float, optional
+        Longest silence while an answer is due; default none.
+
+    Attributes
+    ----------
+    server : dict
+        The daemon's greeting: server, models, device.
+
+    Raises
+    ------
+    EdgestemError
+        `no_daemon`: nobody answers there.  What the daemon refuses comes with the
+        daemon's code from every method.
+    """
+
+    def __init__(
+        self, path: str | Path | None = None, *, timeout_s: float | None = None
+    ) -> None:
+        place = str(path or default_socket())
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout_s)
+        self._decoder = Decoder()
+        try:
+            self._socket.connect(place)
+            self.server = self._greet()
+        except OSError as cause:
+            self._socket.close()
+            raise EdgestemError(
+                f"no daemon answers at {place} ({cause.strerror or cause}); "
+                "start one with edgestem serve",
+                code="no_daemon",
+            ) from cause
+        except EdgestemError:
+            self._socket.close()
+            raise
+
+    def _greet(self) -> dict[str, Any]:
+        greeting = self.receive("hello").fields
+        if greeting.get("protocol") != VERSION:
+            raise ProtocolError(
+                f"the daemon speaks protocol {greeting.get('protocol')}, "
+                f"this client {VERSION}: use the same edgestem for both",
+                code="bad_version",
+                fatal=True,
+            )
+        return greeting
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def send(
+        self, kind: str, payload: bytes = b"", *, fds: Sequence[int] = (), **fields: Any
+    ) -> None:
+        """Send a request of `docs/protocol.md`, with descriptors if there are any."""
+        data = encode(kind, payload, fds=len(fds) or None, **fields)
+        n_sent = socket.send_fds(self._socket, [data], list(fds)) if fds else 0
+        self._socket.sendall(data[n_sent:])
+
+    def receive(self, *wanted: str) -> Message:
+        """Wait for a message of a type; others are passed over, errors raised."""
+        while True:
+            message = self._decoder.next_message()
+            if message is None:
+                self._decoder.feed(self._receive_some())
+            elif message.type == "error":
+                fields = message.fields
+                raise EdgestemError(fields["text"], code=fields["code"])
+            elif message.type in wanted:
+                return message
+
+    def _receive_some(self) -> bytes:
+        try:
+            data = self._socket.recv(1 << 18)
+        except TimeoutError:
+            raise EdgestemError("the daemon is silent", code="timeout") from None
+        except OSError:
+            data = b""
+        if not data:
+            raise EdgestemError("the daemon hung up", code="hung_up")
+        return data
+
+    def request(self, kind: str, reply: str, **fields: Any) -> Message:
+        """Send a request and wait for its reply."""
+        self.send(kind, **fields)
+        return self.receive(reply)
+
+    def status(self) -> dict[str, Any]:
+        """Ask how the daemon is: device, load, streams, jobs, hop times, xruns."""
+        return self.request("status", "status").fields
+
+    def separate(self, mixture: Samples, sample_rate: int, *, model: str = "") -> Stems:
+        """Separate a song held in memory; as `edgestem.separate`, in the daemon.
+
+        Parameters
+        ----------
+        mixture : shape (n_samples, n_channels), float32
+        sample_rate : int
+        model : str
+            Default the daemon's.
+
+        Returns
+        -------
+        Stems
+            Each like `mixture`.
+        """
+        if mixture.ndim != 2 or mixture.dtype != np.float32:
+            raise ValueError(
+                f"mixture: expected float32 (n_samples, n_channels), got "
+                f"{mixture.dtype} {mixture.shape}"
+            )
+        stream = self.open(sample_rate, mixture.shape[1], model=model)
+        sender = threading.Thread(target=self._send_all, args=(mixture,), daemon=True)
+        sender.start()
+        late, n = stream.latency_samples, len(mixture)
+        stems = stream.read(late + n)
+        sender.join()
+        self.receive("flushed")
+        self.request("close", "closed")
+        return Stems(*(stem[late:] for stem in stems))
+
+    def _send_all(self, mixture: Samples) -> None:
+        with contextlib.suppress(OSError):  # the reading side says why
+            for at in _starts(len(mixture)):
+                self.send("audio", _to_bytes(mixture[at : at + BLOCK]))
+            self.send("flush")
+
+    def open(
+        self, sample_rate: int, n_channels: int = 2, **fields: Any
+    ) -> ClientStream:
+        """Open the connection's stream of floats; `mode`, `model`, levels as fields."""
+        stems = fields.setdefault("stems", ["vocals", "instrumental"])
+        opened = self.request(
+            *("open", "opened"), sample_rate=sample_rate, channels=n_channels, **fields
+        )
+        return ClientStream(self, opened.fields, n_channels, len(stems))
+
+    def separate_file(
+        self,
+        source: str | Path | int,
+        outputs: Sequence[int],
+        *,
+        progress: Progress | None = None,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """Separate a file into open descriptors, one for each of `stems`.
+
+        The daemon gets descriptors, so it needs no right to any path.  The fields of
+        `done` are returned.
+        """
+        opened = None if isinstance(source, int) else os.open(source, os.O_RDONLY)
+        try:
+            fd = source if isinstance(source, int) else opened
+            assert fd is not None
+            self.send("separate", fds=[fd, *outputs], **fields)
+        finally:
+            if opened is not None:
+                os.close(opened)
+        while (message := self.receive("progress", "done")).type == "progress":
+            if progress is not None:
+                progress(message.fields)
+        return message.fields
+
+
+class ClientStream:
+    """A stream in the daemon; `push` behaves as that of `Separator`."""
+
+    def __init__(
+        self, client: Client, opened: dict[str, Any], n_channels: int, n_stems: int
+    ) -> None:
+        self._client, self._n_channels, self._n_stems = client, n_channels, n_stems
+        self.latency_samples: int = opened["latency_samples"]
+        self.info = opened
+
+    def push(self, block: Samples) -> Any:
+        """Send a block, wait for as many samples of each stem."""
+        if len(block) > BLOCK:  # piece by piece, or both sides would wait to write
+            pieces = [self.push(block[i : i + BLOCK]) for i in _starts(len(block))]
+            stems = [np.concatenate(stem) for stem in zip(*pieces, strict=True)]
+            return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+        self._client.send("audio", _to_bytes(block))
+        return self.read(len(block))
+
+    def flush(self) -> Any:
+        """End the song: the last `latency_samples` samples; a new song may follow."""
+        self._client.send("flush")
+        rest = self.read(self.latency_samples)
+        self._client.receive("flushed")
+        return rest
+
+    def set(
+        self,
+        *,
+        vocals_db: float | None = None,
+        instrumental_db: float | None = None,
+        ramp_ms: float | None = None,
+    ) -> None:
+        """Move the levels of `mix`; see `docs/protocol.md`."""
+        self._client.send(
+            "set",
+            vocals_db=vocals_db,
+            instrumental_db=instrumental_db,
+            ramp_ms=ramp_ms,
+        )
+
+    def read(self, n_samples: int) -> Any:
+        """Wait for samples: Stems, or a tuple when other stems were asked for."""
+        shape = (n_samples, self._n_channels)
+        stems = [np.empty(shape, np.float32) for _ in range(self._n_stems)]
+        done = 0
+        while done < n_samples:
+            payload = self._client.receive("stems").payload
+            parts = np.frombuffer(payload, "<f4")
+            parts = parts.reshape(self._n_stems, -1, self._n_channels)
+            for stem, part in zip(stems, parts, strict=True):
+                stem[done : done + len(part)] = part
+            done += parts.shape[1]
+        return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+
+
+def _starts(n_samples: int) -> range:
+    return range(0, n_samples, BLOCK)
+
+
+def _to_bytes(block: Samples) -> bytes:
+    return np.ascontiguousarray(block, "<f4").tobytes()

@@ -1,0 +1,335 @@
+"""edgestem behind a UNIX socket: one process owns the accelerator, many use it.
+
+The main thread accepts connections, feeds the watchdog and obeys signals; each
+client has a reader and a writer thread, each stream a thread, and jobs have a few.
+`docs/protocol.md` says what goes over the socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgestem import __version__
+from edgestem.daemon_cache import Cache
+from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
+from edgestem.daemon_engine import Engine
+from edgestem.daemon_jobs import JobQueue
+from edgestem.daemon_schedule import PacedSeparator
+from edgestem.daemon_session import Session
+from edgestem.daemon_socket import (
+    bound_socket,
+    is_allowed,
+    notify,
+    passed_sockets,
+    peer_of,
+    watchdog_s,
+)
+from edgestem.errors import EdgestemError
+from edgestem.protocol import VERSION, encode_error
+
+log = logging.getLogger(__name__)
+TICK_S = 2.0  # between looks at the status when nothing happens
+SWITCH_S = 0.0005  # a thread keeps the interpreter for so long at most; Python: 5 ms
+MAX_OPEN_FILES = 8192
+# Of mallopt(3): a daemon of many short threads keeps memory in many arenas.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+
+
+class Daemon:
+    """The state that all sessions share, and the main loop.
+
+    Parameters
+    ----------
+    config : DaemonConfig
+    reload : callable
+        Reads the configuration anew, on SIGHUP.
+    """
+
+    def __init__(
+        self, config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None
+    ) -> None:
+        self.config, self._reload = config, reload
+        self.engine = Engine(config)
+        limit = config.cache_mb << 20
+        self.cache = Cache(config.cache_folder(), limit) if limit else None
+        self.jobs = JobQueue(
+            self.engine,
+            self.cache,
+            config.job_workers,
+            lambda: self.config.max_hours,
+        )
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._sessions: set[Session] = set()
+        self._started = time.monotonic()
+        self._n_signals = 0
+        self._wants_reload = False
+        self._has_freed = False
+        self.n_served = self.n_xruns = 0
+
+    def serve(self, listeners: list[socket.socket]) -> None:
+        """Accept clients until SIGTERM or SIGINT, then drain."""
+        with _wakeups() as wakeup, selectors.DefaultSelector() as selector:
+            signal.signal(signal.SIGHUP, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+            selector.register(wakeup, selectors.EVENT_READ)
+            for listener in listeners:
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ, listener)
+            notify("READY=1", f"MAINPID={os.getpid()}")
+            log.info("ready on %s", self.engine.device)
+            while not self._n_signals:
+                for key, _ in selector.select(self._tick()):
+                    if key.data is None:
+                        _drain(wakeup)
+                    else:
+                        self._accept(key.data)
+                if self._wants_reload:
+                    self._reload_config()
+
+    def end(self) -> None:
+        """Drain: streams stop after their block, running jobs get `drain_s`."""
+        notify("STOPPING=1", "STATUS=draining")
+        log.info("ending: %d sessions", len(self.sessions()))
+        for session in self.sessions():
+            session.end_stream()
+        drain = threading.Thread(target=self.jobs.end, args=(self.config.drain_s,))
+        drain.start()
+        while drain.is_alive():
+            drain.join(0.2)
+            self._tick()
+            if self._n_signals > 1:  # asked twice: at once
+                self.jobs.cancel_all()
+        for session in self.sessions():
+            session.end()
+        for session in self.sessions():
+            session.join()
+
+    # ---- what sessions use ------------------------------------------------------
+
+    def sessions(self) -> list[Session]:
+        """List the sessions."""
+        with self._lock:
+            return list(self._sessions)
+
+    def forget(self, session: Session, reason: str) -> None:
+        """Take a session off the list."""
+        with self._lock:
+            self._sessions.discard(session)
+        self._has_freed = True
+        log.info("pid %d: %s", session.peer.pid, reason)
+        self.event("session", state="closed", pid=session.peer.pid)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Tell everybody who subscribed."""
+        if name == "xrun":
+            self.n_xruns += fields["n_dropped"]
+        for session in self.sessions():
+            session.event(name, **fields)
+
+    @contextlib.contextmanager
+    def stream_place(self) -> Iterator[None]:
+        """Open one stream at a time, if there is room for another.
+
+        Raises
+        ------
+        EdgestemError
+            `too_many_streams` or `shutting_down`.
+        """
+        with self._opening:
+            n_open = sum(s.stream is not None for s in self.sessions())
+            if self._n_signals:
+                raise EdgestemError("the daemon is ending", code="shutting_down")
+            if n_open >= self.config.max_streams:
+                raise EdgestemError(
+                    f"{n_open} streams are open, the limit (max_streams)",
+                    code="too_many_streams",
+                )
+            yield
+
+    def admit(self, separator: PacedSeparator) -> float:
+        """Book a live stream and return its RTF; see `Engine.admit`."""
+        return self.engine.admit(separator, self.config.live_load)
+
+    def status(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the header and the payload of `status`."""
+        sessions = [session.describe() for session in self.sessions()]
+        jobs = self.jobs.all()
+        streams = [s["stream"] for s in sessions if s["stream"]]
+        engine = self.engine
+        summary = {
+            "protocol": VERSION,
+            "server": f"edgestem {__version__}",
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "device": engine.device,
+            "runtime": engine.runtime,
+            "slots": engine.scheduler.n_slots,
+            "live_load": round(engine.admission.load, 4),
+            "n_waiting_calls": engine.scheduler.n_waiting(),
+            "n_clients": len(sessions),
+            "n_served": self.n_served,
+            "n_streams": len(streams),
+            "n_jobs": len(jobs),
+            "n_xruns": self.n_xruns,
+            "last_hop_ms": max((s["last_hop_ms"] for s in streams), default=0),
+            "peak_hop_ms": max((s["peak_hop_ms"] for s in streams), default=0),
+            "cache_bytes": self.cache.size() if self.cache else 0,
+            "rss_bytes": _rss_bytes(),
+        }
+        return summary, {
+            "sessions": sessions,
+            "jobs": [
+                {"job": j.number, "state": j.state, "percent": j.percent} for j in jobs
+            ],
+        }
+
+    # ---- the main loop ------------------------------------------------------------
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGHUP:
+            self._wants_reload = True
+        else:
+            self._n_signals += 1
+
+    def _tick(self) -> float:
+        """Do what is due and return how long to wait for more."""
+        if self._has_freed:
+            self._has_freed = False
+            _trim()
+        n_streams = sum(s.stream is not None for s in self.sessions())
+        lines = [f"STATUS={n_streams} streams, {len(self.jobs.all())} jobs"]
+        limit_s = watchdog_s()
+        if limit_s is not None and self.engine.scheduler.longest_call() < limit_s:
+            lines.append("WATCHDOG=1")  # a delegate that hangs is not alive
+        notify(*lines)
+        return min(TICK_S, (limit_s or TICK_S) / 3)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # no descriptors left: others will be given back
+            log.warning("cannot accept: %s", error.strerror)
+            time.sleep(0.1)
+            return
+        peer = peer_of(connection)
+        refusal = self._refusal(peer.uid, is_allowed(peer, self.config.allow_users))
+        if refusal:
+            log.warning("pid %d, uid %d refused: %s", peer.pid, peer.uid, refusal[0])
+            with contextlib.suppress(OSError), connection:
+                connection.send(encode_error(*refusal), socket.MSG_DONTWAIT)
+            return
+        log.info("pid %d, uid %d, gid %d connects", peer.pid, peer.uid, peer.gid)
+        session = Session(self, connection, peer)
+        with self._lock:
+            self._sessions.add(session)
+        self.n_served += 1
+        session.start()
+        self.event("session", state="opened", pid=peer.pid)
+
+    def _refusal(self, uid: int, is_welcome: bool) -> tuple[str, str] | None:
+        if not is_welcome:
+            return "forbidden", f"user {uid} may not use this daemon (allow_users)"
+        if len(self.sessions()) >= self.config.max_clients:
+            text = f"{self.config.max_clients} clients are connected (max_clients)"
+            return "too_many_clients", text
+        return None
+
+    def _reload_config(self) -> None:
+        self._wants_reload = False
+        if self._reload is None:
+            return
+        try:
+            new = self._reload()
+        except EdgestemError as error:
+            log.error("the configuration stays as it was: %s", error)
+            return
+        fixed = [n for n in RESTART_ONLY if getattr(new, n) != getattr(self.config, n)]
+        if fixed:
+            log.warning("a restart is needed to change: %s", ", ".join(fixed))
+        self.config = new
+        log.info("configuration loaded")
+
+
+def run(config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None) -> None:
+    """Be the daemon until a signal ends it.
+
+    Raises
+    ------
+    EdgestemError
+        No model, no runtime, or the socket is another daemon's.
+    """
+    _prepare(config)
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(s) for s in passed_sockets()]
+        if not listeners:
+            listeners = [held.enter_context(bound_socket(config))]
+        daemon = Daemon(config, reload)
+        try:
+            daemon.serve(listeners)
+        finally:
+            held.close()  # no new clients while it drains
+            daemon.end()
+
+
+def _prepare(config: DaemonConfig) -> None:
+    """Set up what belongs to the process: logging, limits, memory, switching."""
+    # The journal adds time and name by itself.
+    stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
+    logging.basicConfig(
+        level=config.log_level.upper(), format=stamp + "%(levelname)s %(message)s"
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, MAX_OPEN_FILES), hard))
+    sys.setswitchinterval(SWITCH_S)
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
+def _trim() -> None:
+    """Give memory of sessions that are over back to the system."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _rss_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@contextlib.contextmanager
+def _wakeups() -> Iterator[socket.socket]:
+    """Let signals end a `select`."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    reader.setblocking(False)
+    old = signal.set_wakeup_fd(writer.fileno())
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old)
+        reader.close()
+        writer.close()
+
+
+def _drain(wakeup: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        wakeup.recv(4096)

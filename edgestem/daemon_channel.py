@@ -1,0 +1,244 @@
+"""One connection's two directions: messages in with their descriptors, bytes out.
+
+Nothing here blocks anybody but the client it belongs to.  `read` gives up on a
+client that is silent or slow; the outbox is bounded, and its writer thread is the
+only one that waits for a client to read.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from edgestem.errors import ProtocolError
+from edgestem.protocol import MAX_FDS, Decoder, Message
+
+RECEIVE = 1 << 16  # bytes a system call
+OUTBOX = 4 << 20  # bytes that wait for a client; then whoever answers it waits too
+OVERHEAD = 128  # bytes that a short message takes besides its own
+SEND_BUFFER = 1 << 19  # bytes in the kernel; a block of stems goes in one piece
+
+
+class Gone(Exception):
+    """The client has closed the connection or stopped reading for too long."""
+
+
+class Outbox:
+    """Messages on their way to one client."""
+
+    def __init__(self, connection: socket.socket, idle_s: float) -> None:
+        self._socket, self._idle_s = connection, idle_s
+        self._changed = threading.Condition()
+        self._queue: deque[tuple[bytes, bool]] = deque()
+        self._n_bytes = self._n_live = 0
+        self._is_writing = False
+        self._is_ending = False
+        self.is_gone = False
+        self.last_sent = time.monotonic()
+
+    def put(self, data: bytes) -> None:
+        """Queue a reply; wait while the client does not read.
+
+        Raises
+        ------
+        Gone
+            Nobody will read it.
+        """
+        with self._changed:
+            while self._n_bytes > OUTBOX and not self.is_gone:
+                self._changed.wait()
+            if self.is_gone:
+                raise Gone
+            self._append(data, is_live=False)
+
+    def put_soon(self, data: bytes, *, is_event: bool = False) -> None:
+        """Queue without waiting; an event is dropped when the outbox is full."""
+        with self._changed:
+            if not self.is_gone and not (is_event and self._n_bytes > OUTBOX):
+                self._append(data, is_live=False)
+
+    def put_live(self, data: bytes, limit: int) -> int:
+        """Queue live stems; drop the oldest beyond `limit` bytes, say how many."""
+        with self._changed:
+            if self.is_gone:
+                raise Gone
+            self._append(data, is_live=True)
+            n_dropped = 0
+            while self._n_live > max(limit, len(data)) and self._drop_oldest():
+                n_dropped += 1
+            return n_dropped
+
+    def _drop_oldest(self) -> bool:
+        for i, (data, is_live) in enumerate(self._queue):
+            if is_live:
+                del self._queue[i]
+                self._count(data, is_live, -1)
+                return True
+        return False
+
+    def _append(self, data: bytes, *, is_live: bool) -> None:
+        if not self._queue and not self._is_writing:
+            # The usual case: the client keeps up, and no thread need wake.
+            data_left = self._send_some(data)
+            if not data_left:
+                return
+            data, is_live = data_left, False  # a torn message has to be completed
+        self._queue.append((data, is_live))
+        self._count(data, is_live, +1)
+        self._changed.notify_all()
+
+    def _send_some(self, data: bytes) -> bytes:
+        try:
+            n_sent = self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except (BlockingIOError, InterruptedError):
+            return data
+        except OSError:
+            self._lose()
+            return b""
+        self.last_sent = time.monotonic()
+        return data[n_sent:]
+
+    def _count(self, data: bytes, is_live: bool, sign: int) -> None:
+        self._n_bytes += sign * (len(data) + OVERHEAD)
+        self._n_live += sign * len(data) * is_live
+
+    def _lose(self) -> None:
+        self.is_gone = True
+        self._queue.clear()
+        self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Drop everything; whoever waits is woken."""
+        with self._changed:
+            self._lose()
+
+    def end(self) -> None:
+        """Let the writer stop when everything is sent."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+
+    def write(self) -> None:
+        """Send what waits until the end; the writer thread runs this."""
+        while (data := self._next()) is not None:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLOUT)
+            while data and not self.is_gone:
+                if not poll.poll(self._idle_s * 1000):
+                    self.abandon()
+                    return
+                with self._changed:
+                    data = self._send_some(data)
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+
+    def _next(self) -> bytes | None:
+        with self._changed:
+            while not self._queue and not self._is_ending and not self.is_gone:
+                self._changed.wait()
+            if not self._queue:
+                return None
+            data, is_live = self._queue.popleft()
+            self._count(data, is_live, -1)
+            self._is_writing = True
+            return data
+
+
+class Inbox:
+    """Messages and descriptors from one client."""
+
+    def __init__(self, connection: socket.socket, message_s: float) -> None:
+        self._socket, self._message_s = connection, message_s
+        self._decoder = Decoder()
+        self._fds: deque[int] = deque()
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+
+    def read(self, idle_s: float, is_idle: Callable[[], bool]) -> Message | None:
+        """Wait for a message; None when the client has sent its last.
+
+        Each `idle_s` without a byte `is_idle` decides whether to give up.
+
+        Raises
+        ------
+        ProtocolError
+            The framing is lost, or a message does not get complete.
+        TimeoutError
+            Nothing came for `idle_s`.
+        """
+        deadline = None
+        while (message := self._decoder.next_message()) is None:
+            if self._decoder.is_inside_message:
+                deadline = deadline or time.monotonic() + self._message_s
+            wait_s = idle_s if deadline is None else deadline - time.monotonic()
+            if wait_s < 0 or not self._poll.poll(wait_s * 1000):
+                if deadline is not None:
+                    raise self._too_slow()
+                if is_idle():
+                    raise TimeoutError
+            elif not self._receive():
+                return None
+        return message
+
+    def _too_slow(self) -> ProtocolError:
+        text = f"a message was not complete after {self._message_s:g} s"
+        return ProtocolError(text, code="timeout", fatal=True)
+
+    def _receive(self) -> bool:
+        """Take what is there; False at the end."""
+        room = socket.CMSG_SPACE(MAX_FDS * 4)
+        flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+        try:
+            data, ancillary, result, _ = self._socket.recvmsg(RECEIVE, room, flags)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds = array.array("i")
+                fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+                self._fds.extend(fds)
+        if len(self._fds) > MAX_FDS or result & socket.MSG_CTRUNC:
+            raise ProtocolError(
+                f"more than {MAX_FDS} descriptors wait", code="too_large", fatal=True
+            )
+        self._decoder.feed(data)
+        return bool(data)
+
+    def take_fds(self, count: object) -> list[int]:
+        """Take the descriptors that a message announces; the caller closes them.
+
+        Raises
+        ------
+        ProtocolError
+            `bad_header`: so many were not passed; fatal, as nobody knows any more
+            which descriptor belongs to which message.
+        """
+        if type(count) is not int or not 0 <= count <= len(self._fds):
+            raise ProtocolError(
+                f"fds is {str(count)[:20]}, {len(self._fds)} descriptors were passed",
+                code="bad_header",
+                fatal=True,
+            )
+        return [self._fds.popleft() for _ in range(count)]
+
+    def close(self) -> None:
+        """Close the descriptors that nobody took."""
+        while self._fds:
+            with contextlib.suppress(OSError):
+                os.close(self._fds.popleft())
+
+    def is_hung_up(self, wait_s: float) -> bool:
+        """Say within a time whether the client has closed both directions."""
+        poll = select.poll()
+        poll.register(self._socket, 0)  # the kernel reports hang-ups unasked
+        return bool(poll.poll(wait_s * 1000))

@@ -1,0 +1,158 @@
+"""One stream in its own sample format: PCM in, PCM of the wanted stems out.
+
+The engine's stems are floats and late.  On an integer format the mixture waits
+here, on its grid, until its vocals are known, so that the mixture law holds to the
+bit (`grid.split`); `mix` is both stems at levels that move without a click.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestem.grid import GRIDS, Grid, Samples, convert, split, to_float32
+from edgestem.protocol import FORMATS, SILENT_DB
+from edgestem.separator import Separator, Stems
+from edgestem.wav import WavFormat, pack, unpack
+
+MAX_BLOCK = 16384  # samples at a time: three stereo stems of floats are 384 KiB
+
+
+class Levels:
+    """Gains of the two stems in `mix`, on ramps that count samples."""
+
+    def __init__(self, vocals_db: float, instrumental_db: float) -> None:
+        self._lock = threading.Lock()  # `set` comes from another thread
+        self._start = self._target = np.array(
+            [_gain(vocals_db), _gain(instrumental_db)]
+        )
+        self._at = self._n_ramp = 0
+
+    def set(
+        self, vocals_db: float | None, instrumental_db: float | None, n_ramp: int
+    ) -> None:
+        """Move to new levels within `n_ramp` samples; None stays."""
+        wanted = (vocals_db, instrumental_db)
+        with self._lock:
+            self._start = self._gains(np.array([self._at]))[0]
+            old = self._target
+            gains = [old[i] if db is None else _gain(db) for i, db in enumerate(wanted)]
+            self._target = np.array(gains)
+            self._at, self._n_ramp = 0, n_ramp
+
+    def take(self, n_samples: int) -> NDArray[np.float64]:
+        """Gains of the next samples, (n_samples, 2); independent of block sizes."""
+        with self._lock:
+            if self._at >= self._n_ramp:
+                self._n_ramp = 0
+            k = np.arange(self._at + 1, self._at + 1 + n_samples)
+            self._at = min(self._at + n_samples, self._n_ramp)
+            return self._gains(k)
+
+    def _gains(self, k: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self._n_ramp == 0:
+            return np.broadcast_to(self._target, (len(k), 2))
+        part = np.minimum(k / self._n_ramp, 1.0)[:, None]
+        gains: NDArray[np.float64] = self._start * (1 - part) + self._target * part
+        return gains
+
+
+def _gain(level_db: float) -> float:
+    return 0.0 if level_db <= SILENT_DB else float(10 ** (level_db / 20))
+
+
+class PcmStream:
+    """A separator between two streams of PCM.
+
+    Parameters
+    ----------
+    separator : Separator
+        Fresh or reset.
+    wire_format : str
+        A key of `FORMATS`.
+    stems : tuple of str
+        What comes out, in this order.
+    levels : Levels
+        Of `mix`.
+    """
+
+    def __init__(
+        self,
+        separator: Separator,
+        wire_format: str,
+        stems: tuple[str, ...],
+        levels: Levels,
+    ) -> None:
+        self.separator, self.stems, self.levels = separator, stems, levels
+        self._grid: Grid = GRIDS[FORMATS[wire_format]]
+        n = separator.n_channels
+        self._wav = WavFormat(self._grid, separator.sample_rate, n)
+        self.bytes_per_sample = self._wav.bytes_per_sample
+        n_line = 0 if self._grid.is_float else separator.latency_samples
+        self._line = np.zeros((n_line, n), np.int64)
+        self._at = 0
+
+    def push(self, data: bytes) -> bytes:
+        """Hand over up to MAX_BLOCK samples, get as many of each stem, one by one."""
+        block = unpack(data, self._wav)
+        stems = self.separator.push(to_float32(block, self._grid))
+        return self._pack(block, stems)
+
+    def flush(self) -> list[bytes]:
+        """End the song: blocks of the last `latency_samples`; then it starts anew."""
+        rest = self.separator.flush()
+        blocks = []
+        for at in range(0, len(rest.vocals), MAX_BLOCK):
+            part = Stems(*(stem[at : at + MAX_BLOCK] for stem in rest))
+            silence: Samples = np.zeros(part.vocals.shape, self._grid.dtype)
+            blocks.append(self._pack(silence, part))
+        self.reset()
+        return blocks
+
+    def reset(self) -> None:
+        """Start a new song."""
+        self.separator.reset()
+        self._line.fill(0)
+        self._at = 0
+
+    def _pack(self, block: Samples, stems: Stems) -> bytes:
+        vocals, instrumental = self._on_grid(block, stems)
+        parts = []
+        for name in self.stems:
+            if name == "mix":
+                samples = self._mix(vocals, instrumental)
+            else:
+                samples = vocals if name == "vocals" else instrumental
+            parts.append(pack(samples, self._grid))
+        return b"".join(parts)
+
+    def _on_grid(self, block: Samples, stems: Stems) -> tuple[Samples, Samples]:
+        if self._grid.is_float:
+            return stems.vocals, stems.instrumental
+        mixture = self._delayed(block)
+        vocals, instrumental, _ = split(mixture, stems.vocals, self._grid)
+        return vocals, instrumental
+
+    def _delayed(self, block: Samples) -> Samples:
+        """Swap the block for the mixture of `latency_samples` earlier."""
+        out = np.empty_like(block)
+        done = 0
+        while done < len(block):
+            n = min(len(block) - done, len(self._line) - self._at)
+            line = self._line[self._at : self._at + n]
+            np.copyto(out[done : done + n], line)
+            np.copyto(line, block[done : done + n])
+            self._at = (self._at + n) % len(self._line)
+            done += n
+        return out
+
+    def _mix(self, vocals: Samples, instrumental: Samples) -> Samples:
+        gains = self.levels.take(len(vocals))
+        mixed: Samples = vocals * gains[:, :1] + instrumental * gains[:, 1:]
+        if self._grid.is_float:
+            return mixed
+        scaled = mixed / self._grid.full_scale
+        on_grid, _ = convert(scaled, GRIDS["double"], self._grid)
+        return on_grid

@@ -1,0 +1,198 @@
+"""The daemon's place in the system: sockets, peers, and talking to systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import pwd
+import socket
+import stat
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from edgestem.daemon_config import ConfigError, DaemonConfig, default_socket
+from edgestem.errors import EdgestemError
+
+FIRST_FD = 3  # sd_listen_fds(3): passed sockets start here
+BACKLOG = 128  # connections that wait for accept
+LOCK_S = 5.0  # another daemon binds within milliseconds
+
+
+class Peer(NamedTuple):
+    """Who is on the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Ask the kernel who connected."""
+    layout = struct.Struct("iII")
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    return Peer(*layout.unpack(data))
+
+
+def is_allowed(peer: Peer, users: tuple[str, ...]) -> bool:
+    """Look a peer up in the configured users; none configured allows all."""
+    if not users:
+        return True
+    names = {str(peer.uid)}
+    with contextlib.suppress(KeyError):
+        names.add(pwd.getpwuid(peer.uid).pw_name)
+    return not names.isdisjoint(users)
+
+
+def passed_sockets() -> list[socket.socket]:
+    """Take the listening sockets that systemd passed to this process.
+
+    Raises
+    ------
+    ConfigError
+        Something else than a listening UNIX stream socket was passed.
+    """
+    is_ours = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count = os.environ.pop("LISTEN_FDS", "0")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if not is_ours or not count.isdigit():
+        return []
+    found = []
+    for fd in range(FIRST_FD, FIRST_FD + int(count)):
+        os.set_inheritable(fd, False)
+        try:
+            listener = socket.socket(fileno=fd)
+            is_right = listener.family == socket.AF_UNIX and listener.getsockopt(
+                socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+            )
+        except OSError:
+            is_right = False
+        if not is_right:
+            raise ConfigError(f"descriptor {fd} is not a listening UNIX socket")
+        found.append(listener)
+    return found
+
+
+@contextlib.contextmanager
+def bound_socket(config: DaemonConfig) -> Iterator[socket.socket]:
+    """Listen at the configured path; a stale socket is replaced, a live one kept.
+
+    Raises
+    ------
+    EdgestemError
+        `socket_in_use`: another daemon answers there, or it is not a socket.
+    ConfigError
+        The path or the group cannot be used.
+    """
+    path = Path(config.socket or default_socket())
+    try:
+        with _lock(path):
+            _remove_stale(path)
+            listener = _bind(path, config)
+    except OSError as cause:
+        raise ConfigError(f"{path}: {cause.strerror or cause}") from cause
+    status = path.stat()
+    try:
+        yield listener
+    finally:
+        listener.close()
+        with contextlib.suppress(OSError):
+            if os.path.samestat(path.stat(), status):
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one daemon at a time look at a path and bind it."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise _in_use(f"{path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:  # its backlog is full: very much alive
+            pass
+        except OSError as cause:
+            if cause.errno == errno.ENOENT:
+                return
+            raise
+    raise _in_use(f"another daemon listens on {path}; choose another --socket")
+
+
+def _in_use(text: str) -> EdgestemError:
+    return EdgestemError(text, code="socket_in_use")
+
+
+def _bind(path: Path, config: DaemonConfig) -> socket.socket:
+    """Bind with no rights for anybody, give the rights, then listen."""
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        if config.socket_group:
+            os.chown(path, -1, _group_id(config.socket_group))
+        path.chmod(config.socket_mode)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    return listener
+
+
+def _group_id(name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"socket_group: there is no group {name!r}") from None
+
+
+def notify(*lines: str) -> None:
+    """Tell systemd, as sd_notify(3) does; nobody listening is fine."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        with contextlib.suppress(OSError):
+            place = address.replace("@", "\0", 1) if address[0] == "@" else address
+            channel.sendto("\n".join(lines).encode(), place)
+
+
+def watchdog_s() -> float | None:
+    """Seconds within which systemd wants to hear from us; None: it does not."""
+    text = os.environ.get("WATCHDOG_USEC", "")
+    is_ours = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(text) / 1e6 if text.isdigit() and is_ours and int(text) > 0 else None

@@ -1,0 +1,253 @@
+"""A client's stream: a bounded queue of audio, and the thread that separates it.
+
+In file mode a full queue makes the reader wait, so that the socket fills and the
+client waits; nothing is dropped.  In live mode the oldest audio is dropped, counted
+and reported as an xrun; a client that stops reading loses stems the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from edgestem.daemon_channel import Gone, Outbox
+from edgestem.daemon_pcm import MAX_BLOCK, Levels, PcmStream
+from edgestem.daemon_requests import Open, Set
+from edgestem.daemon_schedule import PacedSeparator
+from edgestem.errors import EdgestemError
+from edgestem.protocol import encode, encode_error
+
+log = logging.getLogger(__name__)
+OVERHEAD = 256  # bytes of a queued item besides its audio
+QUEUE = 4 << 20  # bytes of audio that wait in file mode: four of the largest messages
+
+
+class Item(NamedTuple):
+    """Something to do, in the order of the wire."""
+
+    kind: str
+    seq: int | None
+    data: bytes = b""
+    levels: Set | None = None
+    arrived: float = 0.0
+    n_gap: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Bytes it takes in the queue."""
+        return len(self.data) + OVERHEAD
+
+
+class Stream:
+    """One open stream.
+
+    Parameters
+    ----------
+    request : Open
+    separator : PacedSeparator
+    outbox : Outbox
+    queue_s : float
+        Audio that may wait in live mode, seconds.
+    tell : callable
+        Reports an event: name and fields.
+    """
+
+    def __init__(
+        self,
+        request: Open,
+        separator: PacedSeparator,
+        outbox: Outbox,
+        queue_s: float,
+        tell: Callable[..., None],
+    ) -> None:
+        self.is_live = request.mode == "live"
+        self.separator = separator
+        levels = Levels(request.vocals_db, request.instrumental_db)
+        self._pcm = PcmStream(separator, request.format, request.stems, levels)
+        self.bytes_per_sample = self._pcm.bytes_per_sample
+        self._outbox, self._tell = outbox, tell
+        seconds = queue_s + separator.call_s
+        rate = separator.sample_rate * self.bytes_per_sample
+        self._limit = int(seconds * rate) if self.is_live else QUEUE
+        self._changed = threading.Condition()
+        self._items: deque[Item] = deque()
+        self._n_bytes = 0
+        self._n_received = 0  # samples, also those that were dropped
+        self.xruns = 0
+        self.n_samples = 0
+        self.is_over = False
+        self.last_ms = self.peak_ms = 0.0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self, ended: Callable[[], None]) -> None:
+        """Begin; `ended` is called when the stream is over."""
+        self._ended = ended
+        self._thread.start()
+
+    def audio(self, seq: int | None, data: bytes) -> None:
+        """Queue a block: wait for room in file mode, make room in live mode."""
+        item = Item("audio", seq, data, arrived=time.perf_counter())
+        n_dropped = 0
+        with self._changed:
+            if self.is_live:
+                while not self._has_room(item) and self._drop_oldest():
+                    n_dropped += 1
+            self._append(item)
+        self._count_xruns(n_dropped)
+
+    def set_levels(self, request: Set) -> None:
+        """Change levels: at once in live mode, in the audio's order in file mode."""
+        if self.is_live:
+            self._apply(request)
+        else:
+            self.do("set", request.seq, request)
+
+    def do(self, kind: str, seq: int | None, levels: Set | None = None) -> None:
+        """Queue `flush`, `close`, `set` or `end`, when there is room."""
+        with self._changed:
+            self._append(Item(kind, seq, levels=levels))
+
+    def _has_room(self, item: Item) -> bool:
+        # One item is always taken, however large.
+        return not self._items or self._n_bytes + item.cost <= self._limit
+
+    def _append(self, item: Item) -> None:
+        while not self._has_room(item) and not self.is_over:
+            self._changed.wait()
+        self._items.append(item)
+        self._n_bytes += item.cost
+        self._changed.notify_all()
+
+    def _drop_oldest(self) -> bool:
+        """Turn the oldest waiting audio into a gap of the same length."""
+        for i, item in enumerate(self._items):
+            if item.kind != "audio":
+                continue
+            n_gap = len(item.data) // self.bytes_per_sample
+            self._n_bytes -= item.cost
+            del self._items[i]
+            if i and self._items[i - 1].kind == "gap":
+                i -= 1
+                n_gap += self._items[i].n_gap
+                self._items[i] = Item("gap", None, n_gap=n_gap)
+            else:
+                self._items.insert(i, Item("gap", None, n_gap=n_gap))
+                self._n_bytes += OVERHEAD
+            return True
+        return False
+
+    def stop(self) -> None:
+        """End after the block at hand, without a word."""
+        with self._changed:
+            self.is_over = True
+            self._changed.notify_all()
+
+    def join(self, wait_s: float | None = None) -> bool:
+        """Wait for the thread; say whether it has ended."""
+        self._thread.join(wait_s)
+        return not self._thread.is_alive()
+
+    def describe(self) -> dict[str, Any]:
+        """Describe the stream for `status`."""
+        s = self.separator
+        return {
+            "mode": "live" if self.is_live else "file",
+            "model": s.config.name,
+            "sample_rate": s.sample_rate,
+            "channels": s.n_channels,
+            "latency_samples": s.latency_samples,
+            "rtf": round(s.rtf, 5),
+            "xruns": self.xruns,
+            "n_samples": self.n_samples,
+            "queued_bytes": self._n_bytes,
+            "last_ms": round(self.last_ms, 3),
+            "peak_ms": round(self.peak_ms, 3),
+            "last_hop_ms": round(s.last_s * 1000, 3),
+            "peak_hop_ms": round(s.peak_s * 1000, 3),
+        }
+
+    # ---- the thread -----------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while (item := self._next()) is not None and self._handle(item):
+                pass
+        except Gone:
+            pass
+        except EdgestemError as error:
+            self._fail(error.code, str(error))
+        except Exception:
+            log.exception("a stream failed")
+            self._fail("internal", "a bug: the daemon's log has it")
+        finally:
+            self.stop()
+            self._ended()
+
+    def _fail(self, code: str, text: str) -> None:
+        self._outbox.put_soon(encode_error(code, text))
+
+    def _next(self) -> Item | None:
+        with self._changed:
+            while not self._items and not self.is_over:
+                self._changed.wait()
+            if self.is_over:
+                return None
+            item = self._items.popleft()
+            self._n_bytes -= item.cost
+            self._changed.notify_all()
+            return item
+
+    def _handle(self, item: Item) -> bool:
+        """Do one item; False ends the stream."""
+        if item.kind == "audio":
+            self._separate(item)
+        elif item.kind == "gap":
+            self._n_received += item.n_gap
+        elif item.kind == "set":
+            assert item.levels is not None
+            self._apply(item.levels)
+        elif item.kind == "flush":
+            for data in self._pcm.flush():
+                self._put(item.seq, data)
+            self._n_received = 0
+            self._outbox.put(encode("flushed", seq=item.seq))
+        elif item.kind == "close":
+            self._outbox.put(encode("closed", seq=item.seq, xruns=self.xruns))
+        return item.kind not in ("close", "end")
+
+    def _separate(self, item: Item) -> None:
+        step = MAX_BLOCK * self.bytes_per_sample
+        for at in range(0, len(item.data), step):
+            data = item.data[at : at + step]
+            stems = self._pcm.push(data)
+            self._put(item.seq, stems)
+            n_samples = len(data) // self.bytes_per_sample
+            self._n_received += n_samples
+            self.n_samples += n_samples
+            if self.is_over:
+                return
+        self.last_ms = (time.perf_counter() - item.arrived) * 1000
+        self.peak_ms = max(self.peak_ms, self.last_ms)
+
+    def _put(self, seq: int | None, stems: bytes) -> None:
+        data = encode("stems", stems, seq=seq, position=self._n_received)
+        if self.is_live:
+            limit = self._limit * len(self._pcm.stems)
+            self._count_xruns(self._outbox.put_live(data, limit))
+        else:
+            self._outbox.put(data)
+
+    def _apply(self, request: Set) -> None:
+        n_ramp = round(request.ramp_ms * self.separator.sample_rate / 1000)
+        levels = self._pcm.levels
+        levels.set(request.vocals_db, request.instrumental_db, n_ramp)
+        self._outbox.put(encode("set", seq=request.seq))
+
+    def _count_xruns(self, count: int) -> None:
+        if count:
+            self.xruns += count
+            self._tell("xrun", n_dropped=count, xruns=self.xruns)
