@@ -157,8 +157,8 @@ class FftwTransform:
     def __init__(self, n_fft: int) -> None:
         import pyfftw  # GPL or paid: loaded only by who asks for it
 
-        self._x = pyfftw.empty_aligned(n_fft, "float32")
-        self._X = pyfftw.empty_aligned(n_fft // 2 + 1, "complex64")
+        self._x: NDArray[Any] = pyfftw.empty_aligned(n_fft, "float32")
+        self._X: NDArray[Any] = pyfftw.empty_aligned(n_fft // 2 + 1, "complex64")
         flags = ("FFTW_ESTIMATE",)
         self._forward = pyfftw.FFTW(self._x, self._X, flags=flags)
         self._backward = pyfftw.FFTW(
@@ -219,9 +219,8 @@ class ArrayStages:
         """Features (n_bands, n_features) of one frame (n_channels, n_bins)."""
         left, right = X[0], X[-1]
         for f, side in enumerate((left, right, left - right)[: out.shape[1]]):
-            power = self._band_power(side) * (gain * gain)
+            power = (self._band_power(side) * (gain * gain)).astype(np.float32)
             power = np.nan_to_num(power, nan=0.0, posinf=MOST_POWER)
-            power = np.minimum(power, MOST_POWER)
             out[:, f] = np.searchsorted(self.thresholds, power, side="right") - 128
 
     def _band_power(self, X: NDArray[np.complex64]) -> NDArray[np.float64]:

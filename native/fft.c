@@ -328,11 +328,11 @@ int es_fft_init(void *mem, size_t mem_bytes, size_t n_fft, int simd,
         return ES_ERR_NULL;
     if (!es_size_ok(n_fft))
         return ES_ERR_SIZE;
-    if (!es_aligned(mem))
-        return ES_ERR_ALIGN;
     const es_ops *ops = es_choose(simd, n_fft / 2);
     if (!ops)
         return ES_ERR_SIMD;
+    if (!es_aligned(mem))
+        return ES_ERR_ALIGN;
     if (mem_bytes < es_fft_bytes(n_fft, simd))
         return ES_ERR_MEMORY;
     es_fft *p = fft_layout(&arena, n_fft, ops, &c);

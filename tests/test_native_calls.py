@@ -1,0 +1,69 @@
+"""Every `lib.f(...)` in spectral.py exists in the header, with its arity."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from edgestem import spectral
+from edgestem.errors import NativeError
+
+ROOT = Path(__file__).parent.parent
+HEADER = (ROOT / "native" / "edgestem.h").read_text()
+
+
+def declared() -> dict[str, int]:
+    """Argument counts of the functions of the header."""
+    text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
+    found = re.findall(r"\b(es_\w+)\(([^)]*)\);", text)
+    return {n: 0 if a.strip() == "void" else a.count(",") + 1 for n, a in found}
+
+
+def called() -> list[tuple[str, int]]:
+    tree = ast.parse(Path(spectral.__file__).read_text())
+    return [
+        (node.func.attr, len(node.args))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "lib"
+    ]
+
+
+def test_header_declares_what_the_library_has() -> None:
+    assert len(declared()) > 15
+    for name in declared():
+        assert hasattr(spectral.lib, name)
+
+
+@pytest.mark.parametrize("call", sorted(set(called())), ids=lambda c: c[0])
+def test_calls_have_the_declared_number_of_arguments(call: tuple[str, int]) -> None:
+    name, n_arguments = call
+    assert declared()[name] == n_arguments
+
+
+def test_numbers_are_the_ones_of_the_header() -> None:
+    numbers = {n: int(v) for n, v in re.findall(r"#define (ES_\w+) (-?\d+)", HEADER)}
+    statuses = {v: n.lower() for n, v in numbers.items() if n.startswith("ES_ERR_")}
+    levels = {n[8:].lower(): v for n, v in numbers.items() if n.startswith("ES_SIMD_")}
+    assert numbers["ES_ABI"] == spectral.ABI
+    assert statuses == spectral.STATUS
+    assert levels == spectral.SIMD
+
+
+@pytest.mark.parametrize("status", [*spectral.STATUS, -99])
+def test_every_status_becomes_a_native_error(status: int) -> None:
+    with pytest.raises(NativeError, match="spectrogram kernel: ") as caught:
+        spectral._ok(status)
+    assert caught.value.status == status
+    assert caught.value.code == spectral.STATUS.get(status, "es_err_unknown")
+
+
+def test_nothing_else_in_the_package_touches_the_library() -> None:
+    for path in Path(spectral.__file__).parent.glob("*.py"):
+        if path.name != "spectral.py":
+            assert "_native" not in path.read_text(), path.name

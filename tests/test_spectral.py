@@ -1,0 +1,524 @@
+"""Fused analysis and synthesis: every back end and level, the same laws."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgestem import spectral
+from edgestem.spectral import Spectral, hann_pair
+
+ENGINES = [
+    ("numpy", "best"),
+    *([("fftw", "best")] if "fftw" in spectral.available_backends() else []),
+    *(("native", level) for level in spectral.simd_levels()),
+]
+N_FFT, HOP = 256, 64
+# |X|^0.4 in 255 steps, like a trained model's compression.
+THRESHOLDS = (np.arange(1, 256) / 40.0) ** 5
+LINEAR = np.arange(256) / np.float32(255)
+
+engines = pytest.mark.parametrize(("backend", "simd"), ENGINES)
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def make(backend: str = "native", simd: str = "best", **changes: Any) -> Spectral:
+    n_fft, hop = changes.get("n_fft", N_FFT), changes.get("hop", HOP)
+    analysis, synthesis = hann_pair(n_fft, max(1, min(hop, n_fft // 2)))
+    settings = {
+        "n_fft": n_fft,
+        "hop": hop,
+        "n_channels": 2,
+        "analysis_window": analysis,
+        "synthesis_window": synthesis,
+        "band_edges": np.arange(n_fft // 4 + 1),
+        "n_features": 2,
+        "thresholds": THRESHOLDS,
+        "mask_table": LINEAR,
+        "top_bands": 8,
+        "backend": backend,
+        "simd": simd,
+    }
+    return Spectral(**(settings | changes))
+
+
+def widening(n_single: int, n_bins: int) -> NDArray[np.int32]:
+    """Single bins, then 20 growing bands up to n_bins."""
+    wide = np.unique(np.geomspace(n_single + 1, n_bins, 20).astype(np.int32))
+    return np.concatenate([np.arange(n_single + 1, dtype=np.int32), wide[1:]])
+
+
+def samples(s: Spectral, n_frames: int, seed: int = 0) -> NDArray[np.float32]:
+    return noise(((n_frames - 1) * s.hop + s.n_fft, s.n_channels), seed)
+
+
+def analyse(
+    s: Spectral, x: NDArray[np.float32], gain: float = 1.0
+) -> tuple[NDArray[np.complex64], NDArray[np.int8]]:
+    n_frames = (len(x) - s.n_fft) // s.hop + 1
+    X = np.full((n_frames, s.n_channels, s.n_bins), np.nan, np.complex64)
+    features = np.zeros((n_frames, s.n_bands, s.n_features), np.int8)
+    s.analyse(x, gain, X, features)
+    return X, features
+
+
+def synthesise(
+    s: Spectral, mask: NDArray[np.int8], X: NDArray[np.complex64], tail: Any = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if tail is None:
+        tail = np.zeros((s.n_fft - s.hop, s.n_channels), np.float32)
+    y = np.full((len(X) * s.hop, s.n_channels), np.nan, np.float32)
+    s.synthesise(mask, X, tail, y)
+    return y, tail
+
+
+def random_mask(s: Spectral, n_frames: int, seed: int = 0) -> NDArray[np.int8]:
+    random = np.random.default_rng(seed)
+    return random.integers(-128, 128, (n_frames, s.n_bands, 2)).astype(np.int8)
+
+
+def open_mask(s: Spectral, n_frames: int) -> NDArray[np.int8]:
+    return np.full((n_frames, s.n_bands, 2), 127, np.int8)
+
+
+CASES = {
+    "karaoke": {"n_fft": 4096, "hop": 1024, "band_edges": np.arange(1025)},
+    "bands": {"n_fft": 1536, "hop": 384, "band_edges": widening(192, 769)},
+    "side": {"n_features": 3, "band_edges": widening(20, 129)},
+    "mono": {"n_channels": 1},
+    "mono side": {"n_channels": 1, "n_features": 3, "band_edges": widening(9, 129)},
+    "mono, odd hop": {"n_channels": 1, "n_fft": 300, "hop": 75},
+    "odd hop": {"n_fft": 300, "hop": 75, "n_features": 3},
+    "odd size": {"n_fft": 60, "hop": 7, "band_edges": [0, 2, 3, 9], "top_bands": 2},
+    "smallest": {"n_fft": 16, "hop": 1, "band_edges": [0, 1], "top_bands": 1},
+    "no overlap": {"hop": N_FFT},
+    "small overlap": {"hop": 200},
+    "beyond Nyquist": {"band_edges": [0, 100, 127, 300, 400], "top_bands": 2},
+    "all beyond": {"band_edges": [200, 300, 301], "top_bands": 0, "n_features": 3},
+    "high start": {"band_edges": widening(20, 120)[5:], "top_bands": 0},
+    "one band": {"band_edges": [0, 129], "top_bands": 1, "n_features": 3},
+}
+cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+# ---- One answer ---------------------------------------------------------------
+
+
+def band_powers(s: Spectral, X: NDArray[Any], edges: Any) -> NDArray[np.float64]:
+    """The definition, in double and in loops: (n_frames, n_bands, n_features)."""
+    sides = np.stack([X[:, 0], X[:, -1], X[:, 0] - X[:, -1]], axis=-1)
+    power = np.abs(sides[..., : s.n_features]) ** 2
+    out = np.zeros((len(X), s.n_bands, s.n_features))
+    for b in range(s.n_bands):
+        there = power[:, edges[b] : edges[b + 1]]
+        if there.shape[1]:
+            out[:, b] = there.mean(axis=1)
+    return out
+
+
+def count(power: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.searchsorted(THRESHOLDS.astype(np.float32), power, side="right") - 128
+
+
+@engines
+@cases
+def test_analysis_is_its_definition(
+    backend: str, simd: str, case: dict[str, Any]
+) -> None:
+    s, gain = make(backend, simd, **case), 0.7
+    x = samples(s, 3)
+    X, features = analyse(s, x, gain)
+    window = hann_pair(s.n_fft, min(s.hop, s.n_fft // 2))[0].astype(np.float64)
+    frames = [x[k * s.hop : k * s.hop + s.n_fft].T * window for k in range(3)]
+    expected = np.fft.rfft(np.array(frames))
+    assert np.abs(X - expected).max() <= 1e-6 * np.abs(expected).max()
+    edges = case.get("band_edges", np.arange(s.n_fft // 4 + 1))
+    power = band_powers(s, expected, edges) * gain**2
+    # Rounding noise of the transform moves weak bins by more than 1e-4.
+    noise_floor = 1e-6 * np.abs(expected).max() * gain
+    low = np.maximum(np.sqrt(power) * (1 - 5e-5) - noise_floor, 0) ** 2
+    high = (np.sqrt(power) * (1 + 5e-5) + noise_floor) ** 2
+    assert (count(low) <= features).all()
+    assert (features <= count(high)).all()
+    assert np.mean(features == count(power)) > 0.99
+
+
+@engines
+@cases
+def test_synthesis_is_its_definition(
+    backend: str, simd: str, case: dict[str, Any]
+) -> None:
+    s = make(backend, simd, **case)
+    X, _ = analyse(s, samples(s, 5))
+    before, mask = X.copy(), random_mask(s, 5)
+    y, tail = synthesise(s, mask, X)
+    assert X.tobytes() == before.tobytes()
+    edges = case.get("band_edges", np.arange(s.n_fft // 4 + 1))
+    top = case.get("top_bands", 8)
+    window = hann_pair(s.n_fft, min(s.hop, s.n_fft // 2))[1].astype(np.float64)
+    out = np.zeros((4 * s.hop + s.n_fft, s.n_channels))
+    for k in range(5):
+        band_gains = LINEAR[mask[k].astype(int) + 128].astype(np.float64)
+        gains = np.zeros((s.n_bins, 2))
+        for b in range(s.n_bands):
+            gains[edges[b] : edges[b + 1]] = band_gains[b]
+        if top:
+            gains[edges[-1] :] = band_gains[-top:].mean(axis=0)
+        if s.n_channels == 1:
+            gains = gains.mean(axis=1, keepdims=True)
+        frame = np.fft.irfft(gains.T * X[k], s.n_fft) * window
+        out[k * s.hop : k * s.hop + s.n_fft] += frame.T
+    got = np.concatenate([y, tail])
+    assert np.abs(got - out).max() <= 1e-6 * np.abs(out).max() + 1e-9
+
+
+@pytest.mark.parametrize("simd", spectral.simd_levels())
+@cases
+def test_levels_agree(simd: str, case: dict[str, Any]) -> None:
+    """Scalar is the specification."""
+    scalar, s = make(simd="scalar", **case), make(simd=simd, **case)
+    x = samples(s, 4)
+    (X, features), (Y, others) = analyse(s, x), analyse(scalar, x)
+    assert np.abs(X - Y).max() <= 1e-6 * np.abs(Y).max()
+    assert np.mean(features == others) > 0.99
+    mask = random_mask(s, 4)
+    y, z = synthesise(s, mask, Y)[0], synthesise(scalar, mask, Y)[0]
+    assert np.abs(y - z).max() <= 1e-6 * np.abs(z).max() + 1e-9
+
+
+@engines
+def test_energy_is_the_same_to_the_bit(backend: str, simd: str) -> None:
+    s, oracle = make(backend, simd), make("numpy")
+    for n in (0, 1, 3, 4, 5, 8, 1000, 1001):
+        x = noise((n, 2), n)
+        assert s.energy(x) == oracle.energy(x)
+    assert s.energy(x) == pytest.approx(np.sum(x.astype(np.float64) ** 2))
+    x[500, 1] = np.nan
+    assert np.isnan(s.energy(x))
+    x[500, 1] = np.inf
+    assert s.energy(x) == np.inf
+
+
+# ---- Quantiser ------------------------------------------------------------------
+
+
+@engines
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        THRESHOLDS,
+        np.geomspace(1e-30, 1e30, 255),
+        np.geomspace(0.9, 1.6, 255),
+        np.concatenate([np.full(100, -1.0), np.zeros(50), np.geomspace(1, 9, 105)]),
+        np.concatenate([[-np.inf], np.geomspace(1e-3, 2, 200), np.full(54, np.inf)]),
+        np.full(255, np.inf),
+        np.full(255, -1.0),
+        np.concatenate([[1e-44], np.geomspace(1e-30, 3e38, 254)]),
+    ],
+    ids=["power", "wide", "dense", "zeros", "infinite", "none", "all", "extreme"],
+)
+def test_codes_count_thresholds_exactly(
+    backend: str, simd: str, thresholds: NDArray[Any]
+) -> None:
+    """Constant frames: the power of bin 0 is known to the bit."""
+    n = 64
+    s = make(
+        backend,
+        simd,
+        n_fft=n,
+        hop=n,
+        analysis_window=np.eye(1, n)[0],
+        band_edges=[0, 1],
+        top_bands=0,
+        thresholds=thresholds,
+    )
+    table = np.asarray(thresholds, np.float32)
+    with np.errstate(over="ignore"):
+        roots = np.sqrt(np.abs(table[np.isfinite(table)]))
+        roots = np.concatenate([roots, np.nextafter(roots, np.float32(np.inf))])
+        roots = np.concatenate([roots, np.nextafter(roots, np.float32(0))])
+        roots = np.concatenate([roots, [0, 1e-20, 1e-12, 1, 1e18]]).astype(np.float32)
+        power = roots * roots
+    x = np.zeros((len(roots) * n, 2), np.float32)
+    x[::n, 0] = roots
+    _, features = analyse(s, x)
+    exact = np.isfinite(power) & ((power > 1e-37) | (power == 0))
+    expected = np.searchsorted(table, power, side="right") - 128
+    assert np.array_equal(features[exact, 0, 0], expected[exact])
+
+
+@engines
+def test_nan_and_infinity_are_safe_and_stay_in_their_frames(
+    backend: str, simd: str
+) -> None:
+    s = make(backend, simd)
+    x = samples(s, 12)
+    good, good_codes = analyse(s, x)
+    for value, code in ((np.nan, -128), (np.inf, None), (3e38, None)):
+        bad = x.copy()
+        bad[6 * HOP + 5] = value
+        X, codes = analyse(s, bad)
+        touched = np.arange(12)[(np.arange(12) >= 3) & (np.arange(12) <= 6)]
+        others = np.setdiff1d(np.arange(12), touched)
+        assert np.array_equal(X[others], good[others])
+        assert np.array_equal(codes[others], good_codes[others])
+        if code is not None:
+            assert (codes[touched[1:]] == code).all()
+
+
+@engines
+def test_gain_scales_features_only(backend: str, simd: str) -> None:
+    s = make(backend, simd)
+    x = samples(s, 2)
+    X, codes = analyse(s, x, 0.5)
+    Y, half = analyse(s, x * np.float32(0.5), 1.0)
+    assert np.array_equal(X, analyse(s, x, 8.0)[0])
+    assert np.array_equal(codes, half)
+    assert np.array_equal(X, 2 * Y)
+    assert (analyse(s, x, 0.0)[1] == -128).all()
+
+
+# ---- Laws -------------------------------------------------------------------------
+
+
+@engines
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    channels=st.integers(1, 2),
+    size=st.sampled_from([(256, 64), (300, 75), (60, 7), (96, 48)]),
+    db=st.integers(-80, 10),
+)
+def test_an_open_mask_gives_back_the_signal(
+    backend: str, simd: str, seed: int, channels: int, size: tuple[int, int], db: int
+) -> None:
+    n_fft, hop = size
+    s = make(backend, simd, n_fft=n_fft, hop=hop, n_channels=channels)
+    n_frames = 2 * n_fft // hop
+    x = samples(s, n_frames, seed) * np.float32(10 ** (db / 20))
+    y, _ = synthesise(s, open_mask(s, n_frames), analyse(s, x)[0])
+    expected = x[n_fft - hop : len(y)]
+    error = y[n_fft - hop :].astype(np.float64) - expected
+    assert np.sum(error**2) <= 1e-12 * np.sum(expected.astype(np.float64) ** 2)
+
+
+@engines
+def test_asymmetric_windows_with_zeros_reconstruct(backend: str, simd: str) -> None:
+    """A live window: long rise, short fall, a synthesis part that is mostly 0."""
+    product = np.zeros(N_FFT)
+    product[-2 * HOP :] = 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * HOP) / HOP)
+    rise, fall = N_FFT - HOP, HOP
+    analysis = np.concatenate(
+        [
+            np.sin(np.pi / 2 * (np.arange(rise) + 0.5) / rise),
+            np.cos(np.pi / 2 * (np.arange(fall) + 0.5) / fall),
+        ]
+    )
+    s = make(
+        backend,
+        simd,
+        analysis_window=analysis,
+        synthesis_window=product / analysis,
+    )
+    x = samples(s, 10)
+    y, tail = synthesise(s, open_mask(s, 10), analyse(s, x)[0])
+    got = np.concatenate([y, tail])[N_FFT - HOP : 10 * HOP]
+    assert np.abs(got - x[N_FFT - HOP : 10 * HOP]).max() < 1e-5
+
+
+@engines
+@settings(max_examples=15, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 9), max_size=6),
+    offset=st.integers(0, 15),
+    channels=st.integers(1, 2),
+)
+def test_output_is_independent_of_grouping_and_alignment(
+    backend: str, simd: str, cuts: list[int], offset: int, channels: int
+) -> None:
+    s = make(backend, simd, n_channels=channels, n_features=3)
+    x, mask = samples(s, 9), random_mask(s, 9)
+    X, features = analyse(s, x)
+    y, tail = synthesise(s, mask, X)
+    bounds = sorted({0, 9, *cuts})
+    parts, tail_again = [], None
+    for start, stop in pairwise(bounds):
+        piece = x[start * HOP : (stop - 1) * HOP + N_FFT]
+        moved = np.zeros(piece.size + 16, np.float32)[offset : offset + piece.size]
+        moved = moved.reshape(piece.shape)
+        moved[:] = piece
+        Z, codes = analyse(s, moved)
+        assert Z.tobytes() == X[start:stop].tobytes()
+        assert codes.tobytes() == features[start:stop].tobytes()
+        out, tail_again = synthesise(s, mask[start:stop], Z, tail_again)
+        parts.append(out)
+    assert np.concatenate(parts).tobytes() == y.tobytes()
+    assert tail_again is not None
+    assert tail_again.tobytes() == tail.tobytes()
+
+
+@engines
+@cases
+def test_silence_is_silence(backend: str, simd: str, case: dict[str, Any]) -> None:
+    s = make(backend, simd, **case)
+    X, features = analyse(s, np.zeros_like(samples(s, 2)))
+    assert not X.any()
+    assert (features == -128).all()
+    y, tail = synthesise(s, open_mask(s, 2), X)
+    assert not y.any()
+    assert not tail.any()
+
+
+def test_subnormal_samples_are_silence_and_the_mode_is_restored() -> None:
+    s = make()
+    X, _ = analyse(s, np.full_like(samples(s, 1), 1e-42))
+    assert not X.any()
+    assert np.float32(1e-40) * np.float32(0.5) > 0
+
+
+def test_threads_do_not_talk() -> None:
+    inputs = [samples(make(), 200, seed) for seed in range(4)]
+
+    def run(x: NDArray[np.float32]) -> bytes:
+        s = make()
+        X, _ = analyse(s, x)
+        return synthesise(s, random_mask(s, 200), X)[0].tobytes()
+
+    alone = [run(x) for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, inputs)) == alone
+
+
+@engines
+def test_mono_is_left_and_right_at_once(backend: str, simd: str) -> None:
+    mono = make(backend, simd, n_channels=1, n_features=3)
+    stereo = make(backend, simd, n_channels=2, n_features=3)
+    x = samples(mono, 3)
+    X, features = analyse(mono, x)
+    Y, _ = analyse(stereo, np.repeat(x, 2, axis=1))
+    assert np.abs(X - Y[:, :1]).max() <= 1e-6 * np.abs(X).max()
+    assert np.array_equal(features[..., 0], features[..., 1])
+    assert (features[..., 2] == -128).all()
+
+
+@engines
+def test_no_frames_is_nothing(backend: str, simd: str) -> None:
+    s = make(backend, simd)
+    tail = noise((N_FFT - HOP, 2))
+    before = tail.copy()
+    X = np.zeros((0, 2, s.n_bins), np.complex64)
+    codes = np.zeros((0, s.n_bands, 2), np.int8)
+    s.analyse(np.zeros((N_FFT - HOP, 2), np.float32), 1.0, X, codes)
+    s.synthesise(codes, X, tail, np.zeros((0, 2), np.float32))
+    assert np.array_equal(tail, before)
+
+
+# ---- Refusals -----------------------------------------------------------------------
+
+
+def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
+    return {
+        "x": samples(s, 2),
+        "X": np.full((2, 2, s.n_bins), 7, np.complex64),
+        "features": np.full((2, s.n_bands, 2), 7, np.int8),
+        "mask": np.full((2, s.n_bands, 2), 7, np.int8),
+        "tail": np.full((N_FFT - HOP, 2), 7, np.float32),
+        "y": np.full((2 * HOP, 2), 7, np.float32),
+    }
+
+
+def read_only(a: NDArray[Any]) -> NDArray[Any]:
+    a = a.copy()
+    a.setflags(write=False)
+    return a
+
+
+BREAKS = {
+    "double": lambda a: a.astype(np.complex128 if a.dtype.kind == "c" else np.float64),
+    "list": lambda a: a.tolist(),
+    "short": lambda a: a[..., :-1].copy(),
+    "flat": lambda a: a.reshape(-1),
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "read-only": read_only,
+}
+
+
+@engines
+@pytest.mark.parametrize("broken", ["x", "X", "features", "mask", "tail", "y"])
+@pytest.mark.parametrize("how", BREAKS)
+def test_wrong_arrays_are_refused_and_nothing_is_written(
+    backend: str, simd: str, broken: str, how: str
+) -> None:
+    is_input = broken in ("x", "mask")
+    if how == "read-only" and is_input:
+        return
+    s = make(backend, simd)
+    good = arrays(s)
+    bad = good | {broken: BREAKS[how](good[broken])}
+    outputs = {k: np.copy(v) for k, v in good.items()}
+
+    def call() -> None:
+        if broken in ("x", "features") or (broken == "X" and how == "read-only"):
+            s.analyse(bad["x"], 1.0, bad["X"], bad["features"])
+        else:
+            s.synthesise(bad["mask"], bad["X"], bad["tail"], bad["y"])
+
+    with pytest.raises((TypeError, ValueError), match=f"^{broken}: expected "):
+        call()
+    for name, before in outputs.items():
+        assert np.array_equal(good[name], before), name
+
+
+@pytest.mark.parametrize("backend", spectral.available_backends())
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_fft": 250}, r"n_fft: expected 2\^a"),
+        ({"hop": 0}, "hop: expected 1 to 256, got 0"),
+        ({"hop": 257}, "hop: expected 1 to 256, got 257"),
+        ({"n_channels": 3}, "n_channels: expected 1 to 2, got 3"),
+        ({"n_features": 1}, "n_features: expected 2 to 3, got 1"),
+        ({"top_bands": -1}, "top_bands: expected 0 to 64, got -1"),
+        ({"top_bands": 65}, "top_bands: expected 0 to 64, got 65"),
+        ({"band_edges": [3]}, "band_edges: expected shape"),
+        ({"band_edges": [0, 2, 2]}, "band_edges: expected increasing"),
+        ({"band_edges": [-1, 2]}, "band_edges: expected increasing"),
+        ({"thresholds": THRESHOLDS[1:]}, "thresholds: expected shape"),
+        ({"thresholds": THRESHOLDS[::-1]}, "thresholds: expected numbers that"),
+        ({"thresholds": np.full(255, np.nan)}, "thresholds: expected numbers that"),
+        ({"thresholds": np.linspace(1, 1.1, 255)}, "thresholds: expected steps"),
+        ({"thresholds": np.full(255, 1.0)}, "thresholds: expected steps"),
+        ({"mask_table": LINEAR[:255]}, "mask_table: expected shape"),
+        ({"mask_table": [np.inf] * 256}, "mask_table: expected finite"),
+        ({"analysis_window": np.ones(255)}, "analysis_window: expected shape"),
+        ({"synthesis_window": [np.nan] * 256}, "synthesis_window: expected finite"),
+        ({"backend": "cuda"}, "backend: expected auto or one of"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    backend: str, change: dict[str, Any], message: str
+) -> None:
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match=message),
+    ):
+        changes: dict[str, Any] = {"top_bands": 0} | change
+        analysis, synthesis = hann_pair(N_FFT, HOP)
+        windows = {"analysis_window": analysis, "synthesis_window": synthesis}
+        make(**({"backend": backend} | windows | changes))
+
+
+def test_the_kernel_finds_steps_that_the_check_lets_pass() -> None:
+    """The least step allowed must fit the kernel's cells at any exponent."""
+    for start in (1e-30, 0.7, 1.0, 1.9, 3e20):
+        make(thresholds=start * 1.0021 ** np.arange(255))
