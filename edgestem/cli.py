@@ -8,7 +8,7 @@ Results go to stdout (`--json`, `-o -`), everything else to stderr.  Exit status
 from __future__ import annotations
 
 import argparse
-import contextlib
+import io
 import json
 import os
 import signal
@@ -34,9 +34,7 @@ class _Stop(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # file names are any bytes
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _prepare_streams()
     _listen_to_signals()
     warnings.showwarning = lambda message, *_: _complain("warning", str(message))
     is_debug = "--debug" in (sys.argv if argv is None else argv)
@@ -75,12 +73,27 @@ def _fail(error: Exception) -> int:
 
 def _complain(kind: str, text: str, code: str = "") -> None:
     tail = f" [{code}]" if code else ""
-    print(f"edgestem: {kind}: {_one_line(text)}{tail}", file=sys.stderr, flush=True)
+    start = "\r\033[K" if sys.stderr.isatty() else ""  # over a progress bar
+    line = f"{start}edgestem: {kind}: {_one_line(text)}{tail}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def _one_line(text: str) -> str:
     """Escape what would break a line or a terminal: file names hold anything."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _prepare_streams() -> None:
+    """Let file names be any bytes; replace streams that the parent closed.
+
+    Otherwise the next open file, a stem perhaps, would be "stderr".
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _listen_to_signals() -> None:
@@ -164,7 +177,7 @@ def _report(args: argparse.Namespace, report: FileReport) -> None:
         print(json.dumps(report.to_json()), flush=True)
     from edgestem.progress import clock
 
-    speed = f", {1 / report.rtf:.1f} times faster than it plays" if report.rtf else ""
+    speed = f", {1 / report.rtf:.1f} x real time" if report.rtf else ""
     where = ", ".join(report.outputs.values())
     done = f"{clock(report.seconds)} in {report.elapsed:.1f} s{speed}"
     _say(args, f"{report.input} -> {where} ({done})")

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.separator import check_stream
 from edgestem.song import Song, unreadable
 from edgestem.wav import WavFormat, unpack
 
@@ -39,15 +38,13 @@ class FfmpegSong(Song):
     ------
     AudioError
         `ffmpeg_missing`, or `unreadable`: ffmpeg finds no sound either.
-    EdgestemError
-        Unsupported rate or channel count.
     """
 
     def __init__(self, file: BinaryIO, name: str, path: Path | None) -> None:
         self._source = _Source(file, path)
-        stream, seconds = _probe(self._source, name)
+        stream = _probe(self._source, name)
         rate, n_channels = int(stream["sample_rate"]), int(stream["channels"])
-        check_stream(rate, n_channels)
+        seconds = stream["duration"]
         grid, is_lossy = _grid_of(stream)
         n_samples = None if seconds is None else round(seconds * rate)
         raw = GRIDS["float" if grid.is_float else "32"]
@@ -107,8 +104,8 @@ class _Source:
         )
 
 
-def _probe(source: _Source, name: str) -> tuple[dict[str, Any], float | None]:
-    """Ask ffprobe for the first audio stream and the duration in seconds."""
+def _probe(source: _Source, name: str) -> dict[str, Any]:
+    """Ask ffprobe for the first audio stream; `duration` in seconds or None."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
             f"{name} is not a sound file that libsndfile reads; for m4a, mp4, webm "
@@ -124,13 +121,15 @@ def _probe(source: _Source, name: str) -> tuple[dict[str, Any], float | None]:
     output = process.communicate()[0]
     try:
         found = json.loads(output)
-        stream = found["streams"][0]
+        stream = dict(found["streams"][0])
+        int(stream["sample_rate"]), int(stream["channels"])
     except (ValueError, KeyError, IndexError) as cause:
         raise unreadable(
             name, "is no song: neither libsndfile nor ffmpeg finds sound in it"
         ) from cause
     duration = found.get("format", {}).get("duration")
-    return stream, None if duration is None else float(duration)
+    stream["duration"] = None if duration is None else float(duration)
+    return stream
 
 
 def _grid_of(stream: dict[str, Any]) -> tuple[Grid, bool]:

@@ -24,8 +24,6 @@ def open_song(path: str | Path) -> Song:
     ------
     AudioError
         Not there, not readable, not a song, or ffmpeg would be needed.
-    EdgestemError
-        Unsupported rate or channel count.
     """
     is_stdin = str(path) == "-"
     name = "standard input" if is_stdin else str(path)

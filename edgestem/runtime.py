@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +118,13 @@ def open_interpreter(
         delegates = []
         if library is not None:
             delegates.append(module.load_delegate(library, dict(options or {})))
-        interpreter = module.Interpreter(
-            model_path=str(path), num_threads=threads, experimental_delegates=delegates
-        )
-        interpreter.allocate_tensors()
+        with _without_chatter() if library is None else contextlib.nullcontext():
+            interpreter = module.Interpreter(
+                model_path=str(path),
+                num_threads=threads,
+                experimental_delegates=delegates,
+            )
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError, OSError, SystemError) as cause:
         using = f" with {library}" if library else ""
         raise ModelError(
@@ -128,6 +133,26 @@ def open_interpreter(
             path=str(path),
         ) from cause
     return interpreter, name
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep "INFO: Created TensorFlow Lite XNNPACK delegate" off stderr.
+
+    The runtime writes it to the file descriptor; anything else is passed on.
+    """
+    with tempfile.TemporaryFile() as heard:
+        stderr = os.dup(2)
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            heard.seek(0)
+            lines = [line for line in heard if not line.startswith(b"INFO: ")]
+            if lines:
+                os.write(2, b"".join(lines))
 
 
 def n_partitions(
