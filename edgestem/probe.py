@@ -18,10 +18,11 @@ from typing import Any
 
 # The first inference of a USB Coral loads firmware and weights: a few seconds.
 TIME_LIMIT = 30.0
-# Other arithmetic moves an int8 mask by a few steps of 1/256 where the network
-# is undecided; a broken delegate moves it everywhere or by halves.
-MAX_DIFFERENCE = 0.25
-RMS_DIFFERENCE = 0.02
+# Correct runtimes differ too: where a network is undecided, one rounding step early
+# in it moves the mask.  tflite-runtime 2.14 and ai-edge-litert 2.3 differ by up to
+# 0.4, RMS 0.03, on a 9.8 M weight int8 U-net; a broken delegate by RMS 0.3 and more.
+MAX_DIFFERENCE = 0.8
+RMS_DIFFERENCE = 0.06
 SILENT = "it refused without a word; check its --delegate-opt options and its manual"
 MARK = "@edgestem "  # delegates print too; only lines with it are ours
 

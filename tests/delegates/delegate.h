@@ -4,7 +4,8 @@
  * Field order and types follow the public API pages (TfLiteDelegate,
  * TfLiteContext, TfLiteNode, TfLiteTensor, TfLiteRegistration), which have been
  * the same from TensorFlow 2.12 to LiteRT 2.3.  Fields that nothing here reads
- * are named for their place only; functions that nothing here calls are `void *`.
+ * are named for their place only; functions that nothing here calls are `void
+ * *`.
  *
  * Restrictions: 64-bit machines; test code, never installed.
  */
@@ -28,10 +29,10 @@ typedef struct {
 } IntArray;
 
 typedef struct {
-    int32_t type;           /* TfLiteType */
-    void *data;             /* TfLitePtrUnion */
+    int32_t type; /* TfLiteType */
+    void *data;   /* TfLitePtrUnion */
     IntArray *dims;
-    float scale;            /* params: of a tensor quantised as a whole */
+    float scale; /* params: of a tensor quantised as a whole */
     int32_t zero_point;
     int32_t allocation_type;
     size_t bytes;
@@ -65,7 +66,7 @@ typedef struct {
     void *registration_external;
     void *async_kernel;
     uint64_t inplace_operator;
-    void *room[4];          /* by value: a longer one of the future reads 0 */
+    void *room[4]; /* by value: a longer one of the future reads 0 */
 } Registration;
 
 struct Context {

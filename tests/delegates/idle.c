@@ -1,4 +1,5 @@
-/* A delegate that loads and takes no operator: the CPU still does all the work. */
+/* A delegate that loads and takes no operator: the CPU still does all the work.
+ */
 #include <stdlib.h>
 
 #include "delegate.h"

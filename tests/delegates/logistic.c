@@ -15,7 +15,7 @@ static int kernel_prepare(Context *context, Node *node)
 {
     (void)context;
     return node->inputs->size == 1 && node->outputs->size == 1 ? TFLITE_OK
-                                                                : TFLITE_ERROR;
+                                                               : TFLITE_ERROR;
 }
 
 static int8_t logistic(int8_t code, float scale, int32_t zero_point)

@@ -1,0 +1,90 @@
+"""Do one part of the work once, between two marks: `measure.py PART MODEL RUNTIME`.
+
+PART is analysis, synthesis or network; MODEL a .tflite file.  Prints the seconds of
+audio that the part covers.  Run by `table.py` below callgrind or qemu.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edgestem.config import read_config
+from edgestem.runtime import open_interpreter
+from edgestem.spectral import Spectral, hann_pair
+
+N_FRAMES = 64
+SPLEETER_HOP = 1024
+
+
+def marked(work: Callable[[], object]) -> None:
+    """Run `work` between two marks, once warm."""
+    work()
+    library = os.environ.get("EDGESTEM_MARKER")
+    call = work
+    if library:
+        kind = ctypes.CFUNCTYPE(None)
+        inner = kind(lambda: work() and None)
+        measured = ctypes.CDLL(library).edgestem_measured
+        call = lambda: measured(inner)  # noqa: E731
+    os.getppid()
+    call()
+    os.getppid()
+
+
+def kernel(part: str, model: Path) -> float:
+    """The fused stages with the model's own sizes, stereo."""
+    c = read_config(model)
+    analysis, synthesis = hann_pair(c.n_fft, c.hop)
+    spectral = Spectral(
+        n_fft=c.n_fft, hop=c.hop, n_channels=2, analysis_window=analysis,
+        synthesis_window=synthesis, band_edges=c.band_edges(),
+        n_features=c.n_features, thresholds=c.thresholds(),
+        mask_table=c.mask_table(), top_bands=c.top_bands,
+    )  # fmt: skip
+    print(spectral.backend, spectral.simd)
+    rng = np.random.default_rng(0)
+    x = np.float32(rng.normal(0, 0.1, ((N_FRAMES - 1) * c.hop + c.n_fft, 2)))
+    features = np.empty((N_FRAMES, c.n_bands, c.n_features), np.int8)
+    X = np.empty((N_FRAMES, 2, c.n_fft // 2 + 1), np.complex64)
+    mask = rng.integers(-128, 128, (N_FRAMES, c.n_bands, 2)).astype(np.int8)
+    tail = np.zeros((c.n_fft - c.hop, 2), np.float32)
+    y = np.empty((N_FRAMES * c.hop, 2), np.float32)
+    if part == "analysis":
+        marked(lambda: spectral.analyse(x, 1.0, X, features))
+    else:
+        spectral.analyse(x, 1.0, X, features)
+        marked(lambda: spectral.synthesise(mask, X, tail, y))
+    return N_FRAMES * c.hop / c.sample_rate
+
+
+def network(model: Path, runtime: str) -> float:
+    """One call of a network; Spleeter's has no sidecar."""
+    interpreter, name = open_interpreter(model, distribution=runtime)
+    print(name)
+    rng = np.random.default_rng(0)
+    for detail in interpreter.get_input_details():
+        shape = detail["shape"]
+        x = rng.integers(-128, 128, shape)
+        interpreter.set_tensor(detail["index"], x.astype(detail["dtype"]))
+    marked(interpreter.invoke)
+    if model.with_suffix(".json").exists():
+        c = read_config(model)
+        return c.group * c.hop / c.sample_rate
+    n_frames = int(interpreter.get_input_details()[0]["shape"][1])
+    return n_frames * SPLEETER_HOP / 44100
+
+
+def main() -> None:
+    part, model, runtime = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    seconds = network(model, runtime) if part == "network" else kernel(part, model)
+    print(f"@seconds {seconds}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
