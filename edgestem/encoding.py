@@ -11,6 +11,7 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples
+from edgestem.song import load_soundfile
 from edgestem.wav import WavFormat, header, pack
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
@@ -86,7 +87,7 @@ def open_encoder(
         return _WavEncoder(file, wav)
     try:
         return _SndfileEncoder(file, file_format, wav)
-    except RuntimeError as cause:
+    except (RuntimeError, ValueError) as cause:  # ValueError: an older libsndfile
         raise AudioError(
             f"{file_format} cannot hold {wav.sample_rate} Hz with {wav.n_channels} "
             "channels here: choose --format flac or wav",
@@ -132,14 +133,12 @@ class _SndfileEncoder:
     """
 
     def __init__(self, file: BinaryIO, file_format: str, wav: WavFormat) -> None:
-        import soundfile  # slow to import, so only when it is used
-
         container, subtypes = _ENCODINGS[file_format]
         self._grid = wav.grid
         self._file = _Remembering(file)
         self._thread = ThreadPoolExecutor(1)
         self._sound: Any = self._run(
-            soundfile.SoundFile,
+            load_soundfile().SoundFile,
             *(self._file, "w", wav.sample_rate, wav.n_channels),
             *(subtypes[wav.grid.name], None, container),
         )

@@ -4,7 +4,8 @@ EdgestemError          .code: stable snake_case word, the same on every surface
 ├── ModelError         model_not_found, model_mismatch, runtime_missing,
 │                      unknown_device, device_refused                      .path
 ├── AudioError         unreadable, unwritable, exists, unsupported_format,
-│                      ffmpeg_missing, no_audio, same_name, stems_differ   .path
+│                      ffmpeg_missing, libsndfile_missing, no_audio,
+│                      same_name, stems_differ                             .path
 ├── NativeError        a status of the C kernel, by name                   .status
 ├── ProtocolError      bad_header, too_large, bad_version, bad_order       .fatal
 └── StreamClosed       push() after flush() or close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgestem.ffmpeg import FfmpegSong
-from edgestem.song import PipedSong, SndfileSong, Song, unreadable
+from edgestem.song import PipedSong, SndfileSong, Song, load_soundfile, unreadable
 from edgestem.wav import parse
 
 
@@ -79,10 +79,8 @@ def _open_pipe(file: BinaryIO, name: str) -> Song:
 
 
 def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
-    import soundfile  # slow to import, so only when it is used
-
     try:
         return SndfileSong(file, name)
-    except soundfile.LibsndfileError:
+    except load_soundfile().LibsndfileError:
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return FfmpegSong(file, name, path)

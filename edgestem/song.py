@@ -101,6 +101,24 @@ class Song:
         )
 
 
+def load_soundfile() -> Any:
+    """Import soundfile when it is used: it takes its time.
+
+    Raises
+    ------
+    AudioError
+        `libsndfile_missing`: wheels for some boards come without the C library.
+    """
+    try:
+        import soundfile
+    except OSError as cause:
+        raise AudioError(
+            "libsndfile is not installed (apt install libsndfile1)",
+            code="libsndfile_missing",
+        ) from cause
+    return soundfile
+
+
 def unreadable(name: str, what: str) -> AudioError:
     """Make the error of a song that cannot be read: "<name> <what>"."""
     return AudioError(f"{name} {what}", code="unreadable", path=name)
@@ -127,8 +145,7 @@ class SndfileSong(Song):
     """A file that libsndfile reads."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        import soundfile
-
+        soundfile = load_soundfile()
         self._file = file
         sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
         # It would seek after every read, where FLAC of unknown length gets lost.

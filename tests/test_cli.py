@@ -323,6 +323,17 @@ def test_model_errors_and_debug(run, write_song) -> None:
     assert "Traceback" in debug.stderr
 
 
+def test_a_missing_libsndfile_is_named(run, write_song, tmp_path) -> None:
+    song = write_song()
+    (tmp_path / "fake").mkdir()
+    broken = tmp_path / "fake" / "soundfile.py"
+    broken.write_text("raise OSError('sndfile library not found')")
+    paths = [str(broken.parent), os.environ.get("PYTHONPATH", "")]
+    result = run("separate", song, env={"PYTHONPATH": os.pathsep.join(paths)})
+    assert result.returncode == 1
+    assert error_of(result).endswith("[libsndfile_missing]")
+
+
 def test_a_bug_is_one_line_too(write_song, tiny_model) -> None:
     code = (
         "import sys; import edgestem.audio as a, edgestem.cli as c\n"
