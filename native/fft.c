@@ -213,11 +213,19 @@ void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, size_t lanes,
         c->split_cos = c->split_sin = NULL;
 }
 
-/* e^(-2 pi i k / n), rounded once. */
+/* e^(-2 pi i k / n), rounded once; exact on the axes, where sin and cos of a
+ * rounded angle are not. */
 static void twiddle(size_t k, size_t n, float *re, float *im)
 {
+    static const float axis_re[] = { 1.0f, 0.0f, -1.0f, 0.0f };
+    static const float axis_im[] = { 0.0f, -1.0f, 0.0f, 1.0f };
     double angle = -2.0 * ES_PI * (double)(k % n) / (double)n;
 
+    if (4 * k % n == 0) {
+        *re = axis_re[4 * k / n % 4];
+        *im = axis_im[4 * k / n % 4];
+        return;
+    }
     *re = (float)cos(angle);
     *im = (float)sin(angle);
 }
