@@ -6,6 +6,8 @@
 True
 """
 
+from typing import TYPE_CHECKING
+
 from edgestem.audio import separate_file
 from edgestem.errors import (
     AudioError,
@@ -19,8 +21,12 @@ from edgestem.separator import Separator, Stems, separate
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from edgestem.client import Client
+
 __all__ = [
     "AudioError",
+    "Client",
     "EdgestemError",
     "ModelError",
     "NativeError",
@@ -32,3 +38,12 @@ __all__ = [
     "separate",
     "separate_file",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the client when it is used: it brings the socket module."""
+    if name == "Client":
+        from edgestem.client import Client
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edgestem import __version__
+from edgestem.daemon_cli import add_parsers as add_daemon_parsers
 from edgestem.encoding import FORMATS
 from edgestem.hardware import add_options, add_parsers
 from edgestem.job import KARAOKE, STEMS, SUBTYPES, Options
@@ -82,6 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     info = command("info", "print versions, back ends, models and figures")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     add_parsers(command)
+    add_daemon_parsers(command)
     return parser
 
 
@@ -106,6 +108,8 @@ def _add_separate(parser: argparse.ArgumentParser) -> None:
     add("--runtime", choices=("ai-edge-litert", "tflite-runtime"),
         help="TFLite runtime (default: the fastest installed)")  # fmt: skip
     add_options(parser)
+    add("--socket", nargs="?", const="", metavar="PATH",
+        help="let the daemon do the work (PATH: as edgestem serve has it)")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object a song to stdout")
     add("--quiet", action="store_true", help="only errors and warnings on stderr")
 
@@ -135,6 +139,13 @@ def make_options(args: argparse.Namespace) -> Options:
         raise UsageError("--only karaoke and --vocals-db DB belong together")
     if args.out == "-":
         _check_stdout(args, stems)
+    if args.socket is not None and (
+        args.threads or args.runtime or args.fft != "auto" or args.device != "auto"
+    ):
+        raise UsageError(
+            "--threads, --runtime, --fft and --device are the daemon's to choose: "
+            "leave them out with --socket"
+        )
     if args.fft not in ("auto", *available_backends()):
         raise UsageError(f"--fft {args.fft} is not installed; edgestem info lists them")
     try:

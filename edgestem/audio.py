@@ -122,7 +122,7 @@ class FileSeparator:
         o = self.options
         started = time.perf_counter()
         targets = target_paths(folder, o.stems, o.file_format)
-        _check_targets(path, targets, is_forced=o.is_forced)
+        check_targets(path, targets, is_forced=o.is_forced)
         song = open_song(path)
         try:
             grid, report = self._begin(song, str(path))
@@ -252,7 +252,7 @@ def _pairs(
             return
 
 
-def _check_targets(
+def check_targets(
     path: str | Path, targets: dict[str, Path], *, is_forced: bool
 ) -> None:
     """Refuse to write over stems that exist, and over the song in any case."""

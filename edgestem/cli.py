@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgestem.batch import Task
     from edgestem.job import FileReport
     from edgestem.progress import ProgressBar
+    from edgestem.remote import RemoteSeparator
 
 
 class _Stop(BaseException):
@@ -108,10 +109,9 @@ def _listen_to_signals() -> None:
 
 
 def _separate(args: argparse.Namespace) -> int:
-    from edgestem.audio import FileSeparator
     from edgestem.batch import plan
 
-    separator = FileSeparator(make_options(args))
+    separator = _separator(args)
     if args.out == "-":
         return _separate_to_stdout(args, separator)
     tasks, problems = plan(args.paths, Path(args.out))
@@ -127,7 +127,23 @@ def _separate(args: argparse.Namespace) -> int:
     return 1 if n_failed else 0
 
 
-def _separate_to_stdout(args: argparse.Namespace, separator: FileSeparator) -> int:
+def _separator(args: argparse.Namespace) -> FileSeparator | RemoteSeparator:
+    """Separate here, or let the daemon do it."""
+    options = make_options(args)
+    if args.socket is None:
+        from edgestem.audio import FileSeparator
+
+        return FileSeparator(options)
+    from edgestem.remote import RemoteSeparator
+
+    # The default of --model is a local run's; the daemon has its own.
+    model = args.model if args.model != "karaoke" else ""
+    return RemoteSeparator(options, args.socket, model)
+
+
+def _separate_to_stdout(
+    args: argparse.Namespace, separator: FileSeparator | RemoteSeparator
+) -> int:
     path = args.paths[0]
     bar = _progress(args, Path(path).name)
     try:
@@ -141,7 +157,10 @@ def _separate_to_stdout(args: argparse.Namespace, separator: FileSeparator) -> i
 
 
 def _separate_one(
-    args: argparse.Namespace, separator: FileSeparator, task: Task, count: str
+    args: argparse.Namespace,
+    separator: FileSeparator | RemoteSeparator,
+    task: Task,
+    count: str,
 ) -> bool:
     """Do one song of a batch; its failure does not end the others."""
     bar = _progress(args, count + Path(task.path).name)
@@ -222,5 +241,22 @@ def _hardware(args: argparse.Namespace) -> int:
     return status
 
 
+def _serve(args: argparse.Namespace) -> int:
+    from edgestem.daemon_cli import serve
+
+    if text := serve(args):
+        print(text)
+    return 0
+
+
+def _client(args: argparse.Namespace) -> int:
+    from edgestem.daemon_cli import client
+
+    for line in client(args):
+        print(_one_line(line), flush=True)
+    return 0
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
+_COMMANDS |= {"serve": _serve, "client": _client}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

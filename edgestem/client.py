@@ -236,7 +236,7 @@ class ClientStream:
         instrumental_db: float | None = None,
         ramp_ms: float | None = None,
     ) -> None:
-        """Move the levels of `mix`; see `docs/protocol.md`."""
+        """Move the levels of `karaoke`; see `docs/protocol.md`."""
         self._client.send(
             "set",
             vocals_db=vocals_db,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,9 @@ def default_socket() -> str:
 
 
 def load_config(
-    file: str | None = None, flags: Mapping[str, Any] | None = None
+    file: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
 ) -> DaemonConfig:
     """Collect the configuration; see the module's text for the order.
 
@@ -157,6 +159,8 @@ def load_config(
         Read instead of the usual files; it has to exist.
     flags : mapping, optional
         Field -> value from the command line; None means "not given".
+    settings : sequence of str
+        "field=value", as variables write values.
 
     Raises
     ------
@@ -174,6 +178,10 @@ def load_config(
     for name, value in (flags or {}).items():
         if value is not None:
             values[name] = _convert(name, value, "")
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        _check_name(name, "--set: ")
+        values[name] = _from_text(name, text)
     return DaemonConfig(**values)
 
 
@@ -213,10 +221,7 @@ def _fields() -> dict[str, Any]:
 
 def _convert(name: str, value: Any, where: str) -> Any:
     """Check the type of a value from a file or a flag."""
-    if name not in _fields():
-        raise ConfigError(
-            f"{where}there is no key {name!r}; known are " + ", ".join(_fields())
-        )
+    _check_name(name, where)
     default = _fields()[name]
     if name == "socket_mode" and isinstance(value, str):
         return _octal(value)
@@ -230,6 +235,12 @@ def _convert(name: str, value: Any, where: str) -> Any:
     raise ConfigError(
         f"{where}{name}: expected a value like {default!r}, got {value!r}"
     )
+
+
+def _check_name(name: str, where: str) -> None:
+    if name not in _fields():
+        known = ", ".join(_fields())
+        raise ConfigError(f"{where}there is no key {name!r}; known are {known}")
 
 
 def _from_text(name: str, text: str) -> Any:

@@ -23,7 +23,7 @@ from edgestem.daemon_engine import Engine
 from edgestem.daemon_files import Descriptors, Folder
 from edgestem.daemon_requests import Separate
 from edgestem.encoding import choose_grid
-from edgestem.errors import AudioError, EdgestemError
+from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.job import FileReport, Options
 from edgestem.separator import Separator
@@ -42,7 +42,9 @@ class Job:
     number: int
     owner: object
     """Whose it is: clients take turns."""
-    request: Separate
+    name: str
+    """Of its song, for messages."""
+    options: Options
     source: BinaryIO
     sink: Folder | Descriptors
     tell: Callable[..., None]
@@ -67,6 +69,27 @@ class Job:
         """Let go of the files."""
         self.source.close()
         self.sink.close()
+
+
+def job_options(request: Separate) -> Options:
+    """Turn a request into the file door's options.
+
+    Raises
+    ------
+    ProtocolError
+        `bad_field`: its fields contradict each other.
+    """
+    try:
+        return Options(
+            stems=request.stems,
+            vocals_db=request.vocals_db,
+            file_format=request.format,
+            subtype=request.subtype,
+            is_forced=request.replace,
+            model=request.model,
+        )
+    except ValueError as cause:
+        raise ProtocolError(str(cause), code="bad_field") from cause
 
 
 class JobQueue:
@@ -232,16 +255,7 @@ class _JobSeparator(FileSeparator):
     """The file door for one job."""
 
     def __init__(self, job: Job, engine: Engine, cache: Cache | None) -> None:
-        r = job.request
-        super().__init__(
-            Options(
-                stems=r.stems,
-                file_format=r.format,
-                subtype=r.subtype,
-                is_forced=r.replace,
-                model=r.model,
-            )
-        )
+        super().__init__(job.options)
         self._job, self._engine, self._cache = job, engine, cache
         self._entry: Entry | None = None
         self._is_replay = False
@@ -254,7 +268,7 @@ class _JobSeparator(FileSeparator):
         with self._held:
             self._max_samples = max_hours * 3600 * song.sample_rate
             self._check_length(song.n_samples or 0)
-            grid, report = self._begin(song, self._job.request.input or "the song")
+            grid, report = self._begin(song, self._job.name)
             wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
             with self._open_sink(wav) as sink:
                 self._write(song, grid, sink, report, self._progress)
@@ -350,6 +364,7 @@ class _JobSeparator(FileSeparator):
             "sample_rate": report.sample_rate,
             "channels": report.n_channels,
             "subtype": report.subtype,
+            "latency_samples": report.latency_samples,
             "n_adjusted_samples": report.n_adjusted_samples,
             "n_bad_samples": report.n_bad_samples,
             "elapsed_s": round(elapsed, 3),
@@ -365,13 +380,13 @@ def _open_song(job: Job) -> Song:
     """
     import soundfile
 
-    name = job.request.input or "the song"
     try:
         job.source.seek(0)
-        return SndfileSong(job.source, name)
+        return SndfileSong(job.source, job.name)
     except soundfile.LibsndfileError as cause:
         raise unreadable(
-            name, "is nothing that libsndfile reads; convert it to wav or flac first"
+            job.name,
+            "is nothing that libsndfile reads; convert it to wav or flac first",
         ) from cause
 
 

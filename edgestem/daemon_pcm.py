@@ -2,7 +2,7 @@
 
 The engine's stems are floats and late.  On an integer format the mixture waits
 here, on its grid, until its vocals are known, so that the mixture law holds to the
-bit (`grid.split`); `mix` is both stems at levels that move without a click.
+bit (`grid.split`); `karaoke` is both stems at levels that move without a click.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_BLOCK = 16384  # samples at a time: three stereo stems of floats are 384 KiB
 
 
 class Levels:
-    """Gains of the two stems in `mix`, on ramps that count samples."""
+    """Gains of the two stems in `karaoke`, on ramps that count samples."""
 
     def __init__(self, vocals_db: float, instrumental_db: float) -> None:
         self._lock = threading.Lock()  # `set` comes from another thread
@@ -75,7 +75,7 @@ class PcmStream:
     stems : tuple of str
         What comes out, in this order.
     levels : Levels
-        Of `mix`.
+        Of `karaoke`.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class PcmStream:
         vocals, instrumental = self._on_grid(block, stems)
         parts = []
         for name in self.stems:
-            if name == "mix":
-                samples = self._mix(vocals, instrumental)
+            if name == "karaoke":
+                samples = self._karaoke(vocals, instrumental)
             else:
                 samples = vocals if name == "vocals" else instrumental
             parts.append(pack(samples, self._grid))
@@ -148,7 +148,7 @@ class PcmStream:
             done += n
         return out
 
-    def _mix(self, vocals: Samples, instrumental: Samples) -> Samples:
+    def _karaoke(self, vocals: Samples, instrumental: Samples) -> Samples:
         gains = self.levels.take(len(vocals))
         mixed: Samples = vocals * gains[:, :1] + instrumental * gains[:, 1:]
         if self._grid.is_float:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from edgestem.encoding import FORMATS as FILE_FORMATS
 from edgestem.errors import ProtocolError
+from edgestem.job import SUBTYPES
 from edgestem.protocol import (
     EVENTS,
     FORMATS,
@@ -124,9 +126,9 @@ class Open(Request):
     """Empty: the daemon's first."""
     mode: str = _field(_one_of("file", "live"), "file")
     vocals_db: float = _field(_number(-1000, MAX_DB), 0.0)
-    """Level in `mix`, dB; -100 and below is silence."""
+    """Level in `karaoke`, dB; -100 and below is silence."""
     instrumental_db: float = _field(_number(-1000, MAX_DB), 0.0)
-    """Level in `mix`, dB."""
+    """Level in `karaoke`, dB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ class Audio(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Set(Request):
-    """Change the levels of `mix`; what is left out stays."""
+    """Change the levels of `karaoke`; what is left out stays."""
 
     vocals_db: float | None = _field(_number(-1000, MAX_DB), None)
     instrumental_db: float | None = _field(_number(-1000, MAX_DB), None)
@@ -162,9 +164,11 @@ class Separate(Request):
     """Path; empty: a passed descriptor."""
     output_dir: str = _field(_text, "")
     """Path; empty: a passed descriptor for each stem, in the order of `stems`."""
-    stems: tuple[str, ...] = _field(_some_of(*STEMS[:2]), STEMS[:2])
-    format: str = _field(_one_of("wav", "flac", "ogg"), "wav")
-    subtype: str = _field(_one_of("keep", "16", "24", "32", "float"), "keep")
+    stems: tuple[str, ...] = _field(_some_of(*STEMS), STEMS[:2])
+    vocals_db: float | None = _field(_number(-120, MAX_DB), None)
+    """Level of the vocals in `karaoke`, dB; belongs to that stem."""
+    format: str = _field(_one_of(*FILE_FORMATS), "wav")
+    subtype: str = _field(_one_of(*SUBTYPES), "keep")
     model: str = _field(_text, "")
     replace: bool = _field(_boolean, False)
     """Replace stems that exist in `output_dir`."""

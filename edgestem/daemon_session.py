@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgestem import __version__
 from edgestem.daemon_channel import SEND_BUFFER, Gone, Inbox, Outbox
 from edgestem.daemon_files import Descriptors, Folder, opened_input, passed_input
-from edgestem.daemon_jobs import Job
+from edgestem.daemon_jobs import Job, job_options
 from edgestem.daemon_requests import (
     Audio,
     Cancel,
@@ -307,6 +307,7 @@ class Session:
                 f"this job takes {n_fds} descriptors, fds says {len(self._fds)}",
                 code="bad_field",
             )
+        options = job_options(request)
         limit = config.max_file_mb << 20
         with contextlib.ExitStack() as held:
             if request.input:
@@ -323,7 +324,8 @@ class Session:
             held.callback(sink.close)
             number = self._daemon.jobs.number()
             tell = self._teller(number, request)
-            job = Job(number, self, request, source, sink, tell)
+            name = request.input or "the song"
+            job = Job(number, self, name, options, source, sink, tell)
             self._daemon.jobs.add(job, config.max_jobs, config.max_client_jobs)
             held.pop_all()
 

@@ -106,6 +106,21 @@ def bound_socket(config: DaemonConfig) -> Iterator[socket.socket]:
                 path.unlink()
 
 
+def check_place(config: DaemonConfig) -> None:
+    """Check that a socket could be made, without making it.
+
+    Raises
+    ------
+    ConfigError
+        Its folder or its group is not there.
+    """
+    folder = Path(config.socket or default_socket()).parent
+    if not folder.is_dir() and not config.socket.startswith("/run/"):
+        raise ConfigError(f"socket: there is no folder {folder}")
+    if config.socket_group:
+        _group_id(config.socket_group)
+
+
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Let one daemon at a time look at a path and bind it."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.encoding import open_encoder
+from edgestem.encoding import Encoder, open_encoder
 from edgestem.errors import AudioError
 from edgestem.grid import Samples
 from edgestem.wav import WavFormat, header, pack
@@ -35,8 +35,9 @@ class StemFiles:
         Stems to write.
     file_format : str
         One of `FORMATS`.
-    wav : WavFormat
-        Grid, rate, channels and the expected length.
+    wav : WavFormat or None
+        Grid, rate, channels and the expected length; None when somebody else
+        writes into `descriptors`.
 
     Raises
     ------
@@ -45,7 +46,11 @@ class StemFiles:
     """
 
     def __init__(
-        self, folder: Path, names: tuple[str, ...], file_format: str, wav: WavFormat
+        self,
+        folder: Path,
+        names: tuple[str, ...],
+        file_format: str,
+        wav: WavFormat | None,
     ) -> None:
         self.paths = target_paths(folder, names, file_format)
         self._folder = folder
@@ -59,6 +64,10 @@ class StemFiles:
         except BaseException:
             self.discard()
             raise
+
+    def descriptors(self) -> list[int]:
+        """Give the open files, for a daemon that writes them."""
+        return [file.fileno() for file in self._files.values()]
 
     def write(self, stems: Mapping[str, Samples]) -> None:
         """Append a block to every output."""
@@ -132,16 +141,21 @@ def target_paths(
 class _PartFile:
     """One output under its hidden name."""
 
-    def __init__(self, target: Path, file_format: str, wav: WavFormat) -> None:
+    def __init__(self, target: Path, file_format: str, wav: WavFormat | None) -> None:
         self.target = target
         self.part = target.with_name(f".{target.name}.{os.getpid()}.part")
         with _wrap(target):
             self._file = _create_locked(self.part)
         try:
-            self.encoder = open_encoder(self._file, file_format, wav, target)
+            self.encoder: Encoder = _Nothing()
+            if wav is not None:
+                self.encoder = open_encoder(self._file, file_format, wav, target)
         except BaseException:
             self._remove()
             raise
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def finish(self) -> None:
         self.encoder.finish()
@@ -158,6 +172,19 @@ class _PartFile:
         with contextlib.suppress(OSError):  # a full disk: the buffer cannot be kept
             self._file.close()
         self.part.unlink(missing_ok=True)
+
+
+class _Nothing:
+    """The encoder of a file that somebody else writes."""
+
+    def write(self, x: Samples) -> None:
+        raise AssertionError("the file is somebody else's")
+
+    def finish(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
 
 
 @contextlib.contextmanager
