@@ -1,7 +1,7 @@
 """Separate the same song here and say how far the other machine's stems are off.
 
-`compare.py SONG.wav OUT`: OUT/song/*.wav are the other machine's stems and
-OUT/model names the model.  `compare.py --make SONG.wav` writes a song.
+`compare.py SONG.wav OUT MODELS`: OUT/song/*.wav are the other machine's stems,
+OUT/model and OUT/runtime say who made them.  `compare.py --make SONG.wav` makes one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import soundfile
 import edgestem
 from edgestem.bench import RATE, music
 
-PROJECT = Path(__file__).parent.parent.parent
+DATA = Path(__file__).parent.parent.parent / "tests/data"
 
 
 def separate(song: Path, model: Path, runtime: str) -> dict[str, np.ndarray]:
@@ -35,8 +35,10 @@ def main() -> None:
         soundfile.write(sys.argv[2], music(6.0), RATE, subtype="PCM_16")
         return
     song, out = Path(sys.argv[1]), Path(sys.argv[2])
-    model = PROJECT / (out / "model").read_text().strip()
-    here = separate(song, model, "tflite-runtime")
+    model = Path((out / "model").read_text().strip())
+    folder = Path(sys.argv[3]) if model.parent.name == "models" else DATA
+    runtime = (out / "runtime").read_text().strip()
+    here = separate(song, folder / model.name, runtime)
     for name, mine in sorted(here.items()):
         theirs = read(out / "song" / f"{name}.wav")
         assert mine.shape == theirs.shape
@@ -44,7 +46,7 @@ def main() -> None:
         energy, error = float((mine**2).sum()), float((off**2).sum())
         residual = 10 * np.log10(error / energy) if error else -np.inf
         print(
-            f"{model.stem} {name}: residual {residual:.1f} dB of the stem, "
+            f"{model.stem} {runtime} {name}: residual {residual:.1f} dB of the stem, "
             f"{100 * (off > 0).mean():.3f} % of the samples differ, "
             f"most {off.max()} steps of 16 bits"
         )

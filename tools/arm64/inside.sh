@@ -6,8 +6,8 @@ if [ ! -x /venv/bin/python ]; then
     python3 -m venv /venv
 fi
 pip="/venv/bin/python -m pip install -q --no-index --find-links /wheels"
-$pip --disable-pip-version-check "numpy<2" tflite-runtime soundfile cffi pytest \
-    hypothesis "setuptools>=77" tflite
+$pip --disable-pip-version-check "numpy<2" tflite-runtime ai-edge-litert soundfile \
+    cffi pytest hypothesis "setuptools>=77" tflite
 /venv/bin/python -m pip uninstall -q -y edgestem 2>/dev/null || true
 $pip --disable-pip-version-check --no-build-isolation /job/edgestem-*.tar.gz
 cd /tmp
@@ -27,12 +27,14 @@ if [ -z "$SHORT" ]; then
     done
 fi
 cd /job
-# The models that come with the package, and two test nets.
+# The models that come with the package, and two test nets, with both runtimes.
 for model in models/*.tflite tests/data/stateful8.tflite tests/data/tiny.tflite; do
     [ -e "$model" ] || continue
-    name=$(basename "$model" .tflite)
-    /venv/bin/edgestem separate song.wav -o "out/$name" --model "$model" \
-        --runtime tflite-runtime
-    echo "$model" >"out/$name/model"
-    [ -z "$SHORT" ] || break
+    for runtime in ai-edge-litert tflite-runtime; do
+        out=out/$(basename "$model" .tflite)-$runtime
+        /venv/bin/edgestem separate song.wav -o "$out" --model "$model" \
+            --runtime $runtime
+        echo "$model" >"$out/model"
+        echo $runtime >"$out/runtime"
+    done
 done

@@ -23,18 +23,13 @@ SPLEETER_HOP = 1024
 
 
 def marked(work: Callable[[], object]) -> None:
-    """Run `work` between two marks, once warm."""
+    """Run `work` between two marks, after it has run once."""
     work()
     library = os.environ.get("EDGESTEM_MARKER")
-    call = work
-    if library:
-        kind = ctypes.CFUNCTYPE(None)
-        inner = kind(lambda: work() and None)
-        measured = ctypes.CDLL(library).edgestem_measured
-        call = lambda: measured(inner)  # noqa: E731
-    os.getppid()
-    call()
-    os.getppid()
+    mark = ctypes.CDLL(library).edgestem_mark if library else os.getppid
+    mark()
+    work()
+    mark()
 
 
 def kernel(part: str, model: Path) -> float:

@@ -24,6 +24,22 @@ SPLEETER_RTF_A76 = 0.258
 # Board, core for qemu, clock in GHz, instructions per cycle that int8 and float SIMD
 # code reaches on it: assumed, from the cores' issue widths (A53: two, in order, with a
 # 64-bit SIMD path; A72: three; A76: four, two 128-bit SIMD pipes).
+# What /proc/cpuinfo shows on the boards, for the libraries that choose kernels by it.
+CPUINFO = """processor\t: {number}
+Features\t: {features}
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: {part}
+CPU revision\t: 4
+
+"""
+BASE = "fp asimd evtstrm crc32 cpuid"
+CORES = {
+    "cortex-a53": ("0xd03", BASE),
+    "cortex-a72": ("0xd08", BASE),
+    "cortex-a76": ("0xd0b", f"{BASE} atomics fphp asimdhp asimdrdm lrcpc asimddp"),
+}
 BOARDS = (
     ("Pi 3 / Zero 2", "cortex-a53", 1.2, 0.7),
     ("Pi 4", "cortex-a72", 1.5, 1.2),
@@ -61,7 +77,7 @@ class X86:
         result = subprocess.run(
             [
                 *("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"),
-                *("--toggle-collect=edgestem_measured", sys.executable),
+                *("--collect-atstart=no", sys.executable),
                 *(str(HERE / "measure.py"), part, str(model), runtime),
             ],
             env=environment, capture_output=True, text=True, check=True,
@@ -76,6 +92,16 @@ class Arm64:
     def __init__(self, folder: Path, root: Path, cpu: str) -> None:
         self.name, self.root, self.cpu = f"aarch64 {cpu}", root, cpu
         self.plugin = build("count", folder)
+        part, features = CORES[cpu]
+        text = "".join(
+            CPUINFO.format(number=i, part=part, features=features) for i in range(4)
+        )
+        # qemu looks below the root first, so these stand for the machine's own.
+        (root / "proc/cpuinfo").write_text(text)
+        cpus = root / "sys/devices/system/cpu"
+        cpus.mkdir(parents=True, exist_ok=True)
+        for name in ("possible", "present"):
+            (cpus / name).write_text("0-3\n")
 
     def run(self, part: str, model: Path, runtime: str) -> tuple[int, float, str]:
         site = "/venv/lib/python3.11/site-packages"
@@ -139,12 +165,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--spleeter", type=Path, required=True)
+    parser.add_argument("--no-x86", action="store_true", help="only --arm64")
     parser.add_argument("--arm64", type=Path, help="folder of tools/arm64/run.sh")
     args = parser.parse_args()
     model, spleeter = args.model.resolve(), args.spleeter.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        measure(X86(folder), model, spleeter)
+        if not args.no_x86:
+            measure(X86(folder), model, spleeter)
         if args.arm64 is None:
             return
         root = args.arm64.resolve() / "root"
