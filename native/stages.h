@@ -479,90 +479,132 @@ static void average_bands(const es_spectral *s, float *power)
     float *band = power + s->edges[0];
 
     for (size_t b = s->n_single; b < s->n_there; b++) {
-        float sum = power[s->edges[b]];
+        size_t k = s->edges[b];
+        size_t end = s->edges[b + 1];
+        V sum = v_all(0.0f);
 
-        for (size_t k = s->edges[b] + 1; k < s->edges[b + 1]; k++)
-            sum += power[k];
-        band[b] = sum * s->inverse_width[b];
+        for (; k + W < end; k += W)
+            sum = v_add(sum, v_load(power + k));
+        sum = v_add(sum, v_first(v_load(power + k), end - k));
+        band[b] = v_sum(sum) * s->inverse_width[b];
     }
     memset(band + s->n_there, 0, (s->n_bands - s->n_there) * sizeof *band);
 }
 
-/* Codes of the bands of one feature, every `stride` bytes. */
-static void quantise(const es_spectral *s, const float *band, float scale,
-                     int8_t *out, size_t stride)
+/* Code of one scaled power. */
+static int8_t code_of(const es_spectral *s, float power)
 {
     const int32_t mask = (int32_t)((1u << s->shift) - 1);
+    int32_t bits;
 
-    for (size_t b = 0; b < s->n_bands; b++) {
-        float power = band[b] * scale;
-        int32_t bits;
+    /* NaN gives lowest, see v_clamp. */
+    power = power > s->lowest ? power : s->lowest;
+    power = power < s->highest ? power : s->highest;
+    memcpy(&bits, &power, sizeof bits);
+    int32_t cell = s->codes[(bits >> s->shift) - s->first_cell];
 
-        /* NaN gives lowest, see v_clamp. */
-        power = power > s->lowest ? power : s->lowest;
-        power = power < s->highest ? power : s->highest;
-        memcpy(&bits, &power, sizeof bits);
-        int32_t cell = s->codes[(bits >> s->shift) - s->first_cell];
-        int32_t code = (cell & 255) + ((bits & mask) >= (cell >> 8));
+    return (int8_t)((cell & 255) + ((bits & mask) >= cell >> 8) - 128);
+}
 
-        out[b * stride] = (int8_t)(code - 128);
+/* Codes of n features, a constant, from the powers of their bands. */
+INLINE void quantise(const es_spectral *s, size_t n, const float *const *band,
+                     float scale, int8_t *out)
+{
+    size_t b = 0;
+
+#if W > 1
+    const V low = v_all(s->lowest);
+    const V high = v_all(s->highest);
+
+    for (; b + W <= s->n_bands; b += W) {
+        I codes[3];
+
+        for (size_t f = 0; f < n; f++) {
+            V power = v_mul(v_all(scale), v_load(band[f] + b));
+
+            codes[f] = v_codes(v_clamp(power, low, high), s->codes,
+                               s->first_cell, (int)s->shift);
+        }
+        if (n == 2)
+            v_store_code_pairs(out + 2 * b, codes[0], codes[1]);
+        else
+            v_store_code_triples(out + 3 * b, codes);
+    }
+#endif
+    for (; b < s->n_bands; b++) {
+        for (size_t f = 0; f < n; f++)
+            out[n * b + f] = code_of(s, scale * band[f][b]);
     }
 }
 
 static void features_of(const es_spectral *s, const es_work *w, float scale,
                         int8_t *out)
 {
-    const size_t n = s->n_features;
+    const size_t n = s->n_channels == 1 ? 1 : s->n_features;
+    const float *band[3] = { NULL, NULL, NULL };
 
-    if (s->n_channels == 1) {
-        average_bands(s, w->power[0]);
-        quantise(s, w->power[0] + s->edges[0], scale, out, n);
-        for (size_t b = 0; b < s->n_bands; b++)
-            out[b * n + 1] = out[b * n];
-        if (n == 3) {
-            memset(w->power[2], 0, s->n_bands * sizeof *w->power[2]);
-            quantise(s, w->power[2], scale, out + 2, n);
-        }
-        return;
-    }
     for (size_t f = 0; f < n; f++) {
         average_bands(s, w->power[f]);
-        quantise(s, w->power[f] + s->edges[0], scale, out + f, n);
+        band[f] = w->power[f] + s->edges[0];
     }
+    if (s->n_channels == 1) {
+        memset(w->power[2], 0, s->n_bands * sizeof *w->power[2]);
+        band[1] = band[0];
+        band[2] = w->power[2];
+    }
+    if (s->n_features == 2)
+        quantise(s, 2, band, scale, out);
+    else
+        quantise(s, 3, band, scale, out);
 }
 
 /* ---- Gains --------------------------------------------------------------- */
 
-static void fill(float *p, size_t n, float value)
+/* Set p[0..n) and perhaps W - 1 more: there is room, and what lies behind is
+ * set later. */
+INLINE void spread(float *p, size_t n, float value)
 {
-    for (size_t i = 0; i < n; i++)
-        p[i] = value;
+    for (size_t i = 0; i < n; i += W)
+        v_store(p + i, v_all(value));
 }
 
-/* Gains of the bins from the mask codes of one frame, for one or two sides. */
+/* Gain of code q[0], for mono the mean of those of q[0] and q[1]. */
+INLINE float gain_of(const float *table, const int8_t *q, int is_mono)
+{
+    return is_mono ? 0.5f * (table[q[0]] + table[q[1]]) : table[q[0]];
+}
+
+/* Gains of the bins of one channel from the mask codes of one frame. */
+INLINE void expand(const es_spectral *s, const int8_t *mask, int is_mono,
+                   float *gain)
+{
+    const float *table = s->mask_table + 128;
+    const uint32_t *edges = s->edges;
+    const size_t top = edges[s->n_bands];
+    float sum = 0.0f;
+    size_t b = 0;
+
+    spread(gain, edges[0], 0.0f);
+    for (; b < s->n_single; b++)
+        gain[edges[0] + b] = gain_of(table, mask + 2 * b, is_mono);
+    for (; b < s->n_there; b++)
+        spread(gain + edges[b], edges[b + 1] - edges[b],
+               gain_of(table, mask + 2 * b, is_mono));
+    for (b = s->n_bands - s->top_bands; b < s->n_bands; b++)
+        sum += gain_of(table, mask + 2 * b, is_mono);
+    if (s->top_bands)
+        sum /= (float)s->top_bands;
+    spread(gain + top, s->n_bins - top, sum);
+}
+
 static void gains_of(const es_spectral *s, const int8_t *mask,
                      float *const *gain)
 {
-    const float *table = s->mask_table + 128;
-    const size_t n_sides = s->n_channels;
-    const size_t top = s->edges[s->n_bands];
-
-    for (size_t c = 0; c < n_sides; c++) {
-        float sum = 0.0f;
-
-        fill(gain[c], s->edges[0], 0.0f);
-        for (size_t b = 0; b < s->n_bands; b++) {
-            float value = table[mask[2 * b + c]];
-
-            if (n_sides == 1)
-                value = 0.5f * (value + table[mask[2 * b + 1]]);
-            if (b + s->top_bands >= s->n_bands)
-                sum += value;
-            fill(gain[c] + s->edges[b], s->edges[b + 1] - s->edges[b], value);
-        }
-        if (s->top_bands)
-            sum /= (float)s->top_bands;
-        fill(gain[c] + top, s->n_bins - top, sum);
+    if (s->n_channels == 1) {
+        expand(s, mask, 1, gain[0]);
+    } else {
+        expand(s, mask, 0, gain[0]);
+        expand(s, mask + 1, 0, gain[1]);
     }
 }
 

@@ -263,6 +263,80 @@ static void test_spectral(void)
     }
 }
 
+/* What one level makes of fixed noise; the buffers have room for it. */
+static void run_level(const es_config *c, float *X, int8_t *features, float *y)
+{
+    size_t bytes = es_spectral_bytes(c);
+    void *mem = grab(bytes);
+    void *work = grab(es_spectral_work_bytes(c));
+    float *x = grab_array(c->n_fft * c->n_channels, sizeof *x);
+    float *tail = calloc(c->n_fft * c->n_channels, sizeof *tail);
+    int8_t *mask = grab_array(c->n_bands * 2, 1);
+    uint32_t seed = 7;
+    es_spectral *plan = NULL;
+
+    for (size_t i = 0; i < c->n_fft * c->n_channels; i++)
+        x[i] = next_noise(&seed);
+    for (size_t i = 0; i < c->n_bands * 2; i++)
+        mask[i] = (int8_t)(next_noise(&seed) * 127.0f);
+    CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
+    CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, 1, tail, y, work) == ES_OK);
+    free(mem);
+    free(work);
+    free(x);
+    free(tail);
+    free(mask);
+}
+
+static double peak_error(const float *a, const float *b, size_t n)
+{
+    double error = 0.0;
+    double peak = 1e-30;
+
+    for (size_t i = 0; i < n; i++) {
+        error = fmax(error, fabs((double)a[i] - (double)b[i]));
+        peak = fmax(peak, fabs((double)b[i]));
+    }
+    return error / peak;
+}
+
+/* Scalar is the specification; this runs under emulators, too. */
+static void test_levels_agree(size_t n_fft, size_t n_channels, int simd)
+{
+    size_t n_X = (n_fft + 2) * n_channels;
+    size_t n_codes = 3 * (n_fft / 2 + 1);
+    size_t n_y = n_fft / 4 * n_channels;
+    size_t n_equal = 0;
+    float *X = grab_array(2 * n_X, sizeof *X);
+    float *y = grab_array(2 * n_y, sizeof *y);
+    int8_t *codes = grab_array(2 * n_codes, 1);
+    tables t = make_tables(n_fft, n_fft / 4, n_channels, 3, simd);
+
+    run_level(&t.config, X, codes, y);
+    t.config.simd = ES_SIMD_SCALAR;
+    run_level(&t.config, X + n_X, codes + n_codes, y + n_y);
+    CHECK(peak_error(X, X + n_X, n_X) <= 1e-6);
+    CHECK(peak_error(y, y + n_y, n_y) <= 1e-6);
+    for (size_t i = 0; i < n_codes; i++)
+        n_equal += codes[i] == codes[n_codes + i];
+    CHECK(n_equal + n_codes / 100 >= n_codes);
+    free(X);
+    free(y);
+    free(codes);
+    free_tables(&t);
+}
+
+static void test_all_levels_agree(void)
+{
+    const size_t sizes[] = { 64, 128, 192, 320, 1536, 4096, 4608 };
+
+    for (int simd = ES_SIMD_SCALAR; simd <= ES_SIMD_NEON; simd++) {
+        for (size_t i = 0; i < 14 && es_simd_runs(simd); i++)
+            test_levels_agree(sizes[i / 2], 1 + i % 2, simd);
+    }
+}
+
 /* Bands that end before, at and after the last bin, and odd thresholds. */
 static void test_odd_tables(void)
 {
@@ -439,6 +513,7 @@ int main(void)
     test_fft();
     test_fft_statuses();
     test_spectral();
+    test_all_levels_agree();
     test_odd_tables();
     test_config_statuses();
     test_call_statuses();
