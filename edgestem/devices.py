@@ -236,6 +236,9 @@ def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened
         done = try_device(device, config, runtime)
         if not done.reason and done.device_ms < done.cpu_ms:
             return _open_delegate(device, config, threads, runtime, tuple(notes))
+        if done.reason:
+            text = f"{name}: {done.reason}; not used"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
         slow = f"it is slower than the CPU ({done.device_ms:.1f} ms a call against "
         slow += f"{done.cpu_ms:.1f})"
         notes.append(f"{name}: {done.reason or slow}")

@@ -264,6 +264,16 @@ def test_auto_takes_what_works_and_is_faster(
             assert "slower than the CPU (2.0 ms a call against 1.0)" in model.notes[0]
 
 
+def test_auto_reports_a_library_that_is_there_and_refused(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("crash"), "libarmnnDelegate.so")
+    with pytest.warns(RuntimeWarning, match="armnn: it crashed.*; not used"):
+        model = Model(copy_model(tmp_path).path)
+    assert model.device == "cpu"
+    assert "it crashed" in model.notes[0]
+
+
 def test_auto_skips_what_is_not_there(tiny: ModelConfig) -> None:
     opened = devices.open_device(tiny)
     assert (opened.device, opened.notes) == ("cpu", ())
