@@ -8,18 +8,14 @@ client has a reader and a writer thread, each stream a thread, and jobs have a f
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
-import resource
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from edgestem import __version__
@@ -27,6 +23,7 @@ from edgestem.daemon_cache import Cache
 from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
 from edgestem.daemon_engine import Engine
 from edgestem.daemon_jobs import JobQueue
+from edgestem.daemon_process import drain, prepare, rss_bytes, trim, wakeups
 from edgestem.daemon_schedule import PacedSeparator
 from edgestem.daemon_session import Session
 from edgestem.daemon_socket import (
@@ -42,10 +39,6 @@ from edgestem.protocol import VERSION, encode_error
 
 log = logging.getLogger(__name__)
 TICK_S = 2.0  # between looks at the status when nothing happens
-SWITCH_S = 0.0005  # a thread keeps the interpreter for so long at most; Python: 5 ms
-MAX_OPEN_FILES = 8192
-# Of mallopt(3): a daemon of many short threads keeps memory in many arenas.
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
 class Daemon:
@@ -82,7 +75,7 @@ class Daemon:
 
     def serve(self, listeners: list[socket.socket]) -> None:
         """Accept clients until SIGTERM or SIGINT, then drain."""
-        with _wakeups() as wakeup, selectors.DefaultSelector() as selector:
+        with wakeups() as wakeup, selectors.DefaultSelector() as selector:
             signal.signal(signal.SIGHUP, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
@@ -95,7 +88,7 @@ class Daemon:
             while not self._n_signals:
                 for key, _ in selector.select(self._tick()):
                     if key.data is None:
-                        _drain(wakeup)
+                        drain(wakeup)
                     else:
                         self._accept(key.data)
                 if self._wants_reload:
@@ -107,10 +100,10 @@ class Daemon:
         log.info("ending: %d sessions", len(self.sessions()))
         for session in self.sessions():
             session.end_stream()
-        drain = threading.Thread(target=self.jobs.end, args=(self.config.drain_s,))
-        drain.start()
-        while drain.is_alive():
-            drain.join(0.2)
+        draining = threading.Thread(target=self.jobs.end, args=(self.config.drain_s,))
+        draining.start()
+        while draining.is_alive():
+            draining.join(0.2)
             self._tick()
             if self._n_signals > 1:  # asked twice: at once
                 self.jobs.cancel_all()
@@ -188,7 +181,7 @@ class Daemon:
             "last_hop_ms": max((s["last_hop_ms"] for s in streams), default=0),
             "peak_hop_ms": max((s["peak_hop_ms"] for s in streams), default=0),
             "cache_bytes": self.cache.size() if self.cache else 0,
-            "rss_bytes": _rss_bytes(),
+            "rss_bytes": rss_bytes(),
         }
         return summary, {
             "sessions": sessions,
@@ -209,7 +202,7 @@ class Daemon:
         """Do what is due and return how long to wait for more."""
         if self._has_freed:
             self._has_freed = False
-            _trim()
+            trim()
         n_streams = sum(s.stream is not None for s in self.sessions())
         lines = [f"STATUS={n_streams} streams, {len(self.jobs.all())} jobs"]
         limit_s = watchdog_s()
@@ -274,7 +267,7 @@ def run(config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None) 
     EdgestemError
         No model, no runtime, or the socket is another daemon's.
     """
-    _prepare(config)
+    prepare(config)
     with contextlib.ExitStack() as held:
         listeners = [held.enter_context(s) for s in passed_sockets()]
         if not listeners:
@@ -285,51 +278,3 @@ def run(config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None) 
         finally:
             held.close()  # no new clients while it drains
             daemon.end()
-
-
-def _prepare(config: DaemonConfig) -> None:
-    """Set up what belongs to the process: logging, limits, memory, switching."""
-    # The journal adds time and name by itself.
-    stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-    logging.basicConfig(
-        level=config.log_level.upper(), format=stamp + "%(levelname)s %(message)s"
-    )
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, MAX_OPEN_FILES), hard))
-    sys.setswitchinterval(SWITCH_S)
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_ARENA_MAX, 2)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-
-
-def _trim() -> None:
-    """Give memory of sessions that are over back to the system."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _rss_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
-@contextlib.contextmanager
-def _wakeups() -> Iterator[socket.socket]:
-    """Let signals end a `select`."""
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
-    reader.setblocking(False)
-    old = signal.set_wakeup_fd(writer.fileno())
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(old)
-        reader.close()
-        writer.close()
-
-
-def _drain(wakeup: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):
-        wakeup.recv(4096)

@@ -30,6 +30,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "threads": (1, _COUNT),
     "slots": (0, _COUNT),
     "live_load": (0, 1),
+    "realtime_priority": (0, 99),
     "live_queue_ms": (0, _MANY),
     "max_clients": (1, _COUNT),
     "max_streams": (1, _COUNT),
@@ -74,6 +75,8 @@ class DaemonConfig:
     """Network calls at the same time; 0: one a core, one on an accelerator."""
     live_load: float = 0.8
     """Part of the slots that live streams may book; a stream above it is refused."""
+    realtime_priority: int = 0
+    """SCHED_RR priority of live streams' threads, 1 to 99; 0: the usual scheduling."""
     live_queue_ms: float = 500.0
     """Audio that waits for a late live stream, ms; then the oldest is dropped."""
     max_clients: int = 64

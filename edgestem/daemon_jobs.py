@@ -1,9 +1,4 @@
-"""Jobs on files: a bounded queue, one turn for each client, and the work itself.
-
-A job is the file door (`audio.FileSeparator`) with three things exchanged: the song
-comes from a descriptor, the separator takes turns with the others or replays the
-cache, and the stems may go to descriptors.
-"""
+"""Jobs that wait, one turn for each client, and the threads that do them."""
 
 from __future__ import annotations
 
@@ -12,84 +7,27 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
 
-from edgestem.audio import FileSeparator
-from edgestem.daemon_cache import Cache, Entry, Replay, digest, key_of
+from edgestem.daemon_cache import Cache
+from edgestem.daemon_channel import Outbox
+from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_engine import Engine
-from edgestem.daemon_files import Descriptors, Folder
 from edgestem.daemon_requests import Separate
-from edgestem.encoding import choose_grid
-from edgestem.errors import AudioError, EdgestemError, ProtocolError
-from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.job import FileReport, Options
-from edgestem.separator import Separator
-from edgestem.song import SndfileSong, Song, unreadable
-from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles
+from edgestem.daemon_work import (
+    Job,
+    JobSeparator,
+    claim_input,
+    claim_outputs,
+    job_options,
+    without_proc,
+)
+from edgestem.errors import EdgestemError, ProtocolError
+from edgestem.protocol import encode
 
 log = logging.getLogger(__name__)
-PROGRESS_S = 0.25  # time between two progress messages
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One song of one client."""
-
-    number: int
-    owner: object
-    """Whose it is: clients take turns."""
-    name: str
-    """Of its song, for messages."""
-    options: Options
-    source: BinaryIO
-    sink: Folder | Descriptors
-    tell: Callable[..., None]
-    """Sends a message about it to the client."""
-    state: str = "queued"
-    percent: float = 0.0
-    is_cancelled: bool = False
-    asked: float = field(default_factory=time.monotonic)
-
-    def check(self) -> None:
-        """Give up if nobody wants the result any more.
-
-        Raises
-        ------
-        EdgestemError
-            `cancelled`.
-        """
-        if self.is_cancelled:
-            raise EdgestemError("the job was cancelled", code="cancelled")
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self.source.close()
-        self.sink.close()
-
-
-def job_options(request: Separate) -> Options:
-    """Turn a request into the file door's options.
-
-    Raises
-    ------
-    ProtocolError
-        `bad_field`: its fields contradict each other.
-    """
-    try:
-        return Options(
-            stems=request.stems,
-            vocals_db=request.vocals_db,
-            file_format=request.format,
-            subtype=request.subtype,
-            is_forced=request.replace,
-            model=request.model,
-        )
-    except ValueError as cause:
-        raise ProtocolError(str(cause), code="bad_field") from cause
 
 
 class JobQueue:
@@ -242,156 +180,82 @@ class JobQueue:
         """Do a job and tell how it ended."""
         try:
             job.check()
-            worker = _JobSeparator(job, self._engine, self._cache)
+            worker = JobSeparator(job, self._engine, self._cache)
             job.tell("done", **worker.run(self._max_hours()))
         except EdgestemError as error:
-            job.tell("error", code=error.code, text=_without_proc(job, str(error)))
+            job.tell("error", code=error.code, text=without_proc(job, str(error)))
         except Exception:
             log.exception("job %d failed", job.number)
             job.tell("error", code="internal", text="a bug: the daemon's log has it")
 
 
-class _JobSeparator(FileSeparator):
-    """The file door for one job."""
+class ClientJobs:
+    """One client's side of the queue.
 
-    def __init__(self, job: Job, engine: Engine, cache: Cache | None) -> None:
-        super().__init__(job.options)
-        self._job, self._engine, self._cache = job, engine, cache
-        self._entry: Entry | None = None
-        self._is_replay = False
-        self._held = ExitStack()
-        self._told = self._started = time.monotonic()
-
-    def run(self, max_hours: float) -> dict[str, Any]:
-        """Separate and return the fields of `done`."""
-        song = _open_song(self._job)
-        with self._held:
-            self._max_samples = max_hours * 3600 * song.sample_rate
-            self._check_length(song.n_samples or 0)
-            grid, report = self._begin(song, self._job.name)
-            wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
-            with self._open_sink(wav) as sink:
-                self._write(song, grid, sink, report, self._progress)
-                self._job.check()
-                sink.commit()
-            if self._entry is not None:
-                self._entry.commit(self._job.check)
-        return self._summary(report)
-
-    @contextmanager
-    def _open_sink(self, wav: WavFormat) -> Iterator[StemFiles]:
-        sink, o = self._job.sink, self.options
-        if isinstance(sink, Descriptors):
-            with sink.begin(o.file_format, wav) as files:
-                yield files
-            return
-        folder = sink.inside()
-        for name in o.stems:
-            if not o.is_forced and (folder / f"{name}.{o.file_format}").exists():
-                raise AudioError(
-                    f"{sink.path}/{name}.{o.file_format} exists; "
-                    "ask with replace to replace it",
-                    code="exists",
-                )
-        with StemFiles(folder, o.stems, o.file_format, wav) as files:
-            yield files
-
-    def _separator_for(self, song: Song) -> Separator:
-        """Take the cached vocals, or a separator in turn with the others."""
-        replay = self._from_cache(song)
-        if replay is not None:
-            self._separator, self._is_replay = replay, True
-            self._held.callback(replay.close)
-            return replay
-        separator = self._engine.take(
-            str(self.options.model), song.sample_rate, song.n_channels
-        )
-        separator.check = self._job.check
-        self._separator = separator
-        self._held.callback(self._engine.give_back, separator)
-        return separator
-
-    def _from_cache(self, song: Song) -> Replay | None:
-        if self._cache is None:
-            return None
-        model = self._engine.models.get(str(self.options.model) or self._engine.default)
-        if model is None:
-            return None
-        o, check = self.options, self._job.check
-        own = GRIDS["16"] if song.is_lossy else song.grid
-        grid, _ = choose_grid(o.subtype, o.file_format, own)
-        content = digest(self._job.source.fileno(), check)
-        key = key_of(content, model.sha256, self._engine.runtime, grid)
-        file = self._cache.find(key, check)
-        if file is not None:
-            return Replay(file, song)
-        wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
-        self._entry = self._cache.entry(key, wav)
-        if self._entry is not None:
-            self._held.callback(self._entry.discard)
-        return None
-
-    def _stems(
-        self, mixture: Samples, vocals: Samples, grid: Grid
-    ) -> tuple[dict[str, Samples], int, int]:
-        found = super()._stems(mixture, vocals, grid)
-        if self._entry is not None:
-            self._entry.write(found[0]["vocals"])
-        return found
-
-    def _check_length(self, n_samples: int) -> None:
-        if n_samples > self._max_samples:
-            raise EdgestemError(
-                "the song is longer than the daemon takes (max_hours)", code="too_large"
-            )
-
-    def _progress(self, n_done: int, n_samples: int | None) -> None:
-        self._job.check()
-        self._check_length(n_done)
-        now = time.monotonic()
-        if not n_samples or now - self._told < PROGRESS_S:
-            return
-        self._told = now
-        part = min(n_done / n_samples, 1.0)
-        self._job.percent = round(100 * part, 1)
-        eta_s = (now - self._started) * (1 - part) / part
-        self._job.tell("progress", percent=self._job.percent, eta_s=round(eta_s, 1))
-
-    def _summary(self, report: FileReport) -> dict[str, Any]:
-        elapsed = time.monotonic() - self._started
-        return {
-            "n_samples": report.n_samples,
-            "sample_rate": report.sample_rate,
-            "channels": report.n_channels,
-            "subtype": report.subtype,
-            "latency_samples": report.latency_samples,
-            "n_adjusted_samples": report.n_adjusted_samples,
-            "n_bad_samples": report.n_bad_samples,
-            "elapsed_s": round(elapsed, 3),
-            "is_cached": self._is_replay,
-            "warnings": [text[:200] for text in report.warnings[:4]],
-        }
-
-
-def _open_song(job: Job) -> Song:
-    """Open the song with libsndfile; ffmpeg stays out of the daemon.
-
-    ffmpeg follows references in playlists to other files, with the daemon's rights.
+    Parameters
+    ----------
+    jobs : JobQueue
+    outbox : Outbox
+        Where its messages go.
+    event : callable
+        Tells everybody who subscribed.
     """
-    import soundfile
 
-    try:
-        job.source.seek(0)
-        return SndfileSong(job.source, job.name)
-    except soundfile.LibsndfileError as cause:
-        raise unreadable(
-            job.name,
-            "is nothing that libsndfile reads; convert it to wav or flac first",
-        ) from cause
+    def __init__(
+        self, jobs: JobQueue, outbox: Outbox, event: Callable[..., None]
+    ) -> None:
+        self._jobs, self._outbox, self._event = jobs, outbox, event
 
+    def submit(self, request: Separate, fds: list[int], config: DaemonConfig) -> None:
+        """Queue a job; the descriptors it takes are taken out of `fds`.
 
-def _without_proc(job: Job, text: str) -> str:
-    """Put the client's name for the folder in place of the descriptor's."""
-    if isinstance(job.sink, Folder):
-        return text.replace(str(job.sink.inside()), job.sink.path)
-    return text
+        Raises
+        ------
+        EdgestemError
+            It cannot be done, or the queue is full.
+        """
+        options = job_options(request)
+        with ExitStack() as held:
+            source = claim_input(request, fds, config)
+            held.callback(source.close)
+            sink = claim_outputs(request, fds, config)
+            held.callback(sink.close)
+            number = self._jobs.number()
+            tell = self._teller(number, request.seq)
+            name = request.input or "the song"
+            job = Job(number, self, name, options, source, sink, tell)
+            self._jobs.add(job, config.max_jobs, config.max_client_jobs)
+            held.pop_all()
+
+    def _teller(self, number: int, seq: int | None) -> Callable[..., None]:
+        def tell(kind: str, **fields: Any) -> None:
+            data = encode(kind, seq=seq, job=number, **fields)
+            self._outbox.put_soon(data, is_event=kind == "progress")
+            if kind != "progress":
+                self._event("job", job=number, state=fields.get("code", kind))
+
+        return tell
+
+    def cancel(self, number: int) -> None:
+        """Cancel one of the client's jobs.
+
+        Raises
+        ------
+        ProtocolError
+            `no_job`.
+        """
+        if not self._jobs.cancel(self, number):
+            text = f"this connection has no job {number}"
+            raise ProtocolError(text, code="no_job")
+
+    def cancel_all(self) -> None:
+        """Cancel all of them."""
+        self._jobs.cancel(self)
+
+    def count(self) -> int:
+        """Count those that wait or run."""
+        return self._jobs.n_of(self)
+
+    def wait(self, wait_s: float) -> bool:
+        """Wait a while for their end; say whether it came."""
+        return self._jobs.wait(self, wait_s)

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem import __version__
 from edgestem.daemon_channel import SEND_BUFFER, Gone, Inbox, Outbox
-from edgestem.daemon_files import Descriptors, Folder, opened_input, passed_input
-from edgestem.daemon_jobs import Job, job_options
+from edgestem.daemon_jobs import ClientJobs
 from edgestem.daemon_requests import (
     Audio,
     Cancel,
     Hello,
     Open,
     Request,
-    Separate,
     Set,
     Subscribe,
     parse,
@@ -58,6 +56,7 @@ class Session:
         self.stream: Stream | None = None
         self._events: frozenset[str] = frozenset()
         self._fds: list[int] = []
+        self._jobs = ClientJobs(daemon.jobs, self.outbox, daemon.event)
         self._is_ending = False
         self.n_requests = 0
         self._writer = threading.Thread(target=self.outbox.write, daemon=True)
@@ -72,7 +71,7 @@ class Session:
             "set": self._set,
             "flush": lambda r: self._open_stream().do("flush", r.seq),
             "close": lambda r: self._open_stream().do("close", r.seq),
-            "separate": self._separate,
+            "separate": lambda r: self._jobs.submit(r, self._fds, daemon.config),
             "cancel": self._cancel,
             "subscribe": self._subscribe,
         }
@@ -158,7 +157,7 @@ class Session:
     def _is_idle(self) -> bool:
         """Tell a forgotten connection from one that listens or waits for a job."""
         quiet_s = time.monotonic() - self.outbox.last_sent
-        is_busy = self._daemon.jobs.n_of(self) > 0 or self._events
+        is_busy = self._jobs.count() > 0 or self._events
         return not is_busy and quiet_s >= self._daemon.config.idle_s
 
     def _handle(self, message: Message) -> None:
@@ -187,7 +186,7 @@ class Session:
             stream.do("end", None)
         while not self._inbox.is_hung_up(0.0):
             is_done = stream is None or stream.join(LOOK_S)
-            if is_done and (self._is_ending or self._daemon.jobs.wait(self, LOOK_S)):
+            if is_done and (self._is_ending or self._jobs.wait(LOOK_S)):
                 self.outbox.end()
                 self._writer.join(LOOK_S)
                 if not self._writer.is_alive():
@@ -196,7 +195,7 @@ class Session:
     def _close(self, reason: str) -> None:
         if self._inbox.is_hung_up(0.0):
             self.outbox.abandon()
-        self._daemon.jobs.cancel(self)
+        self._jobs.cancel_all()
         stream = self.stream
         if stream is not None:
             stream.stop()
@@ -235,6 +234,10 @@ class Session:
         names = list(engine.models)[:32]
         self.outbox.put(encode("models", payload, seq=request.seq, models=names))
 
+    def _cancel(self, request: Cancel) -> None:
+        self._jobs.cancel(request.job)
+        self._reply("cancelled", request, job=request.job)
+
     def _subscribe(self, request: Subscribe) -> None:
         self._events = frozenset(request.events)
         self._reply("subscribed", request, events=list(request.events))
@@ -257,10 +260,8 @@ class Session:
             except BaseException:
                 self._daemon.engine.give_back(separator)
                 raise
-            queue_s = self._daemon.config.live_queue_ms / 1000
-            self.stream = Stream(
-                request, separator, self.outbox, queue_s, self._daemon.event
-            )
+            config, tell = self._daemon.config, self._daemon.event
+            self.stream = Stream(request, separator, self.outbox, config, tell)
         self._reply(
             "opened",
             request,
@@ -296,51 +297,3 @@ class Session:
 
     def _set(self, request: Set) -> None:
         self._open_stream().set_levels(request)
-
-    # ---- jobs -----------------------------------------------------------------------
-
-    def _separate(self, request: Separate) -> None:
-        config = self._daemon.config
-        n_fds = (not request.input) + len(request.stems) * (not request.output_dir)
-        if len(self._fds) != n_fds:
-            raise ProtocolError(
-                f"this job takes {n_fds} descriptors, fds says {len(self._fds)}",
-                code="bad_field",
-            )
-        options = job_options(request)
-        limit = config.max_file_mb << 20
-        with contextlib.ExitStack() as held:
-            if request.input:
-                source = opened_input(request.input, config.input_dirs, limit)
-            else:
-                source = passed_input(self._fds.pop(0), limit)
-            held.callback(source.close)
-            sink: Folder | Descriptors
-            if request.output_dir:
-                sink = Folder(request.output_dir, config.output_dirs)
-            else:
-                fds, self._fds = self._fds, []
-                sink = Descriptors(request.stems, fds)
-            held.callback(sink.close)
-            number = self._daemon.jobs.number()
-            tell = self._teller(number, request)
-            name = request.input or "the song"
-            job = Job(number, self, name, options, source, sink, tell)
-            self._daemon.jobs.add(job, config.max_jobs, config.max_client_jobs)
-            held.pop_all()
-
-    def _teller(self, number: int, request: Request) -> Callable[..., None]:
-        def tell(kind: str, **fields: Any) -> None:
-            data = encode(kind, seq=request.seq, job=number, **fields)
-            self.outbox.put_soon(data, is_event=kind == "progress")
-            if kind != "progress":
-                self._daemon.event("job", job=number, state=fields.get("code", kind))
-
-        return tell
-
-    def _cancel(self, request: Cancel) -> None:
-        if not self._daemon.jobs.cancel(self, request.job):
-            raise ProtocolError(
-                f"this connection has no job {request.job}", code="no_job"
-            )
-        self._reply("cancelled", request, job=request.job)

@@ -7,7 +7,9 @@ and reported as an xrun; a client that stops reading loses stems the same way.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from edgestem.daemon_channel import Gone, Outbox
+from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_pcm import MAX_BLOCK, Levels, PcmStream
 from edgestem.daemon_requests import Open, Set
 from edgestem.daemon_schedule import PacedSeparator
@@ -50,8 +53,8 @@ class Stream:
     request : Open
     separator : PacedSeparator
     outbox : Outbox
-    queue_s : float
-        Audio that may wait in live mode, seconds.
+    config : DaemonConfig
+        How much may wait in live mode, and at which priority it runs.
     tell : callable
         Reports an event: name and fields.
     """
@@ -61,7 +64,7 @@ class Stream:
         request: Open,
         separator: PacedSeparator,
         outbox: Outbox,
-        queue_s: float,
+        config: DaemonConfig,
         tell: Callable[..., None],
     ) -> None:
         self.is_live = request.mode == "live"
@@ -70,7 +73,8 @@ class Stream:
         self._pcm = PcmStream(separator, request.format, request.stems, levels)
         self.bytes_per_sample = self._pcm.bytes_per_sample
         self._outbox, self._tell = outbox, tell
-        seconds = queue_s + separator.call_s
+        seconds = config.live_queue_ms / 1000 + separator.call_s
+        self._realtime = config.realtime_priority if self.is_live else 0
         rate = separator.sample_rate * self.bytes_per_sample
         self._limit = int(seconds * rate) if self.is_live else QUEUE
         self._changed = threading.Condition()
@@ -80,6 +84,7 @@ class Stream:
         self.xruns = 0
         self.n_samples = 0
         self.is_over = False
+        self._last_words = b""
         self.last_ms = self.peak_ms = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -173,6 +178,7 @@ class Stream:
     # ---- the thread -----------------------------------------------------------
 
     def _run(self) -> None:
+        self._raise_priority()
         try:
             while (item := self._next()) is not None and self._handle(item):
                 pass
@@ -186,6 +192,19 @@ class Stream:
         finally:
             self.stop()
             self._ended()
+        # Who reads `closed` may open the next stream at once.
+        if self._last_words:
+            with contextlib.suppress(Gone):
+                self._outbox.put(self._last_words)
+
+    def _raise_priority(self) -> None:
+        """Ask for real-time scheduling of this thread, if it is configured."""
+        if self._realtime:
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+            try:
+                os.sched_setscheduler(0, policy, os.sched_param(self._realtime))
+            except OSError as error:
+                log.warning("no real-time priority: %s", error.strerror)
 
     def _fail(self, code: str, text: str) -> None:
         self._outbox.put_soon(encode_error(code, text))
@@ -216,7 +235,7 @@ class Stream:
             self._n_received = 0
             self._outbox.put(encode("flushed", seq=item.seq))
         elif item.kind == "close":
-            self._outbox.put(encode("closed", seq=item.seq, xruns=self.xruns))
+            self._last_words = encode("closed", seq=item.seq, xruns=self.xruns)
         return item.kind not in ("close", "end")
 
     def _separate(self, item: Item) -> None:

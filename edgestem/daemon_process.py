@@ -1,0 +1,72 @@
+"""What belongs to the daemon's process: logging, limits, memory, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgestem.daemon_config import DaemonConfig
+
+SWITCH_S = 0.0005  # a thread keeps the interpreter for so long at most; Python: 5 ms
+MAX_OPEN_FILES = 8192
+# Of mallopt(3): a daemon of many short threads keeps memory in many arenas.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+
+
+def prepare(config: DaemonConfig) -> None:
+    """Set up what belongs to the process: logging, limits, memory, switching."""
+    # The journal adds time and name by itself.
+    stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
+    logging.basicConfig(
+        level=config.log_level.upper(), format=stamp + "%(levelname)s %(message)s"
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
+    with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, MAX_OPEN_FILES), hard))
+    sys.setswitchinterval(SWITCH_S)
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
+def trim() -> None:
+    """Give memory of sessions that are over back to the system."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def rss_bytes() -> int:
+    """Measure the resident memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+@contextlib.contextmanager
+def wakeups() -> Iterator[socket.socket]:
+    """Let signals end a `select`."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    reader.setblocking(False)
+    old = signal.set_wakeup_fd(writer.fileno())
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old)
+        reader.close()
+        writer.close()
+
+
+def drain(wakeup: socket.socket) -> None:
+    """Forget the signals that woke a `select`."""
+    with contextlib.suppress(BlockingIOError):
+        wakeup.recv(4096)
