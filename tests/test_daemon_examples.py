@@ -1,0 +1,82 @@
+"""The example programs, run against a real daemon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from daemons import DaemonProcess, running
+from test_daemon_jobs import local_stems
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+RATE = 44100
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with running(tmp_path_factory.mktemp("daemon")) as found:
+        yield found
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(5)
+    x = rng.integers(-9000, 9000, (RATE * 5, 2)).astype(np.int16)
+    soundfile.write(tmp_path / "song.wav", x, RATE)
+    return tmp_path / "song.wav"
+
+
+def run(daemon: DaemonProcess, *line: object) -> str:
+    done = subprocess.run(
+        [str(word) for word in line],
+        env=os.environ | {"EDGESTEM_SOCKET": str(daemon.socket)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("socat"), reason="socat is not installed")
+def test_the_shell_makes_an_instrumental(daemon: DaemonProcess, song: Path) -> None:
+    script, out = EXAMPLES / "instrumental.sh", song.with_name("out.wav")
+    assert len(script.read_text().splitlines()) <= 25
+    run(daemon, "sh", script, song, out)
+    assert out.read_bytes() == local_stems(song, song.parent)["instrumental"]
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_c_passes_descriptors(daemon: DaemonProcess, song: Path) -> None:
+    program, source = song.with_name("separate"), EXAMPLES / "separate.c"
+    assert len(source.read_text().splitlines()) < 150
+    warnings = ["-Wall", "-Wextra", "-Wshadow", "-Werror", "-std=gnu11"]
+    run(daemon, "cc", *warnings, "-o", program, source)
+    outputs = [song.with_name(name) for name in ("v.wav", "i.wav")]
+    told = run(daemon, program, daemon.socket, song, *outputs)
+    assert '"type":"done"' in told.splitlines()[-1]
+    expected = local_stems(song, song.parent)
+    assert [path.read_bytes() for path in outputs] == list(expected.values())
+
+
+def test_asyncio_fades_the_vocals_out(daemon: DaemonProcess, song: Path) -> None:
+    out = song.with_name("out.wav")
+    run(daemon, sys.executable, EXAMPLES / "asyncio_live.py", song, out)
+    x, y = (soundfile.read(path, dtype="int16")[0].astype(int) for path in (song, out))
+    stems = local_stems(song, song.parent)
+    song.with_name("v.wav").write_bytes(stems["vocals"])
+    vocals = soundfile.read(song.with_name("v.wav"), dtype="int16")[0].astype(int)
+    assert len(x) == len(y)
+    start = round(2.7 * RATE)  # the latency and ten blocks earlier
+    np.testing.assert_array_equal(y[:start], x[:start])
+    end = round(4 * RATE)
+    wanted = x[end:] - vocals[end:] * (1 - 10 ** (-30 / 20))
+    assert np.abs(y[end:] - wanted).max() <= 1
