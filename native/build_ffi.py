@@ -25,6 +25,7 @@ FLAGS = [
     # vector loops and from their scalar remainders.
     "-ffp-contract=off",
     "-fno-math-errno",  # cos and sqrt need not set errno: nobody reads it
+    "-g0",  # Python may have been built with -g: 600 kB of no use here
 ]
 
 
