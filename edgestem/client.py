@@ -53,10 +53,10 @@ class Client:
     ) -> None:
         place = str(path or default_socket())
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
         self._decoder = Decoder()
         try:
-            self._socket.connect(place)
+            self._socket.connect(place)  # waits when the daemon is very busy
+            self._socket.settimeout(timeout_s)
             self.server = self._greet()
         except OSError as cause:
             self._socket.close()

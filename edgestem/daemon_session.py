@@ -262,6 +262,7 @@ class Session:
                 raise
             config, tell = self._daemon.config, self._daemon.event
             self.stream = Stream(request, separator, self.outbox, config, tell)
+            self.stream.start(self._stream_ended)
         self._reply(
             "opened",
             request,
@@ -272,7 +273,6 @@ class Session:
             device=separator.device,
             rtf=None if rtf is None else round(rtf, 5),
         )
-        self.stream.start(self._stream_ended)
 
     def _stream_ended(self) -> None:
         stream, self.stream = self.stream, None

@@ -20,7 +20,7 @@ from edgestem.daemon_config import ConfigError, DaemonConfig, default_socket
 from edgestem.errors import EdgestemError
 
 FIRST_FD = 3  # sd_listen_fds(3): passed sockets start here
-BACKLOG = 128  # connections that wait for accept
+BACKLOG = 1024  # connections that wait for accept; the kernel may allow fewer
 LOCK_S = 5.0  # another daemon binds within milliseconds
 
 
