@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,32 @@ def test_nothing_else_in_the_package_touches_the_library() -> None:
     for path in Path(spectral.__file__).parent.glob("*.py"):
         if path.name != "spectral.py":
             assert "_native" not in path.read_text(), path.name
+
+
+def run(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_without_the_kernel_numpy_takes_over() -> None:
+    code = (
+        "import sys; sys.modules['edgestem._native'] = None\n"
+        "from edgestem import spectral as s\n"
+        "print(s.available_backends()[0], s.simd_name(), s.simd_levels())\n"
+        "print(s.RealFFT(64).backend)"
+    )
+    assert run(code).split() == ["numpy", "none", "()", "numpy"]
+
+
+def test_a_kernel_of_another_contract_is_refused() -> None:
+    code = (
+        "import sys, types\n"
+        "lib = types.SimpleNamespace(es_abi=lambda: 99)\n"
+        "sys.modules['edgestem._native'] = types.SimpleNamespace(ffi=None, lib=lib)\n"
+        "try: from edgestem import spectral\n"
+        "except Exception as e: print(e.code, '|', e)"
+    )
+    expected = "es_err_abi | the compiled kernel speaks ABI 99, this package 1"
+    assert run(code).startswith(expected)
