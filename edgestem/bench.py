@@ -26,6 +26,7 @@ STAGES = ("analysis", "network", "synthesis", "rest", "io")
 # Beyond this a run differs from its reference, in either direction: unexpectedly
 # fast means that the benchmark or the board is not what it was.
 TOLERANCE = 0.3
+TINY_MS = 0.01  # a stage that takes no time may take twice of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,8 @@ def compare(result: Result, path: Path) -> Comparison:
     found = Comparison(differences)
     for name, (now, then) in pairs.items():
         ratio = now / max(then, 1e-9)
-        if abs(ratio - 1) > TOLERANCE and max(now, then) > 0.01:
+        is_tiny = name != "rtf" and max(now, then) < TINY_MS
+        if abs(ratio - 1) > TOLERANCE and not is_tiny:
             kind = "slower" if ratio > 1 else "faster"
             found.lines.append(
                 f"warning: {name} is {kind}: {ratio:.2f} x the reference"
