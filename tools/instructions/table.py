@@ -129,11 +129,13 @@ def about(out: str) -> tuple[float, str]:
     return float(last.split()[1]), others[-1]
 
 
-def measure(machine: X86 | Arm64, model: Path, spleeter: Path) -> dict[str, float]:
+def measure(
+    machine: X86 | Arm64, model: Path, spleeter: Path, runtimes: list[str]
+) -> dict[str, float]:
     """Instructions per second of audio of every part, in millions."""
     rows = {}
     parts = [("analysis", model, ""), ("synthesis", model, "")]
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         parts.append(("network", model, runtime))
         parts += [
             ("network", spleeter / f"spleeter_{kind}.tflite", runtime)
@@ -147,10 +149,12 @@ def measure(machine: X86 | Arm64, model: Path, spleeter: Path) -> dict[str, floa
     return rows
 
 
-def estimate(board: str, ghz: float, ipc: float, rows: dict, model: Path) -> None:
+def estimate(
+    board: str, ghz: float, ipc: float, rows: dict, model: Path, runtimes: list[str]
+) -> None:
     """RTF by instructions / (clock * IPC), and by the ratio to Spleeter's."""
     kernel = rows["analysis"] + rows["synthesis"]
-    for runtime in RUNTIMES:
+    for runtime in runtimes:
         ours = kernel + rows[f"{model.stem} {runtime}"]
         theirs = 2 * rows[f"spleeter_float {runtime}"]
         print(
@@ -167,19 +171,21 @@ def main() -> None:
     parser.add_argument("--spleeter", type=Path, required=True)
     parser.add_argument("--no-x86", action="store_true", help="only --arm64")
     parser.add_argument("--arm64", type=Path, help="folder of tools/arm64/run.sh")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="only this one")
     args = parser.parse_args()
+    runtimes = [args.runtime] if args.runtime else list(RUNTIMES)
     model, spleeter = args.model.resolve(), args.spleeter.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not args.no_x86:
-            measure(X86(folder), model, spleeter)
+            measure(X86(folder), model, spleeter, runtimes)
         if args.arm64 is None:
             return
         root = args.arm64.resolve() / "root"
         for board, cpu, ghz, ipc in BOARDS:
-            rows = measure(Arm64(folder, root, cpu), model, spleeter)
+            rows = measure(Arm64(folder, root, cpu), model, spleeter, runtimes)
             print(f"  {board}: one thread at {ghz} GHz, {ipc} instructions a cycle:")
-            estimate(board, ghz, ipc, rows, model)
+            estimate(board, ghz, ipc, rows, model, runtimes)
 
 
 if __name__ == "__main__":
