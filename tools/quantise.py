@@ -57,22 +57,25 @@ class Observer(Identity):
         return x
 
     def quants(self) -> dict[str, Quant]:
-        """The affine grid of each group with the least squared error."""
-        return {k: best_quant(torch.cat(v).numpy()) for k, v in self.samples.items()}
+        """Grid of each group; that of the features covers all: loud bins make the SDR."""
+        quants = {k: best_quant(torch.cat(v).numpy()) for k, v in self.samples.items()}
+        peak = float(torch.cat(self.samples["features"]).max())
+        return quants | {"features": quant_for(0.0, 1.05 * peak)}
 
 
 def best_quant(values: np.ndarray) -> Quant:
+    """The affine grid with the least squared error that covers most of the range."""
     low, high = float(values.min()), float(values.max())
+    # Searching below 0.6 of the range clips what is rare but loud.
+    shares = np.linspace(0.6, 1.0, 9)
     best, best_error = quant_for(low, high), np.inf
-    for a in np.linspace(0.3, 1.0, 15):
-        for b in np.linspace(0.3, 1.0, 15):
+    for a in shares if low < 0 else shares[-1:]:
+        for b in shares:
             q = quant_for(a * low, b * high)
             codes = np.clip(np.round(values / q.scale) + q.zero_point, -128, 127)
             error = np.mean((values - (codes - q.zero_point) * q.scale) ** 2)
             if error < best_error:
                 best, best_error = q, error
-            if low >= 0:
-                break
     return best
 
 

@@ -41,12 +41,14 @@ def mask_layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
 def conv_kernel(w: np.ndarray) -> Tensor:
     """TensorFlow (h, w, in, out) -> torch (out, in, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+    kernel = torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+    return kernel.contiguous(memory_format=torch.channels_last)
 
 
 def transposed_kernel(w: np.ndarray) -> Tensor:
     """TensorFlow (h, w, out, in) -> torch (in, out, h, w)."""
-    return torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+    kernel = torch.from_numpy(np.ascontiguousarray(w.transpose(3, 2, 0, 1)))
+    return kernel.contiguous(memory_format=torch.channels_last)
 
 
 def affine(weights: dict, layer: str) -> tuple[Tensor, Tensor]:
