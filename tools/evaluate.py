@@ -101,6 +101,20 @@ def table(results: dict[str, dict[str, list[float]]], stem: int) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def means(results: dict[str, dict[str, list[float]]]) -> dict[str, object]:
+    """What `edgestem info` prints: mean full-track SDR of the first row and peers."""
+    names = {name: f"SDR, dB: {name}" for name in results}
+    n_songs = len(next(iter(results.values())))
+    out: dict[str, object] = {"songs": n_songs, "method": "full-track SDR, mean"}
+    for name, label in names.items():
+        pairs = np.mean(list(results[name].values()), axis=0)
+        out[label] = {
+            "vocals": round(float(pairs[0]), 2),
+            "instrumental": round(float(pairs[1]), 2),
+        }
+    return out
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -110,6 +124,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="its float weights")
     parser.add_argument("--teacher", type=Path, help="spleeter.npz of tools/spleeter")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--sidecar", type=Path, help="put the means into this sidecar")
     args = parser.parse_args()
     systems = {f"edgestem {Path(args.model).stem} int8": through_engine(args.model)}
     if args.checkpoint:
@@ -131,6 +146,10 @@ def main() -> None:
                 results.setdefault(name, {})[song.name] = scores
     for i, stem in enumerate(("vocals", "instrumental")):
         print(f"\n{stem}: full-track SDR, dB\n\n{table(results, i)}")
+    if args.sidecar:
+        data = json.loads(args.sidecar.read_text())
+        data["figures"] = means(results)
+        args.sidecar.write_text(json.dumps(data, indent=1) + "\n")
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
