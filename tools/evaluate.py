@@ -103,15 +103,11 @@ def table(results: dict[str, dict[str, list[float]]], stem: int) -> str:
 
 def means(results: dict[str, dict[str, list[float]]]) -> dict[str, object]:
     """What `edgestem info` prints: mean full-track SDR of the first row and peers."""
-    names = {name: f"SDR, dB: {name}" for name in results}
     n_songs = len(next(iter(results.values())))
-    out: dict[str, object] = {"songs": n_songs, "method": "full-track SDR, mean"}
-    for name, label in names.items():
-        pairs = np.mean(list(results[name].values()), axis=0)
-        out[label] = {
-            "vocals": round(float(pairs[0]), 2),
-            "instrumental": round(float(pairs[1]), 2),
-        }
+    out: dict[str, object] = {"SDR": f"full track, mean of {n_songs} songs, dB"}
+    for name, scores in results.items():
+        vocals, rest = np.mean(list(scores.values()), axis=0)
+        out[name] = f"vocals {vocals:.2f}, instrumental {rest:.2f}"
     return out
 
 

@@ -57,7 +57,7 @@ class Observer(Identity):
         return x
 
     def quants(self) -> dict[str, Quant]:
-        """Grid of each group; that of the features covers all: loud bins make the SDR."""
+        """Grid of each group; the features' covers all, as loud bins make the SDR."""
         quants = {k: best_quant(torch.cat(v).numpy()) for k, v in self.samples.items()}
         peak = float(torch.cat(self.samples["features"]).max())
         return quants | {"features": quant_for(0.0, 1.05 * peak)}
