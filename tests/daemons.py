@@ -26,7 +26,7 @@ class DaemonProcess:
         self.socket = folder / "socket"
         self.log = folder / "log"
         line = [sys.executable, "-m", "edgestem", "serve", *flags]
-        if "models" not in settings:
+        if "--model" not in flags:
             line += ["--model", str(DATA / "tiny.tflite")]
         line += ["--socket", str(self.socket)]
         for name, value in settings.items():

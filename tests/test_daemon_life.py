@@ -213,9 +213,7 @@ def test_sigterm_closes_streams_and_finishes_jobs(tmp_path: Path) -> None:
 
 def test_sigterm_cancels_jobs_that_take_too_long(tmp_path: Path) -> None:
     song = make_song(tmp_path / "song.wav", seconds=240)
-    daemon = DaemonProcess(
-        tmp_path, "--output-dir", str(tmp_path), drain_s=0, models=DATA / "tiny.tflite"
-    )
+    daemon = DaemonProcess(tmp_path, "--output-dir", str(tmp_path), drain_s=0)
     daemon.wait_until_ready()
     client = daemon.client()
     source = os.open(song, os.O_RDONLY)
