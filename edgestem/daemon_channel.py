@@ -20,7 +20,7 @@ from collections.abc import Callable
 from edgestem.errors import ProtocolError
 from edgestem.protocol import MAX_FDS, Decoder, Message
 
-RECEIVE = 1 << 16  # bytes a system call
+RECEIVE = 1 << 18  # bytes a system call
 OUTBOX = 4 << 20  # bytes that wait for a client; then whoever answers it waits too
 OVERHEAD = 128  # bytes that a short message takes besides its own
 SEND_BUFFER = 1 << 19  # bytes in the kernel; a block of stems goes in one piece
@@ -86,24 +86,26 @@ class Outbox:
     def _append(self, data: bytes, *, is_live: bool) -> None:
         if not self._queue and not self._is_writing:
             # The usual case: the client keeps up, and no thread need wake.
-            data_left = self._send_some(data)
-            if not data_left:
+            n_sent = self._send_some(data)
+            if n_sent == len(data):
                 return
-            data, is_live = data_left, False  # a torn message has to be completed
+            if n_sent:  # a torn message has to be completed
+                data, is_live = data[n_sent:], False
         self._queue.append((data, is_live))
         self._count(data, is_live, +1)
         self._changed.notify_all()
 
-    def _send_some(self, data: bytes) -> bytes:
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """Send what the kernel takes now; return how many bytes, all when lost."""
         try:
             n_sent = self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except (BlockingIOError, InterruptedError):
-            return data
+            return 0
         except OSError:
             self._lose()
-            return b""
+            return len(data)
         self.last_sent = time.monotonic()
-        return data[n_sent:]
+        return n_sent
 
     def _count(self, data: bytes, is_live: bool, sign: int) -> None:
         self._n_bytes += sign * (len(data) + OVERHEAD)
@@ -130,12 +132,13 @@ class Outbox:
         while (data := self._next()) is not None:
             poll = select.poll()
             poll.register(self._socket, select.POLLOUT)
-            while data and not self.is_gone:
+            left = memoryview(data)
+            while left and not self.is_gone:
                 if not poll.poll(self._idle_s * 1000):
                     self.abandon()
                     return
                 with self._changed:
-                    data = self._send_some(data)
+                    left = left[self._send_some(left) :]
             with self._changed:
                 self._is_writing = False
                 self._changed.notify_all()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.grid import GRIDS, Grid, Samples, convert, split, to_float32
-from edgestem.protocol import FORMATS, SILENT_DB
+from edgestem.protocol import FORMATS, SILENT_DB, STEMS
 from edgestem.separator import Separator, Stems
 from edgestem.wav import WavFormat, pack, unpack
 
@@ -90,15 +90,26 @@ class PcmStream:
         n = separator.n_channels
         self._wav = WavFormat(self._grid, separator.sample_rate, n)
         self.bytes_per_sample = self._wav.bytes_per_sample
+        is_native = np.dtype("<f4") == np.float32
+        self._is_plain = is_native and self._grid.is_float and stems == STEMS[:2]
         n_line = 0 if self._grid.is_float else separator.latency_samples
         self._line = np.zeros((n_line, n), np.int64)
         self._at = 0
 
     def push(self, data: bytes) -> bytes:
         """Hand over up to MAX_BLOCK samples, get as many of each stem, one by one."""
+        if self._is_plain:
+            return self._push_plain(data)
         block = unpack(data, self._wav)
         stems = self.separator.push(to_float32(block, self._grid))
         return self._pack(block, stems)
+
+    def _push_plain(self, data: bytes) -> bytes:
+        """Push floats in the engine's own layout: no conversion, one copy."""
+        block = np.frombuffer(data, np.float32).reshape(-1, self._wav.n_channels)
+        both = np.empty((2, *block.shape), np.float32)
+        self.separator.push(block, Stems(both[0], both[1]))
+        return both.tobytes()
 
     def flush(self) -> list[bytes]:
         """End the song: blocks of the last `latency_samples`; then it starts anew."""

@@ -70,7 +70,8 @@ class Decoder:
             return None
         if len(self._buffer) < self._n_payload:
             return None
-        payload = bytes(self._buffer[: self._n_payload])
+        with memoryview(self._buffer) as view:  # one copy, not two
+            payload = bytes(view[: self._n_payload])
         del self._buffer[: self._n_payload]
         header, self._header = self._header, None
         assert header is not None
