@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.daemon_config import default_socket
+from edgestem.daemon_config import find_socket
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.grid import Samples
 from edgestem.protocol import VERSION, Decoder, Message, encode
@@ -51,7 +51,7 @@ class Client:
     def __init__(
         self, path: str | Path | None = None, *, timeout_s: float | None = None
     ) -> None:
-        place = str(path or default_socket())
+        place = str(path or find_socket())
         self._socket = socket.socket(socket.AF_UNIX)
         self._decoder = Decoder()
         try:

@@ -21,7 +21,7 @@ from edgestem.errors import ProtocolError
 from edgestem.protocol import MAX_FDS, Decoder, Message
 
 RECEIVE = 1 << 18  # bytes a system call
-OUTBOX = 4 << 20  # bytes that wait for a client; then whoever answers it waits too
+OUTBOX = 2 << 20  # bytes that wait for a client; then whoever answers it waits too
 OVERHEAD = 128  # bytes that a short message takes besides its own
 SEND_BUFFER = 1 << 19  # bytes in the kernel; a block of stems goes in one piece
 

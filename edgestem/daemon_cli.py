@@ -12,8 +12,8 @@ _SERVE = """\
 Serves the models of this machine on a UNIX socket; docs/protocol.md describes what
 goes over it.  One process can own an accelerator: this one.
 
-The socket: --socket, else $EDGESTEM_SOCKET, else a socket passed by systemd, else
-$XDG_RUNTIME_DIR/edgestem.sock, else /run/edgestem/socket.  A stale socket is
+The socket: what systemd passed, else --socket, else $EDGESTEM_SOCKET, else
+$XDG_RUNTIME_DIR/edgestem.sock, or /run/edgestem/socket for root.  A stale socket is
 replaced, that of a living daemon never.
 
 Configuration, later wins: /etc/edgestem.toml, ~/.config/edgestem/edgestem.toml (both

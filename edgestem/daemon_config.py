@@ -19,6 +19,7 @@ from typing import Any
 
 from edgestem.errors import EdgestemError
 
+SYSTEM_SOCKET = "/run/edgestem/socket"
 SYSTEM_FILE = Path("/etc/edgestem.toml")
 PREFIX = "EDGESTEM_"
 
@@ -139,14 +140,23 @@ RESTART_ONLY = (
 
 
 def default_socket() -> str:
-    """Where the socket is when nobody says."""
-    if os.environ.get(PREFIX + "SOCKET"):
-        return os.environ[PREFIX + "SOCKET"]
+    """Tell where a daemon listens when nobody says."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.geteuid() != 0:
+        return str(Path(runtime) / "edgestem.sock")
+    return SYSTEM_SOCKET
+
+
+def find_socket() -> str:
+    """Tell where a client looks when nobody says: the user's daemon comes first."""
+    named = os.environ.get(PREFIX + "SOCKET")
+    if named:
+        return named
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     own = Path(runtime) / "edgestem.sock" if runtime else None
-    if own is not None and (own.exists() or os.geteuid() != 0):
+    if own is not None and (own.exists() or not Path(SYSTEM_SOCKET).exists()):
         return str(own)
-    return "/run/edgestem/socket"
+    return SYSTEM_SOCKET
 
 
 def load_config(

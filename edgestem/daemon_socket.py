@@ -16,7 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edgestem.daemon_config import ConfigError, DaemonConfig, default_socket
+from edgestem.daemon_config import (
+    SYSTEM_SOCKET,
+    ConfigError,
+    DaemonConfig,
+    default_socket,
+)
 from edgestem.errors import EdgestemError
 
 FIRST_FD = 3  # sd_listen_fds(3): passed sockets start here
@@ -90,6 +95,9 @@ def bound_socket(config: DaemonConfig) -> Iterator[socket.socket]:
         The path or the group cannot be used.
     """
     path = Path(config.socket or default_socket())
+    if str(path) == SYSTEM_SOCKET:  # systemd would have made the folder
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o755, exist_ok=True)
     try:
         with _lock(path):
             _remove_stale(path)

@@ -26,7 +26,7 @@ from edgestem.protocol import encode, encode_error
 
 log = logging.getLogger(__name__)
 OVERHEAD = 256  # bytes of a queued item besides its audio
-QUEUE = 4 << 20  # bytes of audio that wait in file mode: four of the largest messages
+QUEUE = 2 << 20  # bytes of audio that wait in file mode: two of the largest messages
 
 
 class Item(NamedTuple):

@@ -14,7 +14,7 @@ import json
 import sys
 import wave
 
-from edgestem.daemon_config import default_socket
+from edgestem.daemon_config import find_socket
 
 BLOCK_S = 0.02
 AHEAD = 10  # blocks on their way at most: a live client sends at the pace of playing
@@ -54,7 +54,7 @@ async def play(
 
 
 async def main(source: str, target: str) -> None:
-    reader, writer = await asyncio.open_unix_connection(default_socket())
+    reader, writer = await asyncio.open_unix_connection(find_socket())
     await receive(reader)  # hello
     with wave.open(source) as song, wave.open(target, "wb") as out:
         if song.getsampwidth() != 2:

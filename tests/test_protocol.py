@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -216,6 +218,16 @@ def test_only_audio_has_a_payload() -> None:
     with pytest.raises(ProtocolError) as caught:
         parse(Message("ping", {}, b"x"))
     assert caught.value.code == "bad_field"
+
+
+def test_the_document_has_every_error_code_and_request() -> None:
+    root = Path(__file__).parent.parent
+    text = (root / "docs" / "protocol.md").read_text()
+    found = set(REQUESTS)
+    for path in (root / "edgestem").glob("daemon*.py"):
+        if path.stem not in ("daemon_config", "daemon_socket"):  # before any client
+            found |= set(re.findall(r'code="(\w+)"', path.read_text()))
+    assert {word for word in found if f"`{word}`" not in text} == set()
 
 
 def test_requests_are_typed() -> None:
