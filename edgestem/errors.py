@@ -7,11 +7,14 @@ EdgestemError          .code: stable snake_case word, the same on every surface
 │                      ffmpeg_missing, libsndfile_missing, no_audio,
 │                      same_name, stems_differ                             .path
 ├── NativeError        a status of the C kernel, by name                   .status
-├── ProtocolError      bad_header, too_large, bad_version, bad_order       .fatal
+├── ProtocolError      bad_header, too_large, bad_version, bad_order,
+│                      unknown_type, bad_field, timeout, no_job            .fatal
 └── StreamClosed       push() after flush() or close()
 
-A caller who breaks a signature (dtype, shape, channels) gets ValueError or
-TypeError instead.  `str(e)` is one line for a person and says the way out.
+Plain EdgestemErrors carry unsupported_sample_rate, unsupported_channels and what
+only the daemon says; docs/protocol.md lists those.  A caller who breaks a
+signature (dtype, shape, channels) gets ValueError or TypeError instead.  `str(e)`
+is one line for a person and says the way out.
 """
 
 from __future__ import annotations
