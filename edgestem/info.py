@@ -90,4 +90,5 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         f"  licence     {model['licence']}",
         f"  made from   {model['attribution']}",
     ]
-    return lines + [f"  {key:<11} {value}" for key, value in model["figures"].items()]
+    figures = model["figures"].items()
+    return lines + [f"  {key}: {value}" for key, value in figures]

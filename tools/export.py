@@ -3,7 +3,8 @@
     python -m tools.export models/karaoke.pt models/karaoke.tflite
 
 A checkpoint that was trained with fake quantisation carries its int8 grids; for
-one that was not, `--pool` gives the mixtures to calibrate on (post-training).
+one that was not, `--pool` gives the mixtures to calibrate on (post-training), and
+`--save` keeps the equalised weights (float16) with the grids that were chosen.
 `--float` writes the float32 reference instead.
 """
 
@@ -108,6 +109,13 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     return net, {k: Quant(s, z) for k, (s, z) in quants.items()}
 
 
+def save_net(path: Path, net: UNet, quants: dict[str, Quant]) -> None:
+    """Write weights as float16 and the int8 grids: what `load_net` reads."""
+    weights = {k: v.half() for k, v in net.state_dict().items()}
+    grids = {k: (q.scale, q.zero_point) for k, q in quants.items()}
+    torch.save({"net": weights, "quants": grids}, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,6 +125,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=train.BLOCK)
     parser.add_argument("--context", type=int, default=train.CONTEXT)
     parser.add_argument("--pool", type=Path)
+    parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
     parser.add_argument("--batches", type=int, default=16)
     args = parser.parse_args()
@@ -128,6 +137,9 @@ def main() -> None:
         if args.pool is None:
             parser.error("this checkpoint has no int8 grids: --pool to calibrate")
         quants = train.calibrate(net, args.pool, args.batches)
+    if args.save:
+        save_net(args.save, net, quants)
+        net, quants = load_net(args.save)
     write_unet(net, quants, args.frames, args.output)
     data = sidecar(args.output, quants, args.frames, args.context)
     args.output.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
