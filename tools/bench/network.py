@@ -1,0 +1,55 @@
+"""The network alone, one thread, beside Spleeter's in TFLite float, one run.
+
+    python -m tools.export_spleeter TEACHER/spleeter.npz SPLEETER
+    python -m tools.bench.network models/karaoke.tflite SPLEETER/spleeter_float.tflite
+
+RTF per second of audio that comes out: a block net's context frames are paid for.
+Spleeter 2stems runs two such nets, so its figure counts twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+from edgestem.config import read_config
+from edgestem.runtime import installed, open_interpreter
+
+HOP, SAMPLE_RATE = 1024, 44100  # of both
+
+
+def frames_out(path: Path, n_in: int) -> int:
+    """Frames whose masks one call yields; a bare net yields all."""
+    if path.with_suffix(".json").exists():
+        return read_config(path).group
+    return n_in
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ours", type=Path)
+    parser.add_argument("peer", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    for runtime in installed():
+        nets = {}
+        for path in (args.ours, args.peer):
+            net, name = open_interpreter(path, distribution=runtime)
+            net.invoke()
+            n_in = int(net.get_input_details()[0]["shape"][1])
+            nets[path] = (net, frames_out(path, n_in) * HOP / SAMPLE_RATE, [])
+        for _ in range(args.rounds):
+            for net, seconds, rtf in nets.values():
+                start = time.perf_counter()
+                net.invoke()
+                rtf.append((time.perf_counter() - start) / seconds)
+        ours, peer = (statistics.median(n[2]) for n in nets.values())
+        print(f"{name}: RTF {ours:.4f}, peer 2 x {peer:.4f}: {2 * peer / ours:.1f}")
+
+
+if __name__ == "__main__":
+    main()
