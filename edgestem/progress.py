@@ -30,9 +30,9 @@ class ProgressBar:
         self.update(0, None)
 
     def update(self, n_done: int, n_total: int | None) -> None:
-        """Draw, unless that was just done."""
+        """Draw, unless that was just done; the end is always drawn."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and n_done != n_total:
             return
         self._next = now + _EVERY
         elapsed = now - self._started
