@@ -28,10 +28,15 @@ from tools.unet import Teacher
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def through_engine(model: str) -> Callable[[np.ndarray], Pair]:
+def through_engine(model: str, runtime: str | None) -> Callable[[np.ndarray], Pair]:
+    separator = edgestem.Separator(44100, 2, model=model, runtime=runtime)
+
     def run(mixture: np.ndarray) -> Pair:
-        stems = edgestem.separate(mixture, 44100, model=model)
-        return stems.vocals, stems.instrumental
+        separator.reset()
+        parts = zip(separator.push(mixture), separator.flush(), strict=True)
+        late = separator.latency_samples
+        vocals, rest = (np.concatenate(p)[late:] for p in parts)
+        return vocals, rest
 
     return run
 
@@ -117,12 +122,17 @@ def main() -> None:
     )
     parser.add_argument("songs", type=Path)
     parser.add_argument("--model", default="karaoke")
+    parser.add_argument("--runtime", help="TFLite distribution; default the fastest")
     parser.add_argument("--checkpoint", type=Path, help="its float weights")
     parser.add_argument("--teacher", type=Path, help="spleeter.npz of tools/spleeter")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--sidecar", type=Path, help="put the means into this sidecar")
     args = parser.parse_args()
-    systems = {f"edgestem {Path(args.model).stem} int8": through_engine(args.model)}
+    systems = {
+        f"edgestem {Path(args.model).stem} int8": through_engine(
+            args.model, args.runtime
+        )
+    }
     if args.checkpoint:
         systems["the same, float"] = student(args.checkpoint)
     if args.teacher:
