@@ -334,14 +334,16 @@ def test_a_missing_libsndfile_is_named(run, write_song, tmp_path) -> None:
     assert error_of(result).endswith("[libsndfile_missing]")
 
 
-def test_a_bug_is_one_line_too(write_song, tiny_model) -> None:
+def test_a_bug_is_one_line_too(write_song, tmp_path) -> None:
     code = (
         "import sys; import edgestem.audio as a, edgestem.cli as c\n"
         "def broken(*_): raise ZeroDivisionError('oops')\n"
         "a.open_song = broken; sys.exit(c.main(sys.argv[1:]))"
     )
     line = [sys.executable, "-c", code, "separate", str(write_song())]
-    result = subprocess.run(line, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        line, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert result.returncode == 1
     assert "ZeroDivisionError" in error_of(result)
 
