@@ -124,7 +124,9 @@ def check_place(config: DaemonConfig) -> None:
     """
     folder = Path(config.socket or default_socket()).parent
     if not folder.is_dir() and not config.socket.startswith("/run/"):
-        raise ConfigError(f"socket: there is no folder {folder}")
+        raise ConfigError(
+            f"socket: there is no folder {folder}; make it, or choose --socket PATH"
+        )
     if config.socket_group:
         _group_id(config.socket_group)
 
