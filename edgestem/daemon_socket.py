@@ -122,8 +122,9 @@ def check_place(config: DaemonConfig) -> None:
     ConfigError
         Its folder or its group is not there.
     """
-    folder = Path(config.socket or default_socket()).parent
-    if not folder.is_dir() and not config.socket.startswith("/run/"):
+    path = Path(config.socket or default_socket())
+    folder = path.parent
+    if not folder.is_dir() and not str(path).startswith("/run/"):
         raise ConfigError(
             f"socket: there is no folder {folder}; make it, or choose --socket PATH"
         )

@@ -147,6 +147,24 @@ def test_a_wrong_configuration_is_refused(tmp_path: Path, text: str) -> None:
     assert caught.value.code == "bad_config"
 
 
+def test_the_default_socket_needs_no_folder_yet() -> None:
+    from edgestem.daemon_socket import check_place
+
+    # What `serve` makes below /run must not be missed by --check-config.
+    check_place(DaemonConfig(socket="/run/edgestem-of-a-test/socket"))
+    with pytest.raises(EdgestemError, match="choose --socket PATH"):
+        check_place(DaemonConfig(socket="/nowhere-of-a-test/socket"))
+
+
+def test_check_config_works_without_a_runtime_folder() -> None:
+    line = [sys.executable, "-m", "edgestem", "serve", "--check-config"]
+    line += ["--model", str(DATA / "tiny.tflite")]
+    skip = {"XDG_RUNTIME_DIR", "EDGESTEM_SOCKET"}
+    plain = {k: v for k, v in os.environ.items() if k not in skip}
+    done = subprocess.run(line, capture_output=True, text=True, env=plain, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_check_config_prints_all_of_it(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "edgestem", "serve", "--check-config"]
     line += ["--model", str(DATA / "tiny.tflite"), "--socket", str(tmp_path / "s")]
