@@ -163,7 +163,7 @@ class UNet(nn.Module):
         A constant through a stride-2 transposed convolution differs between
         the four output phases, so only its mean (all taps / 4) fits a bias.
         """
-        if self.fade == 0.0 or not hasattr(self, f"shift{i}"):
+        if self.fade == 0.0:
             return self.dec_b[i]
         mean = torch.einsum("iohw,i->o", self.dec_w[i], getattr(self, f"shift{i}")) / 4
         return self.dec_b[i] + self.fade * mean
