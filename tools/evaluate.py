@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 import edgestem
-from tools import export, songs, train
+from tools import songs, spectrum, train
+from tools.checkpoint import load_net
 from tools.spleeter import N_BINS
 from tools.unet import Teacher
 
@@ -47,9 +48,11 @@ def by_mask(
     """Estimates from a function (padded samples, X) -> masks of both stems."""
 
     def run(mixture: np.ndarray) -> Pair:
-        x, X = train.song_spectrum(mixture)
+        x, X = spectrum.song_spectrum(mixture)
         masks = make(x, X)
-        vocals, rest = (train.overlap_add(m * X, len(mixture)).T.numpy() for m in masks)
+        vocals, rest = (
+            spectrum.overlap_add(m * X, len(mixture)).T.numpy() for m in masks
+        )
         return vocals, rest
 
     return run
@@ -70,7 +73,7 @@ def spleeter(path: Path, zeros: bool) -> Callable[[np.ndarray], Pair]:
 
 
 def student(path: Path) -> Callable[[np.ndarray], Pair]:
-    net, _ = export.load_net(path)
+    net, _ = load_net(path)
 
     def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         vocals = train.student_mask(net, x, X, train.P_END)
@@ -88,9 +91,9 @@ def centre_cancellation(mixture: np.ndarray) -> Pair:
 
 def ideal(vocals: np.ndarray, rest: np.ndarray) -> Pair:
     """The ratio mask that knows the stems; a ceiling for any mask of this STFT."""
-    V, R = (train.song_spectrum(a)[1] for a in (vocals, rest))
+    V, R = (spectrum.song_spectrum(a)[1] for a in (vocals, rest))
     mask = V.abs() / (V.abs() + R.abs() + 1e-9)
-    estimate = train.overlap_add(mask * (V + R), len(vocals)).T.numpy()
+    estimate = spectrum.overlap_add(mask * (V + R), len(vocals)).T.numpy()
     return estimate, vocals + rest - estimate
 
 

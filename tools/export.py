@@ -18,17 +18,59 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools import train
+from tools import spectrum, train
+from tools.checkpoint import load_net, save_net
 from tools.quantise import N_GROUPS, group_of
 from tools.spleeter import HOP, N_BINS, N_FFT
 from tools.tflite_writer import RELU, Graph, Quant, Tensor
-from tools.unet import SLOPE, UNet
+from tools.unet import UNet
 
 LICENCE = "MIT"
 ATTRIBUTION = (
     "started from Spleeter 2stems (vocals net), (c) 2019-present Deezer SA, MIT; "
     "training data in MODEL_CARD.md"
 )
+
+
+def phase_taps(is_odd: bool) -> list[int | None]:
+    """Which tap of a "same" 5-tap transposed kernel meets input m - 1, m, m + 1.
+
+    Output 2 m (+ 1) gets input i through tap 2 (m - i) + 1 (+ 1).
+    """
+    return [4, 2, 0] if is_odd else [3, 1, None]
+
+
+def phase_kernel(w: np.ndarray, rows_odd: bool) -> np.ndarray:
+    """Kernel of every second output row; channels are (column parity, out)."""
+    n_out, _, _, n_in = w.shape
+    kernel = np.zeros((2, n_out, 3, 3, n_in), w.dtype)
+    for odd in (False, True):
+        for y, ky in enumerate(phase_taps(rows_odd)):
+            for x, kx in enumerate(phase_taps(odd)):
+                if ky is not None and kx is not None:
+                    kernel[int(odd), :, y, x] = w[:, ky, kx]
+    return kernel.reshape(2 * n_out, 3, 3, n_in)
+
+
+def upsample(
+    g: Graph, name: str, x: Tensor, w: np.ndarray, b: np.ndarray, quant: Quant | None
+) -> Tensor:
+    """A 5x5 transposed convolution of stride 2 as two convolutions and reshapes.
+
+    Transposed convolutions are slow in tflite-runtime, need much scratch, and
+    the Edge TPU's compiler often leaves them out.  w is (out, 5, 5, in).
+    """
+    _, n_rows, n_columns, _ = x.shape
+    n_out, rows = len(w), []
+    for rows_odd, which in ((False, "even"), (True, "odd")):
+        kernel, bias = phase_kernel(w, rows_odd), np.tile(b, 2)
+        y = g.conv(f"{name}/{which}", x, kernel, bias, quant, fused=RELU)
+        # Channels (column parity, out) lie in memory as two neighbouring columns.
+        shape = (1, n_rows, 2 * n_columns, n_out)
+        rows.append(g.reshape(f"{name}/{which}/columns", y, shape))
+    # And two rows side by side lie as one after the other.
+    both = g.concat(f"{name}/rows", rows, axis=2)
+    return g.reshape(name, both, (1, 2 * n_rows, 2 * n_columns, n_out))
 
 
 def write_unet(
@@ -46,18 +88,21 @@ def write_unet(
     def bias(b: torch.Tensor) -> np.ndarray:
         return b.detach().double().numpy()
 
-    h = g.input("features", (1, n_frames, N_BINS, 2), quant("features"))
+    h = g.input("features", (1, n_frames, N_BINS, net.n_features), quant("features"))
     skips: list[Tensor] = []
     for i, (w, b) in enumerate(zip(net.enc_w, net.enc_b, strict=True)):
         w_tf = hwio(w, (0, 2, 3, 1))
         z = g.conv(f"z{i}", h, w_tf, bias(b), quant(f"z{i}"), stride=2)
         skips.append(z)
-        if i <= N_GROUPS - 1:
-            h = g.leaky_relu(f"r{i}", z, SLOPE, quant(f"r{i}"))
+        if i > N_GROUPS - 1:
+            break
+        if net.slope == 0:
+            h = g.relu(f"r{i}", z, quant(f"r{i}"))
+        else:
+            h = g.leaky_relu(f"r{i}", z, net.slope, quant(f"r{i}"))
     h = skips.pop()
     for i, (w, b) in enumerate(zip(net.dec_w, net.dec_b, strict=True)):
-        w_tf = hwio(w, (1, 2, 3, 0))
-        h = g.transpose_conv(f"d{i}", h, w_tf, bias(b), quant(f"d{i}"), fused=RELU)
+        h = upsample(g, f"d{i}", h, hwio(w, (1, 2, 3, 0)), bias(b), quant(f"d{i}"))
         if skips:
             h = g.concat(f"c{i}", [skips.pop(), h])
     w_tf = hwio(net.mask_w, (0, 2, 3, 1))
@@ -66,7 +111,9 @@ def write_unet(
     g.write(path)
 
 
-def sidecar(path: Path, quants: dict[str, Quant], n_frames: int, context: int) -> dict:
+def sidecar(
+    path: Path, quants: dict[str, Quant], n_features: int, n_frames: int, context: int
+) -> dict:
     q = quants["features"]
     return {
         "name": path.stem,
@@ -74,46 +121,28 @@ def sidecar(path: Path, quants: dict[str, Quant], n_frames: int, context: int) -
         "n_fft": N_FFT,
         "hop": HOP,
         "bands": [[N_BINS, 1]],
-        "n_features": 2,
+        "n_features": n_features,
         "frames_per_call": n_frames,
         "left_context": context,
         "right_context": context,
         "lookahead_frames": 0,
         "states": [],
         "compression_power": train.P_END,
-        "compression_offset": train.OFFSET,
-        "compression_pivot": train.PIVOT,
+        "compression_offset": spectrum.OFFSET,
+        "compression_pivot": spectrum.PIVOT,
         "feature_scale": q.scale,
         "feature_zero_point": q.zero_point,
         "mask_scale": 1 / 256,
         "mask_zero_point": -128,
         "top_bands": 64,
-        "target_rms_db": train.TARGET_RMS_DB,
-        "max_gain_db": train.MAX_GAIN_DB,
+        "target_rms_db": spectrum.TARGET_RMS_DB,
+        "max_gain_db": spectrum.MAX_GAIN_DB,
         "gain_step_db": 1.5,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "licence": LICENCE,
         "attribution": ATTRIBUTION,
         "figures": {},
     }
-
-
-def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
-    saved = torch.load(path, weights_only=True)
-    net = UNet()
-    net.load_state_dict({k: v.float() for k, v in saved["net"].items()})
-    net.settle()
-    quants = saved.get("quants")
-    if quants is None:
-        return net, None
-    return net, {k: Quant(s, z) for k, (s, z) in quants.items()}
-
-
-def save_net(path: Path, net: UNet, quants: dict[str, Quant]) -> None:
-    """Write weights as float16 and the int8 grids: what `load_net` reads."""
-    weights = {k: v.half() for k, v in net.state_dict().items()}
-    grids = {k: (q.scale, q.zero_point) for k, q in quants.items()}
-    torch.save({"net": weights, "quants": grids}, path)
 
 
 def main() -> None:
@@ -141,7 +170,7 @@ def main() -> None:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
     write_unet(net, quants, args.frames, args.output)
-    data = sidecar(args.output, quants, args.frames, args.context)
+    data = sidecar(args.output, quants, net.n_features, args.frames, args.context)
     args.output.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
     print(f"{args.output}: {args.output.stat().st_size / 2**20:.2f} MiB")
 

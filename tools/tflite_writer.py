@@ -236,6 +236,15 @@ class Graph:
         self.op("SLICE", (x.index, at, n), [y.index], options, version)
         return y
 
+    def reshape(self, name: str, x: Tensor, shape) -> Tensor:
+        """The same values in the same order."""
+        y = self.activation(name, shape, x.quant)
+        wanted = self.constant(f"{name}/shape", np.int32(shape))
+        options = schema.ReshapeOptionsT()
+        options.newShape = list(shape)
+        self.op("RESHAPE", (x.index, wanted), [y.index], options)
+        return y
+
     def resize_nearest(self, name: str, x: Tensor, height: int, width: int) -> Tensor:
         options = schema.ResizeNearestNeighborOptionsT()
         options.alignCorners = options.halfPixelCenters = False

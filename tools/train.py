@@ -1,17 +1,17 @@
-"""Train the karaoke U-net: glide Spleeter's vocals net into the compressed domain.
+"""Train the karaoke U-net on lessons: mixtures with the teacher's answers.
 
-    python -m tools.train RUN --pool POOL --teacher spleeter.npz --minutes 60
+    python -m tools.train RUN --lessons LESSONS --teacher spleeter.npz --dev DEV
 
-    python -m tools.train RUN2 ... --start RUN/best.pt --int8 --minutes 20 --rate 1e-4
+    python -m tools.train RUN2 ... --start RUN/best.pt --minutes 60 --rate 1e-4
 
 The student starts as Spleeter's vocals net.  While the input exponent glides
 from 1 to 0.4 it is trained to give the teacher's two-net ratio mask on every
-mixture, and the true stem where there is one.  Every mixture is brought to
-about -21 dBFS RMS for teacher and student alike.  RUN/state.pt is written every few
-minutes and taken up again; RUN/log.jsonl plots; RUN/best.pt is the averaged
-student with the best mean instrumental SDR over the dev songs so far.  With
-`--start` the exponent stays at its end; with `--int8` every activation and
-kernel is rounded as in the exported graph (quantisation-aware fine-tuning).
+mixture, and the true stem where there is one (`tools.lessons` holds both, brought
+to about -21 dBFS RMS).  RUN/state.pt is written every few minutes and taken up
+again; RUN/log.jsonl plots; RUN/best.pt is the averaged student with the best mean
+instrumental SDR over the dev songs so far.  With `--start` the exponent stays at
+its end and LeakyReLU's slope glides from the checkpoint's to `--slope`; with
+`--int8` every activation and kernel is rounded as in the exported graph.
 """
 
 from __future__ import annotations
@@ -27,61 +27,42 @@ import torch
 from torch import Tensor
 
 from tools import songs as dev_songs
+from tools.checkpoint import load_net
+from tools.lessons import Lessons
 from tools.mixtures import Mixtures
 from tools.quantise import FakeQuant, Observer, equalise
-from tools.spleeter import HOP, N_BINS, N_FFT
+from tools.spectrum import (
+    HOP,
+    N_BINS,
+    N_FFT,
+    compress,
+    loudness_gain,
+    overlap_add,
+    song_spectrum,
+    stft,
+)
 from tools.tflite_writer import Quant
 from tools.unet import Teacher, UNet, ratio_mask
 
-OFFSET = 1e-3  # added to |X| before the power, in the teacher's own scale
-PIVOT = 3.0  # the magnitude that compression leaves alone
 P_END = 0.4
-GLIDE = 0.6  # share of the run in which the exponent glides
-# Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
-TARGET_RMS_DB = -21.0
-MAX_GAIN_DB = 36.0  # silence stays quiet
-TARGET_RMS, MAX_GAIN = 10 ** (TARGET_RMS_DB / 20), 10 ** (MAX_GAIN_DB / 20)
-LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on that level
+GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
+LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
 BLOCK, CONTEXT = 256, 16  # frames a call, of which context on either side
 
 
-def compress(magnitude: Tensor, p: float) -> Tensor:
-    return (magnitude + OFFSET) ** p * PIVOT ** (1 - p)
+def features_of(x: Tensor, n_features: int, p: float) -> Tensor:
+    """Samples (batch, 2, n) at their level -> (batch, n_features, T, 1024)."""
+    return features_of_spectrum(stft(x)[..., :N_BINS], n_features, p)
 
 
-def stft(x: Tensor) -> Tensor:
-    """(batch, 2, n_samples) -> complex (batch, 2, n_frames, 2049), no padding."""
-    window = torch.hann_window(N_FFT)
-    frames = x.unfold(-1, N_FFT, HOP)
-    return torch.fft.rfft(frames * window)
-
-
-def loudness_gain(x: Tensor) -> Tensor:
-    """Gain per example to TARGET_RMS, at most MAX_GAIN; (batch, 1, 1)."""
-    rms = x.pow(2).mean((1, 2), keepdim=True).sqrt()
-    return TARGET_RMS / torch.clamp(rms, min=TARGET_RMS / MAX_GAIN)
+def features_of_spectrum(X: Tensor, n_features: int, p: float) -> Tensor:
+    """Compressed magnitudes of L, R and, as a third, L - R."""
+    if n_features == 3:
+        X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
+    return compress(X.abs(), p).contiguous(memory_format=torch.channels_last)
 
 
 # ---- the dev songs ----------------------------------------------------------
-
-
-def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
-    """Inverse of `stft` with a second Hann window; (2, n_samples)."""
-    frames = torch.fft.irfft(spectrum) * torch.hann_window(N_FFT) / 1.5
-    n_frames = frames.shape[1]
-    total = (n_frames - 1) * HOP + N_FFT
-    out = torch.nn.functional.fold(
-        frames.transpose(1, 2), (1, total), (1, N_FFT), stride=(1, HOP)
-    )
-    return out[:, 0, 0, N_FFT - HOP :][:, :n_samples]
-
-
-def song_spectrum(mixture: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Pad as the engine does; return padded samples (2, n) and spectrum."""
-    x = torch.from_numpy(np.ascontiguousarray(mixture.T))
-    n_frames = math.ceil((x.shape[1] + N_FFT - HOP) / HOP)
-    x = torch.nn.functional.pad(x, (N_FFT - HOP, n_frames * HOP - x.shape[1]))
-    return x, stft(x[None])[0]
 
 
 def teacher_mask(spectrum: Tensor, teachers: tuple[Teacher, Teacher]) -> Tensor:
@@ -106,12 +87,12 @@ def student_mask(
     out = torch.zeros(spectrum.shape)
     for start in range(0, n_frames, step):
         first, last = start - CONTEXT, start - CONTEXT + BLOCK
-        inside = spectrum[:, max(first, 0) : last, :N_BINS].abs()
+        inside = spectrum[:, max(first, 0) : last, :N_BINS]
         pad = (0, 0, max(-first, 0), max(last - n_frames, 0))
         X = torch.nn.functional.pad(inside, pad)
         samples = x[:, max(first, 0) * HOP : last * HOP + N_FFT - HOP]
         X = X * loudness_gain(samples[None])[0]
-        feats = compress(X, p)[None].contiguous(memory_format=torch.channels_last)
+        feats = features_of_spectrum(X[None], net.n_features, p)
         mask = torch.sigmoid(net(feats))[0, :, CONTEXT:-CONTEXT]
         n = min(step, n_frames - start)
         out[:, start : start + n, :N_BINS] = mask[:, :n]
@@ -150,31 +131,24 @@ class DevSet:
 
 
 def losses(
-    net: UNet,
-    teachers: tuple[Teacher, Teacher],
-    batch: tuple[Tensor, Tensor, Tensor],
-    p: float,
-    true_weight: float,
+    net: UNet, batch: tuple[Tensor, ...], p: float, true_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
-    mixture, vocals, weight = batch
-    spread = LEVEL_SPREAD_DB * torch.randn(len(mixture), 1, 1)
-    gain = loudness_gain(mixture) * 10 ** (spread / 20)
-    with torch.no_grad():
-        X, V = stft(mixture * gain), stft(vocals * gain)
-        X, V = X[..., :N_BINS], V[..., :N_BINS]
-        magnitude = X.abs().contiguous(memory_format=torch.channels_last)
-        target = ratio_mask(teachers[0](magnitude), teachers[1](magnitude))
-    features = compress(magnitude, p)
+    mixture, vocals, target, weight = batch
+    gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(mixture), 1, 1) / 20)
+    X, V = (stft(a * gain)[..., :N_BINS] for a in (mixture, vocals))
+    magnitude = X.abs().contiguous(memory_format=torch.channels_last)
+    features = features_of_spectrum(X, net.n_features, p)
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(features)
     mask = torch.sigmoid(logits.float())
     # Two views of one distance: loud bins make the SDR, compressed ones the ear.
     soft = magnitude**0.6
-    loud = magnitude / (magnitude.mean((1, 2, 3), keepdim=True) + 1e-3)
+    mean = magnitude.mean((1, 2, 3), keepdim=True) + 1e-3
+    loud = magnitude / mean
     soft = soft / (soft.mean((1, 2, 3), keepdim=True) + 1e-3)
-    distance = (mask - target).abs()
+    distance = (mask - target / 255).abs()
     distill = ((loud + soft) * distance).mean()
-    error = (mask * X - V).abs() / (magnitude.mean((1, 2, 3), keepdim=True) + 1e-3)
+    error = (mask * X - V).abs() / mean
     truth = (error.mean((1, 2, 3)) * weight).mean()
     parts = {"distill": distill.item(), "truth": truth.item()}
     return distill + true_weight * truth, parts
@@ -210,8 +184,8 @@ def calibrate(net: UNet, pool: Path, n_batches: int) -> dict[str, Quant]:
     features = []
     for _ in range(n_batches):
         mixture = torch.from_numpy(next(batches)[0])
-        X = stft(mixture * loudness_gain(mixture))[..., :N_BINS].abs()
-        features.append(compress(X, P_END))
+        mixture = mixture * loudness_gain(mixture)
+        features.append(features_of(mixture, net.n_features, P_END))
     for is_equalised in (False, True):
         observer = net.tap = Observer()
         for x in features:
@@ -226,11 +200,13 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--pool", type=Path, help="to calibrate on, for --int8")
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint instead of Spleeter")
     parser.add_argument("--int8", action="store_true", help="fake quantisation")
+    parser.add_argument("--slope", type=float, help="of LeakyReLU at the end")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--true-weight", type=float, default=0.1)
@@ -247,12 +223,20 @@ class Run:
         self.args = args
         weights = dict(np.load(args.teacher))
         self.teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
-        self.net, self.average = UNet(), UNet()
         self.quants: dict[str, Quant] | None = None
         if args.start is None:
+            self.net = UNet()
             self.net.load_teacher(weights)
         else:
-            self._load_start(args.start)
+            self.net, self.quants = load_net(args.start)
+            if self.quants is None and args.int8 and not self._is_resumed:
+                self.quants = calibrate(self.net, args.pool, 16)
+            elif not args.int8:
+                self.quants = None
+        self.slopes = (self.net.slope, self.net.slope)
+        if args.slope is not None:
+            self.slopes = (self.net.slope, args.slope)
+        self.average = UNet(self.net.channels, self.net.n_features)
         self.net = self.net.to(memory_format=torch.channels_last)
         self.average.load_state_dict(self.net.state_dict())
         self.optimiser = make_optimiser(self.net)
@@ -265,20 +249,14 @@ class Run:
         self.log = (args.run / "log.jsonl").open("a", buffering=1)
         print(json.dumps({"teacher": self.dev.teacher}), file=self.log)
 
-    def _load_start(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=True)
-        self.net.load_state_dict({k: v.float() for k, v in saved["net"].items()})
-        self.net.settle()
-        if "quants" in saved:
-            self.quants = {k: Quant(*v) for k, v in saved["quants"].items()}
-        elif self.args.int8 and not (self.args.run / "state.pt").exists():
-            self.quants = calibrate(self.net, self.args.pool, 16)
+    @property
+    def _is_resumed(self) -> bool:
+        return (self.args.run / "state.pt").exists()
 
     def _resume(self) -> None:
-        path = self.args.run / "state.pt"
-        if not path.exists():
+        if not self._is_resumed:
             return
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(self.args.run / "state.pt", weights_only=True)
         self.net.load_state_dict(saved["net"])
         self.average.load_state_dict(saved["average"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -290,11 +268,14 @@ class Run:
     def progress(self) -> float:
         return self.state["elapsed"] / (self.args.minutes * 60)
 
-    def glide(self) -> tuple[float, float]:
-        """(exponent, fade) now."""
-        if self.args.start is not None:
-            return P_END, 1.0
-        return exponent(self.progress), min(1.0, self.progress / GLIDE)
+    def glide(self) -> float:
+        """Set fade and slope as the progress has them; return the exponent."""
+        done = min(1.0, self.progress / GLIDE)
+        start, end = self.slopes
+        for net in (self.net, self.average):
+            net.slope = start + (end - start) * done
+            net.fade = 1.0 if self.args.start is not None else done
+        return P_END if self.args.start is not None else exponent(self.progress)
 
     def _plain_quants(self) -> dict[str, tuple[float, int]] | None:
         if self.quants is None:
@@ -314,28 +295,29 @@ class Run:
         path.with_suffix(".part").rename(path)
 
     def evaluate(self) -> None:
-        p, self.average.fade = self.glide()
+        p = self.glide()
         scores = self.dev(self.average, p)
         against = {k: round(v - self.dev.teacher[k], 2) for k, v in scores.items()}
         mean = float(np.mean(list(against.values())))
         entry = {k: round(v, 4) for k, v in {**self.state, **self.running}.items()}
         entry |= {"p": round(p, 3), "mean": round(mean, 3), "against": against}
         print(json.dumps(entry), file=self.log)
-        if p == P_END and mean > self.state["best"]:
+        is_settled = p == P_END and self.average.slope == self.slopes[1]
+        if is_settled and mean > self.state["best"]:
             self.state["best"] = mean
-            best = {"net": self.average.state_dict()}
+            best = {"net": self.average.state_dict(), "slope": self.slopes[1]}
             if self.quants is not None:
                 best["quants"] = self._plain_quants()
             torch.save(best, self.args.run / "best.pt")
         self.save()
 
-    def step(self, batch: tuple[Tensor, Tensor, Tensor]) -> None:
+    def step(self, batch: tuple[Tensor, ...]) -> None:
         for group in self.optimiser.param_groups:
             rate = learning_rate(self.progress, self.args.rate)
             group["lr"] = group["share"] * rate
-        p, self.net.fade = self.glide()
+        p = self.glide()
         self.optimiser.zero_grad(set_to_none=True)
-        loss, parts = losses(self.net, self.teachers, batch, p, self.args.true_weight)
+        loss, parts = losses(self.net, batch, p, self.args.true_weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
@@ -356,7 +338,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
     run = Run(args)
-    data = Mixtures(args.pool, args.seed + int(run.state["steps"]), (128, 256))
+    data = Lessons(args.lessons, args.seed + int(run.state["steps"]))
     loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
     if run.state["steps"] == 0:
         run.evaluate()

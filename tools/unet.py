@@ -101,9 +101,14 @@ def ratio_mask(vocals: Tensor, rest: Tensor) -> Tensor:
 class UNet(nn.Module):
     """The student; see the module's docstring."""
 
-    def __init__(self, channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512),
+        n_features: int = 2,
+    ) -> None:
         super().__init__()
-        n_in = (2, *channels[:-1])
+        self.channels, self.n_features = channels, n_features
+        n_in = (n_features, *channels[:-1])
         self.enc_w = nn.ParameterList(
             torch.zeros(c, i, 5, 5) for i, c in zip(n_in, channels, strict=True)
         )
@@ -120,10 +125,13 @@ class UNet(nn.Module):
         for i, c in enumerate(ins):
             self.register_buffer(f"shift{i}", torch.zeros(c))
         self.fade = 1.0
+        self.slope = SLOPE
         self.tap: Identity | FakeQuant = Identity()
 
     def load_teacher(self, weights: dict) -> None:
         """Start from Spleeter's vocals net; exact while `fade` is 0.
+
+        Only for its own channels and two features.
 
         Encoder level i: z = scale * conv + shift folds into the kernel.  A
         decoder wants raw = (z - shift) / scale: the division folds into its
@@ -169,14 +177,17 @@ class UNet(nn.Module):
         return self.dec_b[i] + self.fade * mean
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compressed magnitudes in, vocals mask logits (batch, 2, T, F) out."""
+        """Compressed magnitudes in, vocals mask logits (batch, 2, T, F) out.
+
+        Channels of x: |L|, |R| and, with three features, |L - R|.
+        """
         tap = self.tap
         skips, h = [], tap.act("features", x)
         for i, (w, b) in enumerate(zip(self.enc_w, self.enc_b, strict=True)):
             z = tap.act(f"z{i}", down(h, tap.kernel(w, 0), b))
             skips.append(z)
             if i + 1 < len(self.enc_w):
-                h = tap.act(f"r{i}", F.leaky_relu(z, SLOPE))
+                h = tap.act(f"r{i}", F.leaky_relu(z, self.slope))
         h = skips.pop()
         for i, w in enumerate(self.dec_w):
             if self.fade < 1.0:

@@ -1,0 +1,174 @@
+"""The live net's spectrogram in PyTorch: short-delay windows, bands, band lessons.
+
+    python -m tools.bands LIVE_LESSONS --lessons LESSONS [--synthesis 2048]
+
+The window pair is Mauler and Martin's (2007, "A low delay, variable resolution,
+perfect reconstruction spectral analysis-synthesis system for speech enhancement"):
+a long analysis window for resolution, a short synthesis window for delay.
+
+A band lesson is what one of `tools.lessons` holds, seen through these bands, as
+float16 (2, channels, n_frames, 256):
+
+    magnitude  root of the band's mean power: L, R, L - R
+    taught     the mask that comes nearest to the teacher's vocals in each band
+    true       the same for the true vocals
+    rest       what the best mask leaves of the true vocals, as a magnitude
+    weight     float32 (2,), how far the vocals are the truth
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools import spectrum
+from tools.lessons import from_int16
+from tools.spectrum import HOP, N_BINS, N_FFT
+
+SYNTHESIS = 2048  # samples; with one frame a call, also the latency
+BANDS = (
+    (128, 1),
+    *((16, width) for width in (2, 4, 6, 10, 14, 20, 28, 36)),
+)  # 256 bands over 2048 bins
+WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
+TOP_BANDS = 4  # whose mean mask the bin above the last band gets
+
+
+def hann(n: int) -> Tensor:
+    return torch.hann_window(n, dtype=torch.float64)
+
+
+def window_pair(n_synthesis: int) -> tuple[Tensor, Tensor]:
+    """Analysis and synthesis window, (4096,) each; hops of 1024 add to one."""
+    rise, m = N_FFT - n_synthesis // 2, n_synthesis // 2
+    short = hann(n_synthesis)
+    if n_synthesis == N_FFT:  # as the karaoke model: a full Hann window twice
+        return short.float(), (short / (1.5 * N_FFT / (4 * HOP))).float()
+    analysis = torch.cat([hann(2 * rise)[:rise].sqrt(), short[m:].sqrt()])
+    synthesis = torch.zeros(N_FFT, dtype=torch.float64)
+    synthesis[-n_synthesis:] = short / analysis[-n_synthesis:].clamp(min=1e-12)
+    return analysis.float(), (synthesis / (n_synthesis / (2 * HOP))).float()
+
+
+def transform(x: Tensor, analysis: Tensor) -> Tensor:
+    """(..., n_samples) -> complex (..., n_frames, 2049), no padding."""
+    return torch.fft.rfft(x.unfold(-1, N_FFT, HOP) * analysis)
+
+
+def _matrix() -> Tensor:
+    m = torch.zeros(N_FFT // 2 + 1, len(WIDTHS))
+    at = 0
+    for band, width in enumerate(WIDTHS):
+        m[at : at + width, band] = 1 / float(width)
+        at += width
+    return m
+
+
+MATRIX = _matrix()  # bins -> mean of each band
+
+
+def magnitudes(X: Tensor) -> Tensor:
+    """(B, 2, T, 2049) -> (B, 3, T, 256): root mean power of L, R, L - R."""
+    X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
+    return ((X.real**2 + X.imag**2) @ MATRIX).sqrt()
+
+
+def expand(mask: Tensor) -> Tensor:
+    """(..., 256) -> (..., 2049), as the engine does."""
+    bins = mask.repeat_interleave(torch.from_numpy(WIDTHS), dim=-1)
+    return torch.cat([bins, mask[..., -TOP_BANDS:].mean(-1, keepdim=True)], -1)
+
+
+def best_mask(X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """The real mask per band that comes nearest to V, and what it leaves."""
+    power = (X.abs() ** 2) @ MATRIX + 1e-12
+    cross = (X.real * V.real + X.imag * V.imag) @ MATRIX
+    mask = cross / power
+    rest = ((V.abs() ** 2) @ MATRIX - cross**2 / power).clamp(min=0).sqrt()
+    return mask.clamp(-0.5, 1.5), rest
+
+
+def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
+    """The teacher's vocals as samples, from its mask below 11 kHz."""
+    X = spectrum.stft(mixture)
+    top = mask[..., -64:].mean(-1, keepdim=True)
+    full = torch.cat([mask, top.expand(*mask.shape[:-1], X.shape[-1] - N_BINS)], -1)
+    n = mixture.shape[-1]
+    stems = [spectrum.overlap_add(y, n) for y in full * X]
+    return torch.stack([torch.nn.functional.pad(y, (N_FFT - HOP, 0)) for y in stems])[
+        ..., :n
+    ]
+
+
+@torch.no_grad()
+def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
+    data = np.load(path)
+    mixture, vocals = from_int16(data["mixture"]), from_int16(data["vocals"])
+    taught = taught_vocals(mixture, torch.from_numpy(data["mask"]) / 255)
+    # Only where the teacher's frames overlap fully.
+    cut = slice(N_FFT - HOP, -(N_FFT - HOP))
+    X, V, Y = (transform(a[..., cut], analysis) for a in (mixture, vocals, taught))
+    true, rest = best_mask(X, V)
+    out = {
+        "magnitude": magnitudes(X),
+        "taught": best_mask(X, Y)[0].clamp(0, 1),
+        "true": true,
+        "rest": rest,
+    }
+    halves = {k: v.half().numpy() for k, v in out.items()}
+    return halves | {"weight": data["weight"]}
+
+
+class BandLessons(torch.utils.data.IterableDataset):
+    """Endless batches: magnitude, taught, true, rest, weight."""
+
+    def __init__(self, folder: Path, seed: int, per_batch: int = 2) -> None:
+        self.folder, self.seed, self.per_batch = folder, seed, per_batch
+
+    def __iter__(self):
+        rng = np.random.default_rng(self.seed)
+        while True:
+            paths = sorted(self.folder.glob("*.npz"))
+            rng.shuffle(paths)
+            for at in range(0, len(paths) - self.per_batch + 1, self.per_batch):
+                yield self.batch(paths[at : at + self.per_batch], rng)
+
+    def batch(self, paths: list[Path], rng: np.random.Generator) -> list[Tensor]:
+        parts = [np.load(p) for p in paths]
+        out = []
+        order = [1, 0] if rng.random() < 0.5 else [0, 1]
+        for key in ("magnitude", "taught", "true", "rest", "weight"):
+            x = np.concatenate([p[key] for p in parts])
+            if x.ndim == 4:
+                x = x[:, order + ([2] if x.shape[1] == 3 else [])]
+            out.append(torch.from_numpy(x.astype(np.float32)))
+        return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--synthesis", type=int, default=SYNTHESIS)
+    parser.add_argument("--limit", type=int, help="only so many lessons")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.output.mkdir(parents=True, exist_ok=True)
+    analysis, _ = window_pair(args.synthesis)
+    for path in sorted(args.lessons.glob("*.npz"))[: args.limit]:
+        target = args.output / path.name
+        if not target.exists():
+            part = target.with_suffix(".part")
+            with part.open("wb") as file:
+                np.savez(file, **band_lesson(path, analysis))
+            part.rename(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Checkpoints of the karaoke U-net: its weights, its slope, its int8 grids.
+
+A file holds a dict: `net` (state dict, float32 or float16), `slope` of the
+encoder's LeakyReLU (0 is ReLU) and, once it has been calibrated, `quants`
+(name -> scale, zero point).  Channels and features follow from the shapes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tools.tflite_writer import Quant
+from tools.unet import SLOPE, UNet
+
+
+def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
+    saved = torch.load(path, weights_only=True)
+    state = {k: v.float() for k, v in saved["net"].items()}
+    n_levels = sum(k.startswith("enc_w.") for k in state)
+    channels = tuple(len(state[f"enc_w.{i}"]) for i in range(n_levels))
+    net = UNet(channels, state["enc_w.0"].shape[1])
+    net.load_state_dict(state)
+    net.settle()
+    net.slope = float(saved.get("slope", SLOPE))
+    quants = saved.get("quants")
+    if quants is None:
+        return net, None
+    return net, {k: Quant(s, z) for k, (s, z) in quants.items()}
+
+
+def save_net(path: Path, net: UNet, quants: dict[str, Quant] | None = None) -> None:
+    """Write weights as float16 with the grids they were chosen with."""
+    weights = {k: v.half() for k, v in net.state_dict().items()}
+    data = {"net": weights, "slope": net.slope}
+    if quants is not None:
+        data["quants"] = {k: (q.scale, q.zero_point) for k, q in quants.items()}
+    torch.save(data, path)

@@ -1,0 +1,118 @@
+"""Lessons: training mixtures with what the teacher says about them, on disk.
+
+    python -m tools.lessons LESSONS --pool POOL --teacher spleeter.npz --hours 10
+
+The teacher's two nets cost more than a student's training step, and several
+students learn from the same lessons, so its answers are computed once.  Every
+lesson is an .npz of two 6-second examples (5 MB, 0.44 MB per second of audio):
+
+    mixture, vocals  int16 (2, 2, n_samples), 32767 is LEVEL; brought to TARGET_RMS
+    mask             uint8 (2, 2, n_frames, 1024), Spleeter's two-net vocals mask
+    weight           float32 (2,), how far `vocals` is the truth
+
+Running it again goes on where it stopped; the seed of a lesson is its number, so
+the same pool gives the same lessons.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.mixtures import Mixtures
+from tools.spectrum import N_BINS, loudness_gain, stft
+from tools.unet import Teacher, ratio_mask
+
+LEVEL = 2.0  # headroom of the int16 samples
+N_FRAMES = 256
+
+
+def to_int16(x: Tensor) -> np.ndarray:
+    return (x / LEVEL).clamp(-1, 1).mul(32767).round().to(torch.int16).numpy()
+
+
+def from_int16(x: np.ndarray) -> Tensor:
+    return torch.from_numpy(x).float() * (LEVEL / 32767)
+
+
+class Lessons(torch.utils.data.IterableDataset):
+    """Endless batches (mixture, vocals, mask, weight), each of some lessons."""
+
+    def __init__(self, folder: Path, seed: int, per_batch: int = 1) -> None:
+        self.folder, self.seed, self.per_batch = folder, seed, per_batch
+
+    def __iter__(self):
+        rng = np.random.default_rng(self.seed)
+        while True:
+            # Listed anew every round: lessons may still be written.
+            paths = sorted(self.folder.glob("*.npz"))
+            rng.shuffle(paths)
+            for at in range(0, len(paths) - self.per_batch + 1, self.per_batch):
+                yield self.batch(paths[at : at + self.per_batch], rng)
+
+    def batch(self, paths: list[Path], rng: np.random.Generator) -> tuple:
+        parts = [np.load(p) for p in paths]
+        joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0].files}
+        swap = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        mixture, vocals = (
+            from_int16(np.ascontiguousarray(joined[k][:, swap]))
+            for k in ("mixture", "vocals")
+        )
+        mask = torch.from_numpy(np.ascontiguousarray(joined["mask"][:, swap]))
+        return mixture, vocals, mask, torch.from_numpy(joined["weight"])
+
+
+@torch.no_grad()
+def lesson(
+    batch: tuple[np.ndarray, ...], teachers: tuple[Teacher, Teacher]
+) -> dict[str, np.ndarray]:
+    mixture, vocals = (torch.from_numpy(a) for a in batch[:2])
+    gain = loudness_gain(mixture)
+    mixture, vocals = mixture * gain, vocals * gain
+    magnitude = stft(mixture)[..., :N_BINS].abs()
+    magnitude = magnitude.contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        stems = [t(magnitude).float() for t in teachers]
+    mask = ratio_mask(*stems)
+    return {
+        "mixture": to_int16(mixture),
+        "vocals": to_int16(vocals),
+        "mask": (mask * 255).round().to(torch.uint8).numpy(),
+        "weight": batch[2],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("lessons", type=Path)
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--hours", type=float, default=10.0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.lessons.mkdir(parents=True, exist_ok=True)
+    weights = dict(np.load(args.teacher))
+    teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
+    seconds = 2 * (N_FRAMES + 3) * 1024 / 44100
+    numbers = range(args.first, args.first + round(args.hours * 3600 / seconds))
+    for number in numbers:
+        path = args.lessons / f"{number:06d}.npz"
+        if path.exists():
+            continue
+        batch = next(iter(Mixtures(args.pool, number, (N_FRAMES,))))
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, **lesson(batch, teachers))
+        part.rename(path)
+
+
+if __name__ == "__main__":
+    main()

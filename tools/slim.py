@@ -1,0 +1,109 @@
+"""Make a trained U-net smaller without retraining: fewer channels at the bottom.
+
+    python -m tools.slim models/karaoke.pt START --lessons LESSONS --channels 192
+
+The deepest encoder level goes into the first decoder without a nonlinearity
+between them, so the pair is one linear map and its channels can be projected onto
+the principal components of what passes through them: the best that so many
+channels can do in the squared error.  `--side` adds |L - R| as a third input
+channel with zero weights.  The result starts `tools.train --start`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tools.checkpoint import load_net
+from tools.lessons import Lessons
+from tools.quantise import Identity
+from tools.train import P_END, features_of
+from tools.unet import UNet
+
+
+class Bottom(Identity):
+    """Sum the outer products of one activation's values."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.square: Tensor | float = 0.0
+
+    def act(self, name: str, x: Tensor) -> Tensor:
+        if name == self.name:
+            rows = x.transpose(0, 1).flatten(1).double()
+            # Every lesson counts the same, quiet or dense.
+            self.square = self.square + rows @ rows.T / rows.pow(2).sum()
+        return x
+
+
+@torch.no_grad()
+def basis(net: UNet, lessons: Path, n_batches: int) -> tuple[Tensor, Tensor]:
+    """Principal components of the bottom (columns, best first), their powers.
+
+    Not centred: a constant would not survive the borders of so small a map.
+    """
+    bottom = net.tap = Bottom(f"z{len(net.enc_w) - 1}")
+    batches = iter(Lessons(lessons, 1))
+    for _ in range(n_batches):
+        mixture = next(batches)[0]
+        net(features_of(mixture, net.n_features, P_END))
+    net.tap = Identity()
+    values, vectors = torch.linalg.eigh(bottom.square)
+    return vectors.flip(1), values.flip(0)
+
+
+@torch.no_grad()
+def project(net: UNet, vectors: Tensor, n: int) -> UNet:
+    """Replace the bottom z by U^T z, U being the first n components."""
+    small = UNet((*net.channels[:-1], n), net.n_features)
+    state = net.state_dict()
+    last = len(net.enc_w) - 1
+    u = vectors[:, :n]
+    enc_w = net.enc_w[last].double()
+    state[f"enc_w.{last}"] = torch.einsum("cn,cihw->nihw", u, enc_w)
+    state[f"enc_b.{last}"] = u.T @ net.enc_b[last].double()
+    state["dec_w.0"] = torch.einsum("cn,cohw->nohw", u, net.dec_w[0].double())
+    state["shift0"] = torch.zeros(n)
+    small.load_state_dict({k: v.float() for k, v in state.items()})
+    small.slope = net.slope
+    return small
+
+
+@torch.no_grad()
+def with_side(net: UNet) -> UNet:
+    """Add a third input channel that does not count yet."""
+    wide = UNet(net.channels, 3)
+    state = net.state_dict()
+    w = state["enc_w.0"]
+    state["enc_w.0"] = torch.cat([w, torch.zeros_like(w[:, :1])], 1)
+    wide.load_state_dict(state)
+    wide.slope = net.slope
+    return wide
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--channels", type=int, default=192)
+    parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument("--side", action="store_true")
+    args = parser.parse_args()
+    net, _ = load_net(args.checkpoint)
+    vectors, values = basis(net, args.lessons, args.batches)
+    lost = values[args.channels :].sum() / values.sum()
+    print(f"{args.channels} channels lose {100 * lost:.2f} % of the bottom's power")
+    net = project(net, vectors, args.channels)
+    if args.side:
+        net = with_side(net)
+    torch.save({"net": net.state_dict(), "slope": net.slope}, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The spectrogram in PyTorch as the engine computes it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.spleeter import HOP, N_BINS, N_FFT
+
+# Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
+TARGET_RMS_DB = -21.0
+MAX_GAIN_DB = 36.0  # silence stays quiet
+TARGET_RMS, MAX_GAIN = 10 ** (TARGET_RMS_DB / 20), 10 ** (MAX_GAIN_DB / 20)
+OFFSET = 1e-3  # added to |X| before the power, in the teacher's own scale
+PIVOT = 3.0  # the magnitude that compression leaves alone
+
+
+def compress(magnitude: Tensor, p: float) -> Tensor:
+    """(|X| + offset)^p * pivot^(1 - p)."""
+    return (magnitude + OFFSET) ** p * PIVOT ** (1 - p)
+
+
+def stft(x: Tensor) -> Tensor:
+    """(batch, 2, n_samples) -> complex (batch, 2, n_frames, 2049), no padding."""
+    window = torch.hann_window(N_FFT)
+    frames = x.unfold(-1, N_FFT, HOP)
+    return torch.fft.rfft(frames * window)
+
+
+def loudness_gain(x: Tensor) -> Tensor:
+    """Gain per example to TARGET_RMS, at most MAX_GAIN; (batch, 1, 1)."""
+    rms = x.pow(2).mean((1, 2), keepdim=True).sqrt()
+    return TARGET_RMS / torch.clamp(rms, min=TARGET_RMS / MAX_GAIN)
+
+
+def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
+    """Inverse of `stft` with a second Hann window; (2, n_samples)."""
+    frames = torch.fft.irfft(spectrum) * torch.hann_window(N_FFT) / 1.5
+    n_frames = frames.shape[1]
+    total = (n_frames - 1) * HOP + N_FFT
+    out = torch.nn.functional.fold(
+        frames.transpose(1, 2), (1, total), (1, N_FFT), stride=(1, HOP)
+    )
+    return out[:, 0, 0, N_FFT - HOP :][:, :n_samples]
+
+
+def song_spectrum(mixture: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Pad as the engine does; return padded samples (2, n) and spectrum."""
+    x = torch.from_numpy(np.ascontiguousarray(mixture.T))
+    n_frames = math.ceil((x.shape[1] + N_FFT - HOP) / HOP)
+    x = torch.nn.functional.pad(x, (N_FFT - HOP, n_frames * HOP - x.shape[1]))
+    return x, stft(x[None])[0]
+
+
+__all__ = [
+    "HOP",
+    "MAX_GAIN",
+    "MAX_GAIN_DB",
+    "N_BINS",
+    "N_FFT",
+    "OFFSET",
+    "PIVOT",
+    "TARGET_RMS",
+    "TARGET_RMS_DB",
+    "compress",
+    "loudness_gain",
+    "overlap_add",
+    "song_spectrum",
+    "stft",
+]
