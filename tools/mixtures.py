@@ -24,11 +24,13 @@ MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
 class Mixtures(torch.utils.data.IterableDataset):
     """An endless, seeded stream of batches."""
 
-    def __init__(self, pool: Path, seed: int, n_frames: tuple[int, ...]) -> None:
+    def __init__(
+        self, pool: Path, seed: int, n_frames: tuple[int, ...], n_total: int = 512
+    ) -> None:
         self.pool = pool
         self.seed = seed
         self.n_frames = n_frames
-        self.n_total = 512  # frames a batch, however cut
+        self.n_total = n_total  # frames a batch, however cut
 
     def __iter__(self):
         info = torch.utils.data.get_worker_info()
