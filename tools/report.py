@@ -22,12 +22,18 @@ def number(value: float, digits: int = 2) -> str:
     return f"{round(float(value), digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.00"
 
 
+def mean(values: list[float]) -> float:
+    """Of the numbers among them; NaN when there is none."""
+    real = [v for v in values if not np.isnan(v)]
+    return float(np.mean(real)) if real else float("nan")
+
+
 def summary(data: dict) -> str:
     """Means over the songs, with speed and memory beside them."""
     rows = []
     for name, by_song in data["scores"].items():
         figures = [
-            np.nanmean([s[kind][stem] for s in by_song.values()])
+            mean([s[kind][stem] for s in by_song.values()])
             for kind in ("sdr", "bsseval")
             for stem in (0, 1)
         ]
@@ -46,7 +52,7 @@ def by_song(scores: dict, kind: str, stem: int) -> str:
     rows = []
     for system, songs in scores.items():
         values = [songs[n][kind][stem] for n in names]
-        rows.append([system, *map(number, [*values, float(np.nanmean(values))])])
+        rows.append([system, *map(number, [*values, mean(values)])])
     return markdown(["", *names, "mean"], rows)
 
 
