@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import backing, effects, singers, styles
+from tools import backing, effects, lyrics, singers, styles
 from tools.licences import family
 from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
 
@@ -36,6 +36,7 @@ def spoken(n_syllables: int) -> Phrase:
         ("CC-BY-ND-4.0", ""),
         ("CC-Sampling-Plus-1.0", ""),
         ("Expat", "mit"),
+        ("Apache-2.0", "apache"),
         ("public-domain", "public-domain"),
         ("", ""),
     ],
@@ -189,3 +190,13 @@ def test_comings_and_goings_are_mostly_on_or_off() -> None:
     gain = effects.comings_and_goings(20 * RATE, np.random.default_rng(1))
     assert set(np.round(gain[:: RATE // 10], 3)) >= {0.0, 1.0}
     assert np.mean((gain == 0) | (gain == 1)) > 0.8
+
+
+def test_lines_differ_and_are_whole_sentences() -> None:
+    rng = np.random.default_rng(0)
+    lines = {lyrics.line(rng) for _ in range(50)}
+    assert len(lines) == 50
+    for line in lines:
+        assert 30 < len(line) < 100
+        assert line.endswith(".")
+        assert ",," not in line

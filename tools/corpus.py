@@ -200,9 +200,13 @@ def made(args: argparse.Namespace, kept: list[Source]) -> list[Source]:
     """Synthetic singers from the voices that were kept, and rendered backing."""
     out: list[Source] = []
     voices = {s.name: s for s in kept if s.name in synthetic.VOICES}
+    if args.singers > 0 and "apache" in args.licences:
+        synthetic.speak(args.pool / "hibari.npy")
+        speaker = Source("hibari", "vocals", "hibari-tts", "Apache-2.0", ())
+        out, voices["hibari"] = [speaker], speaker
     if args.singers > 0:
         synthetic.sing(args.pool, list(voices), args.singers, args.jobs)
-        out = [
+        out += [
             Source(name, "vocals", s.origin, s.licence, ())
             for voice, s in voices.items()
             for name in synthetic.sung_names(voice).values()
@@ -237,7 +241,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, required=True, help="shared corpus")
     parser.add_argument("--packages", type=Path, help="folder for Debian packages")
     parser.add_argument("--licences", default=",".join(ALLOWED), help="families to use")
-    parser.add_argument("--singers", type=float, default=64, help="minutes; 0: none")
+    parser.add_argument("--singers", type=float, default=72, help="minutes; 0: none")
     parser.add_argument("--backing", type=float, default=72, help="minutes; 0: none")
     parser.add_argument("--gigabytes", type=float, default=12, help="disk for the pool")
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="ORIGIN")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,7 @@ def evaluate(root: Path, rows: dict[str, System]) -> Scores:
     """Row -> song -> scores; one estimate in memory at a time."""
     results: Scores = {name: {} for name in [*rows, "ideal ratio mask"]}
     for song, mixture, vocals, rest in mixtures(root):
+        print(f"evaluate: {song}", file=sys.stderr)
         for name in results:
             if name in rows:
                 estimates = rows[name](mixture)

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Families of licences; "custom" are the voice banks' own permissive terms.
-ALLOWED = ("cc0", "cc-by", "cc-by-sa", "mit", "public-domain", "bsd", "custom")
+ALLOWED = (
+    "cc0",
+    "cc-by",
+    "cc-by-sa",
+    "mit",
+    "public-domain",
+    "bsd",
+    "apache",
+    "custom",
+)
 
 # Packages whose copyright file is prose; read by hand.
 PROSE_LICENCES = {
@@ -32,7 +41,7 @@ def family(licence: str) -> str:
     words = licence.lower()
     if re.search(r"\bn[cd]\b|sampling", words):
         return ""
-    for name in ("gpl", "cc0", "cc-by-sa", "cc-by", "mit", "bsd", "custom"):
+    for name in ("gpl", "cc0", "cc-by-sa", "cc-by", "mit", "bsd", "apache", "custom"):
         if name in words:
             return name
     if "expat" in words:

@@ -22,7 +22,7 @@ from tools.spleeter import HOP, N_FFT
 RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}
 # Voice banks sing every phrase on one pitch; they need a melody.
 MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
-SPEECH = ("asterisk", "festvox")
+SPEECH = ("asterisk", "festvox", "hibari")
 # How often each kind of voice, and of backing, is drawn when the pool has it.
 VOICES = {"song": 0.38, "singer": 0.36, "bank": 0.14, "speech": 0.12}
 BACKINGS = {"song": 0.2, "rendered": 0.25, "found": 0.55}

@@ -13,8 +13,10 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import resample
 
-from tools import backing, singers
+from tools import backing, lyrics, singers
+from tools.phrases import extend_speech
 
 SAMPLE_RATE = 44100
 # Voice in the pool -> where its recording ends, in Hz.
@@ -25,6 +27,7 @@ VOICES = {
     "asterisk-core-sounds-it-g722": 7300,
     "asterisk-core-sounds-ru-g722": 7300,
     "festvox-ru": 7500,
+    "hibari": 11500,
     "hitsuboku-kumi": 20000,
     "scottpoid": 20000,
 }
@@ -34,6 +37,7 @@ SOUNDFONTS = {
     "musescore-general-soundfont": "usr/share/sounds/sf3/MuseScore_General_Full.sf3",
 }
 PIECE_MINUTES = 1.5
+SPOKEN_MINUTES = 10
 PART = 60 * SAMPLE_RATE
 
 
@@ -67,6 +71,31 @@ def sing_voice(pool: Path, voice: str, minutes: float) -> None:
 def render_piece(target: Path, style: str, soundfont: Path, seed: int) -> None:
     if not target.exists():
         save(target, backing.render(style, soundfont, PIECE_MINUTES * 60, seed))
+
+
+def speak(target: Path) -> None:
+    """Lines from slow to as fast as rap, by the English voice of hibari-tts."""
+    if target.exists():
+        return
+    try:
+        from hibari import Hibari
+    except ImportError as cause:
+        raise SystemExit(
+            "corpus: hibari-tts is not installed: pip install -e '.[train]', "
+            "or --singers 0"
+        ) from cause
+    voice, rng = Hibari(threads=1), np.random.default_rng(0)
+    parts, n_samples = [], 0
+    while n_samples < SPOKEN_MINUTES * 60 * SAMPLE_RATE:
+        speed = float(rng.choice([0.7, 0.9, 1.2, 1.7]))
+        x = voice(lyrics.line(rng), speed=speed, seed=len(parts))
+        n = len(x) * 147 // 80  # 24 kHz to 44.1 kHz
+        x = resample(x, n) * 10 ** (rng.uniform(-8, 0) / 20)
+        parts += [x, np.zeros(int(rng.uniform(0.05, 0.7) * SAMPLE_RATE))]
+        n_samples += len(parts[-1]) + len(parts[-2])
+    top = VOICES["hibari"]
+    y = extend_speech(np.concatenate(parts), top, seed=0)
+    save(target, np.repeat(np.int16(np.clip(y, -1, 1) * 32767)[:, None], 2, 1))
 
 
 def sing(pool: Path, voices: list[str], minutes: float, jobs: int) -> None:
