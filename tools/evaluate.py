@@ -50,10 +50,9 @@ def build(args: argparse.Namespace, folder: Path) -> dict[str, System]:
     if args.checkpoint:
         rows["edgestem karaoke float"] = systems.student(args.checkpoint)
     if args.teacher:
-        rows["Spleeter 2stems float"] = systems.spleeter(args.teacher, zeros=True)
-        rows["Spleeter 2stems float, full band"] = systems.spleeter(
-            args.teacher, zeros=False
-        )
+        peer = systems.remembered(systems.spleeter(args.teacher))
+        rows["Spleeter 2stems float"] = peer
+        rows["Spleeter 2stems float, full band"] = systems.full_band(peer)
         rows["Spleeter 2stems int8"] = systems.spleeter_int8(
             args.teacher, [m for _, m, _, _ in mixtures(args.songs, 13)], folder
         )

@@ -60,6 +60,7 @@ class Mixtures(torch.utils.data.IterableDataset):
         for name, audio in self.roles.get("song", []):
             title, part = name.removeprefix("song-").rsplit("_", 1)
             self.songs.setdefault(title, {})[part] = audio
+        self.songs = {t: parts for t, parts in self.songs.items() if len(parts) == 2}
         self.voices: dict[str, list] = {}
         for name, audio in self.roles["vocals"]:
             self.voices.setdefault(kind_of_voice(name), []).append((name, audio))

@@ -1,7 +1,7 @@
 """What a song's level, its rate, or a missing stem does to the result.
 
 Sections of `python -m tools.evaluate --extra`, each a dict: row -> figures.
-They take the middle 60 s of every song, because they need many runs.
+They take the middle 30 s of every song, because they need many runs.
 """
 
 from __future__ import annotations
