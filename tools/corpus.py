@@ -1,14 +1,16 @@
 """Build the training pool: fetch, decode, and write down where it came from.
 
-    python -m tools.corpus POOL --corpus ../shared/corpus --packages
+    python -m tools.corpus POOL --corpus CORPUS --packages PACKAGES
 
 Every source becomes one `<name>.npy`, int16 (n_samples, 2) at 44.1 kHz, and one
-line of `POOL/manifest.json`: role, source, licence, minutes.  What is there
+line of `POOL/manifest.json`: role, origin, licence, minutes, split.  What is there
 already is kept, so an interrupted run goes on.  Roles: `vocals` (dry or
 produced singing or speech alone), `instrumental` (no voice), `music` (anything
 else: the teacher labels it), `song` (vocals and instrumental of one song).
 Debian packages are fetched with apt-get and unpacked, not installed; licences
-come file by file from the package's own copyright file.
+come file by file from the package's own copyright file.  Then synthetic singers
+and rendered backing are made (tools/synthetic.py; about ten CPU minutes).  A split
+goes by origin (package or artist), never by clip: `--hold-out ORIGIN`.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tools import synthetic
+from tools.licences import ALLOWED, SHARED_LICENCES, family, package_licences
+from tools.phrases import extend_speech
+
 SAMPLE_RATE = 44100
 AUDIO_SUFFIXES = {".ogg", ".oga", ".opus", ".mp3", ".flac", ".wav", ".g722"}
-ALLOWED = ("cc0", "cc-by", "mit", "expat", "public-domain", "bsd")
-REFUSED = ("nc", "nd", "gpl", "sampling")
-
 MUSIC_PACKAGES = (
     "ardentryst",
     "flare-game",
@@ -50,15 +53,9 @@ SPEECH_PACKAGES = (
     "asterisk-core-sounds-es-g722",
     "asterisk-core-sounds-fr-g722",
     "asterisk-core-sounds-it-g722",
+    "asterisk-core-sounds-ru-g722",
     "festvox-ru",
 )
-# Packages whose copyright file is prose; read by hand.
-PROSE_LICENCES = {
-    "fretsonfire-songs-muldjord": "CC-BY-SA-3.0",
-    "fretsonfire-songs-sectoid": "MIT",
-    "openclonk-data": "CC-BY-3.0",
-    "singularity-music": "CC-BY-SA-3.0",
-}
 # Tracks in which a separator heard voices: mixtures for the teacher, never backing.
 WITH_VOICES = (
     "*sara_airport*",
@@ -72,14 +69,6 @@ WITH_VOICES = (
     "*galacticbattle*",
     "*muldjord*",
 )
-SHARED_LICENCES = {
-    "everything-is-free": "CC0-1.0",
-    "hitsuboku-kumi": "custom permissive (Cubialpha, Hitsuboku Kumi)",
-    "scottpoid": "custom permissive (Scott, SCOTTPOID)",
-    "vocobox": "MIT",
-    "vocadito": "CC-BY-4.0",
-    "tannerhelland": "CC-BY-4.0",
-}
 
 
 @dataclass
@@ -92,44 +81,29 @@ class Source:
     licence: str
     paths: tuple[str, ...]
     minutes: float = 0.0
+    split: str = "train"
 
 
 def decode(paths: tuple[str, ...]) -> np.ndarray:
     """Decode and join files with ffmpeg: int16 (n_samples, 2) at 44.1 kHz."""
+    raw = [p for p in paths if p.endswith(".g722")]
+    waves = [p for p in paths if p.endswith(".wav")]
+    jobs = [(["-i", p], b"") for p in paths if p not in {*raw, *waves}]
+    # One ffmpeg for hundreds of prompts: G.722 has no header, WAV takes a list.
+    if raw:
+        joined = b"".join(Path(p).read_bytes() for p in raw)
+        jobs.append((["-f", "g722", "-i", "-"], joined))
+    if waves:
+        listed = "".join(f"file 'file:{Path(p).resolve()}'\n" for p in waves)
+        options = ["-f", "concat", "-safe", "0", "-protocol_whitelist", "file,pipe,fd"]
+        jobs.append(([*options, "-i", "-"], listed.encode()))
     parts = []
-    for path in paths:
-        raw = ["-f", "g722"] if path.endswith(".g722") else []
-        command = ["ffmpeg", "-v", "error", *raw, "-i", path, "-f", "s16le"]
+    for source, stdin in jobs:
+        command = ["ffmpeg", "-v", "error", *source, "-f", "s16le"]
         command += ["-ac", "2", "-ar", str(SAMPLE_RATE), "-"]
-        result = subprocess.run(command, capture_output=True, check=False)
+        result = subprocess.run(command, input=stdin, capture_output=True, check=False)
         parts.append(np.frombuffer(result.stdout, np.int16))
     return np.concatenate(parts).reshape(-1, 2)
-
-
-def is_allowed(licence: str) -> bool:
-    words = licence.lower()
-    return any(a in words for a in ALLOWED) and not any(r in words for r in REFUSED)
-
-
-def package_licences(root: Path, package: str) -> object:
-    """Return a function: path inside the package -> licence name, or ''."""
-    if package in PROSE_LICENCES:
-        return lambda path: PROSE_LICENCES[package]
-    from debian.copyright import Copyright
-
-    text = (root / f"usr/share/doc/{package}/copyright").read_text(errors="replace")
-    copyright_file = Copyright(text.splitlines(), strict=False)
-
-    def lookup(path: str) -> str:
-        # The stanzas name source paths; installed ones end the same way.
-        found = ""
-        for stanza in copyright_file.all_files_paragraphs():
-            for pattern in stanza.files:
-                if pattern == "*" or fnmatch.fnmatch(path, f"*{pattern.lstrip('./')}"):
-                    found = stanza.license.synopsis if stanza.license else ""
-        return found
-
-    return lookup
 
 
 def fetch_package(folder: Path, package: str) -> Path:
@@ -159,8 +133,6 @@ def from_package(folder: Path, package: str) -> list[Source]:
         if path.stat().st_size < 150_000:  # effects, not music
             continue
         licence = licence_of(str(path))
-        if not is_allowed(licence):
-            continue
         name = f"{package}-{path.parent.name}-{path.stem}".replace(" ", "_")
         voiced = any(fnmatch.fnmatch(str(path), v) for v in WITH_VOICES)
         role = "music" if voiced else "instrumental"
@@ -191,19 +163,63 @@ def from_shared(corpus: Path) -> list[Source]:
     return out
 
 
-def write_source(pool: Path, source: Source) -> Source | None:
-    """Decode one source into the pool; None when it is too short to be music."""
+def write_source(pool: Path, source: Source, n_bytes: float) -> Source | None:
+    """Decode one source into the pool; None if too short, or no room is left."""
     target = pool / f"{source.name}.npy"
     if not target.exists():
+        if sum(p.stat().st_size for p in pool.glob("*.npy")) > n_bytes:
+            return None
         audio = decode(source.paths)
         if len(audio) < 15 * SAMPLE_RATE:
             return None
-        partial = target.with_suffix(".part.npy")
-        np.save(partial, audio)
-        partial.rename(target)
-    n_samples = len(np.load(target, mmap_mode="r"))
+        if source.name in SPEECH_PACKAGES:  # all of it ends below 8 kHz
+            top = synthetic.VOICES[source.name]
+            x = extend_speech(np.float32(audio[:, 0]), top, seed=0)
+            audio = np.repeat(np.int16(np.clip(x, -32767, 32767))[:, None], 2, 1)
+        synthetic.save(target, audio)
+    return measured(pool, source)
+
+
+def measured(pool: Path, source: Source) -> Source:
+    n_samples = len(np.load(pool / f"{source.name}.npy", mmap_mode="r"))
     source.minutes = round(n_samples / SAMPLE_RATE / 60, 2)
     return source
+
+
+def in_turns(sources: list[Source]) -> list[Source]:
+    """Every origin in turn, so that a small disk budget still holds variety."""
+    seen: dict[str, int] = {}
+    keyed = []
+    for s in sources:
+        seen[s.origin] = seen.get(s.origin, 0) + 1
+        keyed.append((seen[s.origin], s))
+    return [s for _, s in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def made(args: argparse.Namespace, kept: list[Source]) -> list[Source]:
+    """Synthetic singers from the voices that were kept, and rendered backing."""
+    out: list[Source] = []
+    voices = {s.name: s for s in kept if s.name in synthetic.VOICES}
+    if args.singers > 0 and "apache" in args.licences:
+        synthetic.speak(args.pool / "hibari.npy")
+        speaker = Source("hibari", "vocals", "hibari-tts", "Apache-2.0", ())
+        out, voices["hibari"] = [speaker], speaker
+    if args.singers > 0:
+        synthetic.sing(args.pool, list(voices), args.singers, args.jobs)
+        out += [
+            Source(name, "vocals", s.origin, s.licence, ())
+            for voice, s in voices.items()
+            for name in synthetic.sung_names(voice).values()
+        ]
+    if args.backing > 0 and args.packages and "mit" in args.licences:
+        fonts = {
+            package: fetch_package(args.packages, package) / path
+            for package, path in synthetic.SOUNDFONTS.items()
+        }
+        pieces = synthetic.play(args.pool, fonts, args.backing, args.jobs)
+        out += [Source(name, "instrumental", font, "MIT", ()) for name, font in pieces]
+    there = [s for s in out if (args.pool / f"{s.name}.npy").exists()]
+    return [measured(args.pool, s) for s in there]
 
 
 def table(sources: list[Source]) -> str:
@@ -217,22 +233,44 @@ def table(sources: list[Source]) -> str:
     return "\n".join(head + rows)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("pool", type=Path, help="folder to write; 10 MB a minute")
     parser.add_argument("--corpus", type=Path, required=True, help="shared corpus")
     parser.add_argument("--packages", type=Path, help="folder for Debian packages")
+    parser.add_argument("--licences", default=",".join(ALLOWED), help="families to use")
+    parser.add_argument("--singers", type=float, default=72, help="minutes; 0: none")
+    parser.add_argument("--backing", type=float, default=72, help="minutes; 0: none")
+    parser.add_argument("--gigabytes", type=float, default=12, help="disk for the pool")
+    parser.add_argument("--hold-out", nargs="*", default=[], metavar="ORIGIN")
+    parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
+    args.licences = set(args.licences.lower().split(","))
+    if unknown := args.licences - {*ALLOWED, "gpl"}:
+        parser.error(f"--licences: no family {unknown}; there are {ALLOWED} and gpl")
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
     args.pool.mkdir(parents=True, exist_ok=True)
     sources = from_shared(args.corpus)
     if args.packages:
         for package in MUSIC_PACKAGES + SPEECH_PACKAGES:
             sources += from_package(args.packages, package)
-    with ThreadPoolExecutor(2) as workers:
-        done = workers.map(lambda s: write_source(args.pool, s), sources)
+    sources = [s for s in sources if family(s.licence) in args.licences]
+    # What is made at the end needs its room too.
+    room = args.gigabytes * 1e9 - (args.singers + args.backing) * 60 * 4 * SAMPLE_RATE
+    with ThreadPoolExecutor(args.jobs) as workers:
+        done = workers.map(
+            lambda s: write_source(args.pool, s, room), in_turns(sources)
+        )
         kept = [s for s in done if s is not None]
+    kept += made(args, kept)
+    for s in kept:
+        s.split = "held-out" if s.origin in args.hold_out else "train"
     manifest = [asdict(s) for s in kept]
     (args.pool / "manifest.json").write_text(json.dumps(manifest, indent=1))
     print(table(kept))

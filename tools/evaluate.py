@@ -1,166 +1,232 @@
-"""How good are the stems: a table over songs with known stems, one run.
+"""How good are the stems: every system on the same songs, in one run.
 
-    python -m tools.evaluate SONGS --model karaoke --teacher spleeter.npz
+    python -m tools.evaluate SONGS --checkpoint models/karaoke.pt \\
+        --teacher TEACHER/spleeter.npz --report docs/evaluation.md --extra
 
-Full-track SDR in dB (energy of the true stem over energy of the error) of both
-stems, for every song found below SONGS (see tools/songs.py for the layouts), at
-the songs' natural level.  Rows: this model through the engine, its float
+For every song found below SONGS (see tools/songs.py for the layouts), at its
+natural level: full-track SDR and the SDR of BSSEval v4 (median of 1 s windows) of
+both stems, and what is left of the vocals in the instrumental, by band
+(tools/metrics.py).  Systems: each --model through the engine, the float
 checkpoint, Spleeter 2stems float (both official nets, mask zero above 11 kHz as
-published), the same with its mask kept as "the rest" above 11 kHz, the mixture
-as it is, centre cancellation, and the ideal ratio mask at the same spectrogram.
+published), the same with its mask kept as "the rest" above 11 kHz, the same nets
+in post-training int8 through TFLite, centre cancellation, the mixture as it is,
+and the ideal ratio mask.  --report writes a page and its pictures; --extra adds
+loudness, 48 kHz, songs without vocals, a cappella (tools/robustness.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
-import edgestem
-from tools import songs, spectrum, train
-from tools.checkpoint import load_net
-from tools.spleeter import N_BINS
-from tools.unet import Teacher
+from tools import metrics, songs, systems
+from tools.bench.footprint import footprint
+from tools.export_spleeter import Net
+from tools.report import page, plot, spectrograms
+from tools.robustness import extra_sections
+from tools.systems import System
 
-Pair = tuple[np.ndarray, np.ndarray]
-
-
-def through_engine(model: str, runtime: str | None) -> Callable[[np.ndarray], Pair]:
-    separator = edgestem.Separator(44100, 2, model=model, runtime=runtime)
-
-    def run(mixture: np.ndarray) -> Pair:
-        separator.reset()
-        parts = zip(separator.push(mixture), separator.flush(), strict=True)
-        late = separator.latency_samples
-        vocals, rest = (np.concatenate(p)[late:] for p in parts)
-        return vocals, rest
-
-    return run
+RATE = 44100
+# Per song: both SDRs of both stems, and the two rows of metrics.leakage.
+Scores = dict[str, dict[str, dict[str, list[float]]]]
 
 
-def by_mask(
-    make: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
-) -> Callable[[np.ndarray], Pair]:
-    """Estimates from a function (padded samples, X) -> masks of both stems."""
+def engine_row(model: str) -> str:
+    return f"edgestem {Path(model).stem} int8"
 
-    def run(mixture: np.ndarray) -> Pair:
-        x, X = spectrum.song_spectrum(mixture)
-        masks = make(x, X)
-        vocals, rest = (
-            spectrum.overlap_add(m * X, len(mixture)).T.numpy() for m in masks
+
+def build(args: argparse.Namespace, folder: Path) -> dict[str, System]:
+    """Every system but the ideal mask, by the name of its row."""
+    rows: dict[str, System] = {
+        engine_row(m): systems.through_engine(m, args.runtime) for m in args.model
+    }
+    if args.checkpoint:
+        rows["edgestem karaoke float"] = systems.student(args.checkpoint)
+    if args.teacher:
+        peer = systems.remembered(systems.spleeter(args.teacher))
+        rows["Spleeter 2stems float"] = peer
+        rows["Spleeter 2stems float, full band"] = systems.full_band(peer)
+        rows["Spleeter 2stems int8"] = systems.spleeter_int8(
+            args.teacher, [m for _, m, _, _ in mixtures(args.songs, 13)], folder
         )
-        return vocals, rest
-
-    return run
-
-
-def spleeter(path: Path, zeros: bool) -> Callable[[np.ndarray], Pair]:
-    weights = dict(np.load(path))
-    teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
-
-    def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vocals = train.teacher_mask(X, teachers)
-        rest = 1 - vocals
-        if zeros:
-            rest[:, :, N_BINS:] = 0
-        return vocals, rest
-
-    return by_mask(masks)
+    rows["centre cancellation"] = systems.centre_cancellation
+    rows["mixture as it is"] = systems.as_it_is
+    return rows
 
 
-def student(path: Path) -> Callable[[np.ndarray], Pair]:
-    net, _ = load_net(path)
-
-    def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vocals = train.student_mask(net, x, X, train.P_END)
-        return vocals, 1 - vocals
-
-    return by_mask(masks)
-
-
-def centre_cancellation(mixture: np.ndarray) -> Pair:
-    """(L - R) / 2 on both sides: what karaoke boxes did before networks."""
-    side = (mixture[:, :1] - mixture[:, 1:]) / 2
-    rest = np.repeat(side, 2, axis=1)
-    return mixture - rest, rest
+def mixtures(
+    root: Path, seconds: int | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (name, mixture, vocals, instrumental) of every song, or of its start."""
+    for song in songs.find(root):
+        vocals, rest = songs.load(song)
+        if seconds:
+            vocals, rest = vocals[: seconds * RATE], rest[: seconds * RATE]
+        yield song.name, np.ascontiguousarray(vocals + rest), vocals, rest
 
 
-def ideal(vocals: np.ndarray, rest: np.ndarray) -> Pair:
-    """The ratio mask that knows the stems; a ceiling for any mask of this STFT."""
-    V, R = (spectrum.song_spectrum(a)[1] for a in (vocals, rest))
-    mask = V.abs() / (V.abs() + R.abs() + 1e-9)
-    estimate = spectrum.overlap_add(mask * (V + R), len(vocals)).T.numpy()
-    return estimate, vocals + rest - estimate
+def score(truths: systems.Pair, estimates: systems.Pair) -> dict[str, list[float]]:
+    pairs = list(zip(truths, estimates, strict=True))
+    return {
+        "sdr": [songs.sdr(t, e) for t, e in pairs],
+        "bsseval": metrics.bsseval(truths, estimates, RATE),
+        **metrics.leakage(*truths, estimates[1], RATE),
+    }
 
 
-def table(results: dict[str, dict[str, list[float]]], stem: int) -> str:
-    """Markdown: a row a system, a column a song, the mean last."""
-    names = list(next(iter(results.values())))
-    head = ["", *names, "mean"]
-    lines = [" | ".join(head), " | ".join(["---"] * len(head))]
-    for system, scores in results.items():
-        values = [scores[n][stem] for n in names]
-        cells = [f"{v:.2f}" for v in [*values, float(np.mean(values))]]
-        lines.append(" | ".join([system, *cells]))
-    return "\n".join(f"| {line} |" for line in lines)
+def evaluate(root: Path, rows: dict[str, System]) -> Scores:
+    """Row -> song -> scores; one estimate in memory at a time."""
+    results: Scores = {name: {} for name in [*rows, "ideal ratio mask"]}
+    for song, mixture, vocals, rest in mixtures(root):
+        print(f"evaluate: {song}", file=sys.stderr)
+        for name in results:
+            if name in rows:
+                estimates = rows[name](mixture)
+            else:
+                estimates = systems.ideal(vocals, rest)
+            results[name][song] = score((vocals, rest), estimates)
+            del estimates
+            gc.collect()
+    if not results["ideal ratio mask"]:
+        raise SystemExit(f"evaluate: no song with known stems below {root}")
+    return results
 
 
-def means(results: dict[str, dict[str, list[float]]]) -> dict[str, object]:
-    """What `edgestem info` prints: mean full-track SDR of the first row and peers."""
+def footprints(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
+    """RTF and memory of the nets that TFLite runs; Spleeter's are two."""
+    from edgestem.model import model_path
+
+    nets = {engine_row(m): model_path(m) for m in args.model}
+    if args.teacher:
+        plain = folder / "spleeter_float.tflite"
+        Net(dict(np.load(args.teacher)), systems.SPLEETER_FRAMES, {}).write(plain)
+        nets["Spleeter 2stems float"] = plain
+        nets["Spleeter 2stems int8"] = folder / "vocals_int8.tflite"
+    out: dict[str, dict] = {}
+    for _ in range(3):  # in turns, and the quietest turn counts: others work here too
+        for name, path in nets.items():
+            turn = footprint(path, args.runtime)
+            turn["rtf"] = min(turn["rtf"], out.get(name, turn)["rtf"])
+            out[name] = turn
+    for name in out:
+        if name.startswith("Spleeter"):
+            out[name]["rtf"] *= 2
+    return out
+
+
+def means(results: Scores) -> dict[str, object]:
+    """What `edgestem info` prints: mean full-track SDR of every row."""
     n_songs = len(next(iter(results.values())))
     out: dict[str, object] = {"SDR": f"full track, mean of {n_songs} songs, dB"}
-    for name, scores in results.items():
-        vocals, rest = np.mean(list(scores.values()), axis=0)
+    for name, by_song in results.items():
+        vocals, rest = np.mean([s["sdr"] for s in by_song.values()], axis=0)
         out[name] = f"vocals {vocals:.2f}, instrumental {rest:.2f}"
     return out
 
 
-def main() -> None:
+def picture_name(args: argparse.Namespace) -> str:
+    return args.report.with_suffix(".png").name if args.report else "-"
+
+
+def shown_command(args: argparse.Namespace) -> str:
+    """Say how it was run, without this machine's paths."""
+    parts = ["python -m tools.evaluate SONGS"]
+    parts += [f"--model {Path(m).stem}" for m in args.model]
+    if args.runtime:
+        parts.append(f"--runtime {args.runtime}")
+    if args.checkpoint:
+        parts.append(f"--checkpoint {args.checkpoint.name}")
+    if args.teacher:
+        parts.append("--teacher TEACHER/spleeter.npz")
+    parts += ["--extra"] * args.extra
+    return " ".join(
+        [*parts, "--report", args.report.name if args.report else "PAGE.md"]
+    )
+
+
+def worst_song(results: Scores) -> str:
+    """Where the first row is furthest behind Spleeter (else: simply worst)."""
+    ours = next(iter(results.values()))
+    peer = results.get("Spleeter 2stems float", {})
+
+    def lead(song: str) -> float:
+        return ours[song]["sdr"][1] - (peer[song]["sdr"][1] if peer else 0)
+
+    return min(ours, key=lead)
+
+
+def write_report(args: argparse.Namespace, data: dict, rows: dict[str, System]) -> None:
+    """The page, its plot, and what the first system did to its worst song."""
+    args.report.write_text(page(data, shown_command(args), picture_name(args)))
+    plot(data, args.report.with_suffix(".png"))
+    worst = worst_song(data["scores"])
+    first = next(iter(rows))
+    for name, mixture, _, rest in mixtures(args.songs):
+        if name == worst:
+            estimate = rows[first](mixture)[1]
+            span = loudest(estimate - rest, 12 * RATE)
+            panels = {
+                "mixture": mixture[span],
+                "true instrumental": rest[span],
+                "estimated instrumental": estimate[span],
+                "error": (estimate - rest)[span],
+            }
+            path = args.report.with_name(f"{args.report.stem}-worst.png")
+            spectrograms(path, f"{name}, {first}", panels)
+
+
+def loudest(x: np.ndarray, n_samples: int) -> slice:
+    """Find the stretch of so many samples, on whole seconds, with the most energy."""
+    energy = np.concatenate([[0], np.cumsum(np.sum(np.float64(x) ** 2, axis=1))])
+    starts = np.arange(0, max(1, len(x) - n_samples), RATE)
+    ends = np.minimum(starts + n_samples, len(x))
+    start = int(starts[np.argmax(energy[ends] - energy[starts])])
+    return slice(start, start + n_samples)
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("songs", type=Path)
-    parser.add_argument("--model", default="karaoke")
+    parser.add_argument("--model", action="append", help="name or .tflite; repeatable")
     parser.add_argument("--runtime", help="TFLite distribution; default the fastest")
-    parser.add_argument("--checkpoint", type=Path, help="its float weights")
+    parser.add_argument("--checkpoint", type=Path, help="karaoke's float weights")
     parser.add_argument("--teacher", type=Path, help="spleeter.npz of tools/spleeter")
+    parser.add_argument("--extra", action="store_true", help="loudness, 48 kHz ...")
+    parser.add_argument("--report", type=Path, help="write this .md and its .png")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--sidecar", type=Path, help="put the means into this sidecar")
     args = parser.parse_args()
-    systems = {
-        f"edgestem {Path(args.model).stem} int8": through_engine(
-            args.model, args.runtime
-        )
-    }
-    if args.checkpoint:
-        systems["the same, float"] = student(args.checkpoint)
-    if args.teacher:
-        systems["Spleeter 2stems float"] = spleeter(args.teacher, zeros=True)
-        systems["the same, full band"] = spleeter(args.teacher, zeros=False)
-    systems["centre cancellation"] = centre_cancellation
-    systems["mixture as it is"] = lambda m: (m, m)
-    results: dict[str, dict[str, list[float]]] = {}
-    with torch.no_grad():
-        for song in songs.find(args.songs):
-            vocals, rest = songs.load(song)
-            mixture = np.ascontiguousarray(vocals + rest)
-            estimates = {name: run(mixture) for name, run in systems.items()}
-            estimates["ideal ratio mask"] = ideal(vocals, rest)
-            for name, (v, i) in estimates.items():
-                scores = [songs.sdr(vocals, v), songs.sdr(rest, i)]
-                results.setdefault(name, {})[song.name] = scores
-    for i, stem in enumerate(("vocals", "instrumental")):
-        print(f"\n{stem}: full-track SDR, dB\n\n{table(results, i)}")
-    if args.sidecar:
-        data = json.loads(args.sidecar.read_text())
-        data["figures"] = means(results)
-        args.sidecar.write_text(json.dumps(data, indent=1) + "\n")
+    args.model = args.model or ["karaoke"]
+    return args
+
+
+def main() -> None:
+    args = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="evaluate-") as name:
+        folder = Path(name)
+        rows = build(args, folder)
+        results = evaluate(args.songs, rows)
+        speed = footprints(args, folder)
+    extra = extra_sections(args, rows) if args.extra else {}
+    data = {"scores": results, "footprint": speed, "extra": extra}
     if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+    if args.sidecar:
+        sidecar = json.loads(args.sidecar.read_text())
+        sidecar["figures"] = means(results)
+        args.sidecar.write_text(json.dumps(sidecar, indent=1) + "\n")
+    print(page(data, shown_command(args), picture_name(args)))
+    if args.report:
+        write_report(args, data, rows)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ N_FRAMES = 512  # 11.9 s, Spleeter's own
 class Net:
     """One net; float while `ranges` is empty, int8 with the ranges of its tensors."""
 
-    def __init__(self, weights: dict, n_frames: int, ranges: dict) -> None:
+    def __init__(
+        self, weights: dict, n_frames: int, ranges: dict, stem: str = "vocals"
+    ) -> None:
         self.weights, self.ranges, self.n_frames = weights, ranges, n_frames
+        self.stem = stem
         kind = "int8" if ranges else "float"
-        self.graph = Graph(f"Spleeter 2stems vocals, {kind}; MIT, Deezer SA")
+        self.graph = Graph(f"Spleeter 2stems {stem}, {kind}; MIT, Deezer SA")
 
     def quant(self, *names: str) -> Quant | None:
         """One Quant for all these tensors; concat wants the same for its parts."""
@@ -39,7 +42,7 @@ class Net:
     def norm(self, name: str, x: Tensor, quant: Quant | None) -> Tensor:
         """Batch norm as a multiplication and an addition."""
         g, b, m, v = (
-            self.weights[f"vocals/{name}/{leaf}"]
+            self.weights[f"{self.stem}/{name}/{leaf}"]
             for leaf in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         scale = g / np.sqrt(v + BN_EPSILON)
@@ -59,7 +62,9 @@ class Net:
         return self.graph.constant(name, codes, scale)
 
     def kernel(self, name: str, order: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-        w, b = (self.weights[f"vocals/{name}/{leaf}"] for leaf in ("kernel", "bias"))
+        w, b = (
+            self.weights[f"{self.stem}/{name}/{leaf}"] for leaf in ("kernel", "bias")
+        )
         return np.ascontiguousarray(w.transpose(order)), b
 
     def encode(self, h: Tensor) -> list[Tensor]:
@@ -102,7 +107,7 @@ class Net:
         w, b = self.kernel("mask", (3, 0, 1, 2))
         h = g.conv("logits", h, w, b, self.quant("logits"), dilation=2)
         h = g.logistic("mask", h)
-        g.output(g.multiply("vocals", h, x.index, self.quant("features")))
+        g.output(g.multiply("stem", h, x.index, self.quant("features")))
         g.write(path)
 
 
@@ -125,20 +130,39 @@ def magnitudes(song: Path | None, n_frames: int) -> np.ndarray:
     return np.float32(spectrum.transpose(0, 2, 1)[None])
 
 
-def measure_ranges(path: Path, x: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of every tensor for the input x."""
+def measure_ranges(
+    path: Path, patches: list[np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of every tensor over all these inputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    ranges = {}
-    for detail in interpreter.get_tensor_details():
-        if detail["dtype"] == np.float32 and detail["name"]:
-            value = interpreter.get_tensor(detail["index"])
-            ranges[detail["name"]] = (float(value.min()), float(value.max()))
-    return ranges
+    ranges: dict[str, tuple[float, float]] = {}
+    for x in patches:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        for detail in interpreter.get_tensor_details():
+            name = detail["name"]
+            if detail["dtype"] == np.float32 and name:
+                value = interpreter.get_tensor(detail["index"])
+                low, high = ranges.get(name, (np.inf, -np.inf))
+                ranges[name] = min(low, value.min()), max(high, value.max())
+    return {k: (float(low), float(high)) for k, (low, high) in ranges.items()}
+
+
+def write_pair(
+    weights: dict, folder: Path, patches: list[np.ndarray]
+) -> tuple[Path, Path]:
+    """Both nets in int8, calibrated on these features: (vocals, accompaniment)."""
+    paths = []
+    for stem in ("vocals", "accompaniment"):
+        plain = folder / f"{stem}_float.tflite"
+        Net(weights, N_FRAMES, {}, stem).write(plain)
+        ranges = measure_ranges(plain, patches)
+        paths.append(folder / f"{stem}_int8.tflite")
+        Net(weights, N_FRAMES, ranges, stem).write(paths[-1])
+    return paths[0], paths[1]
 
 
 def main() -> None:
@@ -152,7 +176,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     path = args.folder / "spleeter_float.tflite"
     Net(weights, args.frames, {}).write(path)
-    ranges = measure_ranges(path, magnitudes(args.song, args.frames))
+    ranges = measure_ranges(path, [magnitudes(args.song, args.frames)])
     Net(weights, args.frames, ranges).write(args.folder / "spleeter_int8.tflite")
     for file in sorted(args.folder.glob("spleeter_*.tflite")):
         print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")

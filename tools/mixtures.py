@@ -2,7 +2,8 @@
 
 `Mixtures(pool, seed)` iterates over batches (mixture, vocals, weight):
 float32 (batch, 2, n_samples), the same, and float32 (batch,) saying how far the
-vocals are the truth (0: only the teacher knows).
+vocals are the truth (0: only the teacher knows).  An example of six seconds costs
+about 0.1 s of CPU.
 """
 
 from __future__ import annotations
@@ -13,12 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tools import effects
+from tools.effects import resample, rms
 from tools.spleeter import HOP, N_FFT
 
 # Songs whose vocals sit 13 to 15 dB under the backing.
 RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}
 # Voice banks sing every phrase on one pitch; they need a melody.
 MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
+SPEECH = ("asterisk", "festvox", "hibari")
+# How often each kind of voice, and of backing, is drawn when the pool has it.
+VOICES = {"song": 0.38, "singer": 0.36, "bank": 0.14, "speech": 0.12}
+BACKINGS = {"song": 0.2, "rendered": 0.25, "found": 0.55}
 
 
 class Mixtures(torch.utils.data.IterableDataset):
@@ -47,12 +54,34 @@ class Mixtures(torch.utils.data.IterableDataset):
         entries = json.loads((self.pool / "manifest.json").read_text())
         self.roles: dict[str, list] = {}
         for e in entries:
+            if e.get("split", "train") != "train":
+                continue
             audio = np.load(self.pool / f"{e['name']}.npy", mmap_mode="r")
             self.roles.setdefault(e["role"], []).append((e["name"], audio))
-        self.songs = {}
-        for name, audio in self.roles["song"]:
+        self.songs: dict[str, dict] = {}
+        for name, audio in self.roles.get("song", []):
             title, part = name.removeprefix("song-").rsplit("_", 1)
             self.songs.setdefault(title, {})[part] = audio
+        self.songs = {t: parts for t, parts in self.songs.items() if len(parts) == 2}
+        self.voices: dict[str, list] = {}
+        for name, audio in self.roles["vocals"]:
+            self.voices.setdefault(kind_of_voice(name), []).append((name, audio))
+        self.backings: dict[str, list] = {}
+        for name, audio in self.roles["instrumental"]:
+            kind = "rendered" if name.startswith("backing-") else "found"
+            self.backings.setdefault(kind, []).append((name, audio))
+        for title, parts in self.songs.items():
+            self.voices.setdefault("song", []).append((title, parts["vocals"]))
+            self.backings.setdefault("song", []).append((title, parts["instrumental"]))
+
+    def draw(self, kinds: dict[str, list], shares: dict[str, float]) -> tuple:
+        """Draw a kind by its share, then a source: (kind, name, audio)."""
+        names = [k for k in shares if k in kinds]
+        p = np.array([shares[k] for k in names])
+        kind = str(self.rng.choice(names, p=p / p.sum()))
+        lengths = np.sqrt([len(audio) for _, audio in kinds[kind]])
+        i = self.rng.choice(len(lengths), p=lengths / lengths.sum())
+        return (kind, *kinds[kind][i])
 
     # ---- pieces -------------------------------------------------------------
 
@@ -68,14 +97,14 @@ class Mixtures(torch.utils.data.IterableDataset):
     def speed(self) -> float:
         return float(np.exp(self.rng.uniform(-0.2, 0.2)))
 
-    def backing(self, n_samples: int, role: str = "instrumental") -> np.ndarray:
-        choices = self.roles[role]
-        weights = np.sqrt([len(a) for _, a in choices])
-        i = self.rng.choice(len(choices), p=weights / weights.sum())
-        if role == "instrumental" and self.rng.random() < 0.25:
-            title = self.rng.choice(list(self.songs))
-            return self.crop(self.songs[title]["instrumental"], n_samples, self.speed())
-        return self.crop(choices[i][1], n_samples, self.speed())
+    def backing(self, n_samples: int) -> np.ndarray:
+        audio = self.draw(self.backings, BACKINGS)[2]
+        return self.crop(audio, n_samples, self.speed())
+
+    def music(self, n_samples: int) -> np.ndarray:
+        """Music that may hold voices: only the teacher knows."""
+        audio = self.draw({"music": self.roles["music"]}, {"music": 1.0})[2]
+        return self.crop(audio, n_samples, self.speed())
 
     def melody(self, audio: np.ndarray, n_samples: int) -> np.ndarray:
         """Sing monotone phrases as random notes: each piece at its own speed."""
@@ -94,82 +123,101 @@ class Mixtures(torch.utils.data.IterableDataset):
         return out
 
     def voice(self, n_samples: int) -> tuple[np.ndarray, float]:
-        """One voice and how much its stem is worth as truth."""
-        if self.rng.random() < 0.45:
-            title = self.rng.choice(list(self.songs))
-            audio = self.songs[title]["vocals"]
-            return self.crop(audio, n_samples, self.speed()), 1.0
-        name, audio = self.roles["vocals"][self.rng.integers(len(self.roles["vocals"]))]
+        """One voice, produced, and how much its stem is worth as truth."""
+        kind, name, audio = self.draw(self.voices, VOICES)
         if name in MONOTONE:
             x = self.melody(audio, n_samples)
         else:
             x = self.crop(audio, n_samples, self.speed())
-        return self.room(x), 0.4
+        if self.rng.random() < 0.25:
+            x = x * effects.comings_and_goings(n_samples, self.rng)
+        if kind == "song":  # has its own production
+            return x, 1.0
+        return self.produce(x), 0.4
 
-    # ---- effects ------------------------------------------------------------
+    def produce(self, x: np.ndarray) -> np.ndarray:
+        """Do what a mixing desk does to a dry voice."""
+        chance = self.rng.random(7)
+        if chance[0] < 0.5:
+            x = x * effects.compression(x, self.rng)
+        if chance[1] < 0.2:
+            x = effects.double(x, self.rng)
+        x = effects.pan(x, self.rng)
+        if chance[2] < 0.2:
+            x = effects.echo(x, self.rng)
+        if chance[3] < 0.6:
+            x = effects.reverb(x, self.rng)
+        if chance[4] < 0.7:
+            x = effects.tilt(x, self.rng, 5.0)
+        if chance[5] < 0.15:
+            x = effects.codec(x, self.rng)
+        return x
 
-    def tilt(self, x: np.ndarray, depth_db: float = 6.0) -> np.ndarray:
-        """A smooth random equaliser of a few decibels."""
-        X = np.fft.rfft(x, axis=1)
-        knots = self.rng.uniform(-depth_db, depth_db, 6)
-        at = np.log2(np.linspace(1, 1024, X.shape[1]))
-        db = np.interp(at, np.linspace(0, 10, 6), knots)
-        return np.fft.irfft(X * 10 ** (db / 20), x.shape[1], axis=1).astype(np.float32)
-
-    def room(self, x: np.ndarray) -> np.ndarray:
-        """Pan a voice, perhaps double it, and put it into a synthetic room."""
-        if self.rng.random() < 0.25:  # a double: detuned, late, to one side
-            shift = int(self.rng.integers(300, 1500))
-            twin = resample(np.roll(x, shift, 1), x.shape[1], 1.006)
-            x = x + 0.6 * twin * np.float32([[1], [self.rng.uniform(0.2, 1)]])
-        pan = self.rng.normal(0, 0.12)
-        x = x * np.float32([[1 - pan], [1 + pan]])
-        if self.rng.random() < 0.6:
-            n = int(self.rng.uniform(0.15, 1.5) * 44100)
-            decay = np.exp(-6.9 * np.arange(n) / n)
-            tail = self.rng.standard_normal((2, n)) * decay
-            tail /= np.sqrt(np.sum(tail**2, axis=1, keepdims=True))
-            tail[:, : int(self.rng.uniform(0, 0.03) * 44100)] = 0
-            size = 1 << (x.shape[1] + n).bit_length()
-            wet = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(tail, size), size)
-            amount = self.rng.uniform(0.05, 0.5)
-            x = x + amount * wet[:, : x.shape[1]].astype(np.float32)
-        return self.tilt(x, 4.0)
+    def voices_for(self, n_samples: int) -> tuple[np.ndarray, float]:
+        """One voice, or a duet: two that sing together or in turns."""
+        x, weight = self.voice(n_samples)
+        if self.rng.random() > 0.15:
+            return x, weight
+        other, other_weight = self.voice(n_samples)
+        balance = (rms(x) + 1e-4) / (rms(other) + 1e-4)
+        other = other * np.float32(balance * 10 ** (self.rng.normal(-2, 3) / 20))
+        if self.rng.random() < 0.4:
+            turn = effects.comings_and_goings(n_samples, self.rng)
+            x, other = x * turn, other * (1 - turn)
+        return x + other, min(weight, other_weight)
 
     # ---- one example --------------------------------------------------------
 
-    def example(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, float]:
+    def stems(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Vocals, backing and the truth's weight, before what both go through."""
         kind = self.rng.random()
-        if kind < 0.25:  # a song as it was made
-            title = self.rng.choice(list(self.songs))
-            vocals, backing = self.song(title, n_samples)
-            weight = 1.0
-        elif kind < 0.78:  # any voice over any backing
+        if kind < 0.22 and self.songs:  # a song as it was made
+            title = str(self.rng.choice(list(self.songs)))
+            return (*self.song(title, n_samples), 1.0)
+        if kind < 0.79:  # any voice over any backing
             backing = self.backing(n_samples)
-            vocals, weight = self.voice(n_samples)
+            vocals, weight = self.voices_for(n_samples)
             level = self.rng.uniform(-9, 7)  # vocals against backing, dB
+            if self.rng.random() < 0.08:  # a quiet voice, far back
+                level = self.rng.uniform(-20, -9)
             ratio = (rms(backing) + 1e-4) / (rms(vocals) + 1e-4)
-            vocals = vocals * np.float32(10 ** (level / 20) * ratio)
-        elif kind < 0.95:  # music alone, some of it with voices in it
-            role = "music" if self.rng.random() < 0.3 else "instrumental"
-            backing = self.backing(n_samples, role)
-            vocals = np.zeros_like(backing)
-            weight = 0.0 if role == "music" else 0.4
-        else:
-            vocals, weight = self.voice(n_samples)
-            backing = np.zeros_like(vocals)
+            return vocals * np.float32(10 ** (level / 20) * ratio), backing, weight
+        if kind < 0.95:  # music alone, some of it with voices in it
+            if self.rng.random() < 0.25 and "music" in self.roles:
+                backing, weight = self.music(n_samples), 0.0
+            else:
+                backing, weight = self.backing(n_samples), 0.4
+            return np.zeros_like(backing), backing, weight
+        vocals, weight = self.voices_for(n_samples)
+        return vocals, np.zeros_like(vocals), weight
+
+    def example(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, float]:
+        vocals, backing, weight = self.stems(n_samples)
         if self.rng.random() < 0.3:
-            backing = self.tilt(backing)
+            backing = effects.tilt(backing, self.rng)
+        if self.rng.random() < 0.12:
+            backing = effects.codec(backing, self.rng)
         if self.rng.random() < 0.5:
             vocals, backing = vocals[::-1], backing[::-1]
-        mixture = vocals + backing
-        if self.rng.random() < 0.1:  # narrow or mono productions
-            mid = mixture.mean(0, keepdims=True)
-            vmid = vocals.mean(0, keepdims=True)
-            side = np.float32(self.rng.choice([0, 0.3]))
-            mixture = mid + side * (mixture - mid)
-            vocals = vmid + side * (vocals - vmid)
-        return np.float32(mixture), np.float32(vocals), weight
+        return *self.master(vocals, backing), weight
+
+    def master(self, vocals: np.ndarray, backing: np.ndarray) -> tuple:
+        """Width, bus compression, clipping, codec, level: all keep the sum a sum."""
+        pair = np.float32([vocals + backing, vocals])
+        chance = self.rng.random(4)
+        if chance[0] < 0.1:  # narrow or mono productions
+            mid = pair.mean(1, keepdims=True)
+            pair = mid + np.float32(self.rng.choice([0, 0.3])) * (pair - mid)
+        if chance[1] < 0.15:
+            pair = pair * effects.compression(pair[0], self.rng)
+        if chance[2] < 0.08:
+            pair = pair * effects.clipping(pair[0], self.rng)
+        elif chance[2] < 0.3:  # down to -40 dB; the rest stays as it was mastered
+            pair = pair * np.float32(10 ** (self.rng.uniform(-40, 0) / 20))
+        if chance[3] < 0.1:
+            flat = effects.codec(pair.reshape(4, -1), self.rng)
+            pair = flat.reshape(pair.shape)
+        return pair[0], pair[1]
 
     def song(self, title: str, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
         parts, speed = self.songs[title], self.speed()
@@ -184,15 +232,7 @@ class Mixtures(torch.utils.data.IterableDataset):
         return part("vocals") * np.float32(10 ** (raise_db / 20)), part("instrumental")
 
 
-def resample(x: np.ndarray, n_samples: int, speed: float) -> np.ndarray:
-    """Linear interpolation: cheap, and its dullness is augmentation too."""
-    if speed == 1.0:
-        return x[:, :n_samples]
-    at = np.minimum(np.arange(n_samples) * speed, x.shape[1] - 1.001)
-    i = at.astype(np.int64)
-    f = (at - i).astype(np.float32)
-    return x[:, i] * (1 - f) + x[:, i + 1] * f
-
-
-def rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(x.astype(np.float64) ** 2)))
+def kind_of_voice(name: str) -> str:
+    if name.startswith("singer-"):
+        return "singer"
+    return "speech" if name.startswith(SPEECH) else "bank"

@@ -1,0 +1,202 @@
+"""The tools that build the training pool, as far as they need no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools import backing, effects, lyrics, singers, styles
+from tools.licences import family
+from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
+
+RATE = 44100
+
+
+def spoken(n_syllables: int) -> Phrase:
+    """A phrase of syllables of 40 frames, each voiced from its 11th frame on."""
+    n = 40 * n_syllables
+    f0 = np.where(np.arange(n) % 40 >= 10, 150.0, 0.0)
+    nuclei = np.arange(n_syllables) * 40 + 25
+    return Phrase(
+        f0, np.ones((n, 1025)), np.full((n, 1025), 0.1), nuclei,
+        np.arange(n_syllables + 1) * 40,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("licence", "expected"),
+    [
+        ("CC-BY-SA-3.0+", "cc-by-sa"),
+        ("CC-BY-4.0", "cc-by"),
+        ("CC0-1.0", "cc0"),
+        ("GPL-2+ or CC-BY-SA-3.0", "gpl"),
+        ("CC-BY-NC-SA-3.0", ""),
+        ("CC-BY-ND-4.0", ""),
+        ("CC-Sampling-Plus-1.0", ""),
+        ("Expat", "mit"),
+        ("Apache-2.0", "apache"),
+        ("public-domain", "public-domain"),
+        ("", ""),
+    ],
+)
+def test_a_licence_is_of_one_family_or_refused(licence: str, expected: str) -> None:
+    assert family(licence) == expected
+
+
+def test_held_notes_stretch_vowels_and_leave_consonants_at_their_pace() -> None:
+    phrase = spoken(3)
+    places = singers.time_map(phrase, np.array([200.0, 40.0, 120.0]))
+    assert len(places) == 360
+    assert np.all(np.diff(places) >= 0)
+    assert np.all(places <= 120)
+    # The first 15 frames of every syllable go by at 0.85 to 1 of their speed.
+    for start in (0, 200, 240):
+        pace = np.diff(places[start : start + 15])
+        assert np.all(pace[:-1] > 0.9)
+        assert np.all(pace[:-1] < 1.3)
+    assert np.ptp(places[60:140]) < 8  # held
+
+
+def test_a_melody_is_sung_on_its_notes() -> None:
+    rng = np.random.default_rng(3)
+    steady = singers.Singer(1.0, 0.0, 0.0, 1.0, 5.5, 0.4, 0.03)
+    # Too short for a melisma, long enough for the vibrato.
+    steps, lengths = np.array([0, 4, 2]), np.array([118.0, 118.0, 118.0])
+    pitch = singers.draw_pitch(steps, lengths, singers.SCALES[0], steady, rng)
+    assert abs(np.median(pitch[40:110]) - 0) < 0.4
+    assert abs(np.median(pitch[158:228]) - 7) < 0.4  # the fifth
+    assert abs(np.median(pitch[276:346]) - 4) < 0.4  # the third
+    assert np.ptp(pitch[300:346]) > 0.4  # vibrato
+
+
+def test_singing_gives_every_kind() -> None:
+    pytest.importorskip("pyworld", reason="needs the extra edgestem[train]")
+    t = np.arange(12 * RATE) / RATE
+    syllables = np.maximum(0, np.sin(2 * np.pi * 2.5 * t)) * (np.sin(2 * t) > -0.8)
+    buzz = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 40))
+    out = singers.sing(0.1 * buzz * syllables, 7300, 0.2, seed=1)
+    assert set(out) <= set(singers.KINDS)
+    assert len(out) >= 2
+    for x in out.values():
+        assert x.dtype == np.float32
+        assert x.ndim == 2
+        assert 0.01 < np.abs(x).max() <= 0.96
+
+
+def test_speech_gets_sibilants_above_its_band_and_is_kept_below() -> None:
+    rng = np.random.default_rng(0)
+    X = np.fft.rfft(rng.standard_normal(RATE))
+    X[7000:] = 0
+    x = np.fft.irfft(X) * (np.arange(RATE) > RATE // 2)  # silence, then a hiss
+    y = extend_speech(x, 7000, seed=0)
+    change = np.abs(np.fft.rfft(y - x)) ** 2
+    assert change[:6000].sum() < 0.05 * change.sum()
+    assert np.sum(y[RATE // 2 :] ** 2) > 1.05 * np.sum(x[RATE // 2 :] ** 2)
+    assert np.all(y[: RATE // 2] == 0)
+
+
+def test_envelopes_go_on_above_the_band_as_noise() -> None:
+    envelope, noise = np.ones((4, 1025)), np.full((4, 1025), 0.1)
+    envelope[:, 350:] = 1e-9
+    continue_band(envelope, noise, 7300, np.array([True, True, False, False]))
+    assert np.all(envelope[:, 345:800] > 1e-4)
+    assert envelope[2, 700] > 10 * envelope[0, 700]  # an s more than a vowel
+    assert np.all(noise[:, 345:] == 1)
+    assert np.all(noise[:, :330] == 0.1)
+
+
+def test_phrases_are_cut_at_pauses() -> None:
+    x = np.zeros(10 * RATE)
+    for start in (1, 4, 7):
+        x[start * RATE : (start + 2) * RATE] = 0.3
+    found = phrases_of(x, np.random.default_rng(0))
+    assert len(found) == 3
+    assert all(1.9 < len(p) / RATE < 2.3 for p in found)
+    assert FRAME_S == 0.005
+
+
+def parse_midi(data: bytes) -> list[tuple[int, bytes]]:
+    """Read the events of a format 0 file as (tick, message)."""
+    assert data[:4] == b"MThd"
+    assert data[14:18] == b"MTrk"
+    body = data[22:]
+    assert int.from_bytes(data[18:22], "big") == len(body)
+    at, tick, events = 0, 0, []
+    while at < len(body):
+        delta = 0
+        while True:
+            delta = delta << 7 | body[at] & 0x7F
+            at += 1
+            if not body[at - 1] & 0x80:
+                break
+        tick += delta
+        status = body[at]
+        n = body[at + 2] + 3 if status == 0xFF else 2 if status >> 4 == 0xC else 3
+        events.append((tick, body[at : at + n]))
+        at += n
+    return events
+
+
+@pytest.mark.parametrize("style", styles.STYLES)
+def test_every_style_is_music_without_voices(style: str, tmp_path: Path) -> None:
+    path = tmp_path / "piece.mid"
+    backing.compose(styles.STYLES[style], 30, seed=1).write(path)
+    events = parse_midi(path.read_bytes())
+    assert events[-1][1] == b"\xff\x2f\x00"
+    programs = {e[1] for _, e in events if e[0] >> 4 == 0xC}
+    assert programs
+    assert not programs & styles.VOICE_PROGRAMS
+    on = [(e[0] & 15, e[1]) for _, e in events if e[0] >> 4 == 9]
+    off = [(e[0] & 15, e[1]) for _, e in events if e[0] >> 4 == 8]
+    assert sorted(on) == sorted(off)
+    assert len(on) > 30
+
+
+@pytest.mark.parametrize("n_samples", [22050, 30_001])
+def test_effects_keep_shape_and_stay_finite(n_samples: int) -> None:
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        x = np.float32(0.1 * rng.standard_normal((2, n_samples)))
+        for effect in ("tilt", "codec", "pan", "double", "echo", "reverb"):
+            y = getattr(effects, effect)(x, rng)
+            assert y.shape == x.shape, effect
+            assert y.dtype == np.float32, effect
+            assert np.isfinite(y).all(), effect
+            assert np.any(y != x), effect
+            silent = getattr(effects, effect)(0 * x, rng)
+            assert not silent.any(), effect
+
+
+def test_a_compressor_evens_out_and_clipping_ends_at_full_scale() -> None:
+    rng = np.random.default_rng(0)
+    loud = np.repeat([0.02, 0.5, 0.02, 0.5], RATE // 2)
+    x = np.float32(loud * rng.standard_normal((2, len(loud))))
+    halves = [slice(RATE // 4, RATE // 2), slice(RATE * 3 // 4, RATE)]
+    contrasts = []
+    for _ in range(8):
+        y = x * effects.compression(x, rng)
+        contrasts.append(effects.rms(y[:, halves[1]]) / effects.rms(y[:, halves[0]]))
+    before = effects.rms(x[:, halves[1]]) / effects.rms(x[:, halves[0]])
+    assert max(contrasts) < 1.01 * before
+    assert min(contrasts) < 0.7 * before
+    clipped = x * effects.clipping(x, rng)
+    assert 0.99 < np.abs(clipped).max() <= 1.0001
+    assert np.mean(np.abs(clipped) > 0.999) > 1e-4
+
+
+def test_comings_and_goings_are_mostly_on_or_off() -> None:
+    gain = effects.comings_and_goings(20 * RATE, np.random.default_rng(1))
+    assert set(np.round(gain[:: RATE // 10], 3)) >= {0.0, 1.0}
+    assert np.mean((gain == 0) | (gain == 1)) > 0.8
+
+
+def test_lines_differ_and_are_whole_sentences() -> None:
+    rng = np.random.default_rng(0)
+    lines = {lyrics.line(rng) for _ in range(50)}
+    assert len(lines) == 50
+    for line in lines:
+        assert 30 < len(line) < 100
+        assert line.endswith(".")
+        assert ",," not in line
