@@ -37,6 +37,13 @@ static es_fp_mode flush_subnormals(void)
     __asm__ volatile("mrs %0, fpcr" : "=r"(old));
     __asm__ volatile("msr fpcr, %0" : : "r"(old | fz));
     return old;
+#elif defined(ES_VFP)
+    const uint32_t fz = (uint32_t)1 << 24;
+    uint32_t old;
+
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(old));
+    __asm__ volatile("vmsr fpscr, %0" : : "r"(old | fz));
+    return old;
 #else
     return 0;
 #endif
@@ -48,6 +55,8 @@ static void restore_mode(es_fp_mode old)
     _mm_setcsr((unsigned)old);
 #elif defined(ES_ARM64)
     __asm__ volatile("msr fpcr, %0" : : "r"(old));
+#elif defined(ES_VFP)
+    __asm__ volatile("vmsr fpscr, %0" : : "r"((uint32_t)old));
 #else
     (void)old;
 #endif
@@ -239,7 +248,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->inverse_width = es_take(arena, c->n_bands, sizeof *s->inverse_width);
     s->codes = es_take(arena, q->n_cells, sizeof *s->codes);
     s->mask_table = es_take(arena, ES_CODES, sizeof *s->mask_table);
-    es_cfft_layout(&s->c, arena, n, s->ops->lanes, c->n_channels == 1);
+    es_cfft_layout(&s->c, arena, n, c->n_channels == 1);
     return plan;
 }
 
