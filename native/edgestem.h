@@ -48,7 +48,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 1    /* changes with any change of this contract */
+#define ES_ABI 2    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -82,13 +82,14 @@ typedef struct es_spectral es_spectral;
  */
 typedef struct es_config {
     size_t n_fft;                  /* frame length in samples */
-    size_t hop;                    /* samples between frames, 1 to n_fft */
+    size_t hop;                    /* samples between frames */
+    size_t n_synthesis;            /* hop to n_fft; see es_synthesise */
     size_t n_channels;             /* audio channels, 1 or 2 */
     size_t n_features;             /* 2: |L|, |R|; 3: |L|, |R|, |L - R| */
     size_t n_bands;                /* 1 to 2^20 */
     size_t top_bands;              /* 0 to n_bands; see es_synthesise */
     const float *analysis_window;  /* n_fft */
-    const float *synthesis_window; /* n_fft */
+    const float *synthesis_window; /* n_synthesis */
     const int32_t *band_edges;     /* n_bands + 1, increasing, not negative */
     const float *thresholds;       /* 255 */
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
@@ -158,11 +159,12 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 /* Mask and spectra to samples.
  *   mask  (n_frames, n_bands, 2): codes of L and R; mono takes the mean gain
  *   X     as es_analyse wrote it (bins 0 and n_fft / 2 are real)
- *   tail  (n_fft - hop, n_channels): overlap-add state, zeros at the start
- *   y     written: (n_frames * hop, n_channels); hop k is finished by frame k
- * Bins from band_edges[n_bands] on get the mean gain of the last top_bands
- * bands (0 if top_bands is 0), bins below band_edges[0] get 0.
- * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+ *   tail  (n_synthesis - hop, n_channels): overlap-add state, zeros at the
+ * start y     written: (n_frames * hop, n_channels); hop k is finished by frame
+ * k: it begins n_synthesis samples before that frame's end Only the last
+ * n_synthesis samples of a frame overlap-add. Bins from band_edges[n_bands] on
+ * get the mean gain of the last top_bands bands (0 if top_bands is 0), bins
+ * below band_edges[0] get 0. ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
                   size_t n_frames, float *tail, float *y, void *work);
 

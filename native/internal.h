@@ -57,6 +57,7 @@ struct es_fft {
 struct es_spectral {
     const es_ops *ops;   /* code for the plan's level */
     size_t n_fft, hop;   /* samples */
+    size_t n_synthesis;  /* samples at the end that overlap-add */
     size_t n_bins;       /* n_fft / 2 + 1 */
     size_t n_channels;   /* 1: c.n is n_fft / 2; 2: c.n is n_fft (L + i R) */
     size_t n_features;   /* 2 or 3 */

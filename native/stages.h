@@ -714,17 +714,20 @@ static void overlap_add(const es_spectral *s, const es_work *w, float *tail,
                         float *y)
 {
     const size_t n = s->n_fft * s->n_channels;
+    const size_t first = n - s->n_synthesis * s->n_channels;
     const size_t hop = s->hop * s->n_channels;
-    const size_t n_tail = n - hop;
+    const size_t n_tail = n - first - hop;
+    const size_t done = first + hop;
+    const size_t old = first + n_tail; /* where the tail had nothing yet */
 
     if (hop <= n_tail) {
-        add_values(s, w, 0, hop, tail, y);
-        add_values(s, w, hop, n_tail, tail + hop, tail);
-        add_values(s, w, n_tail, n, NULL, tail + n_tail - hop);
+        add_values(s, w, first, done, tail, y);
+        add_values(s, w, done, old, tail + hop, tail);
+        add_values(s, w, old, n, NULL, tail + n_tail - hop);
     } else {
-        add_values(s, w, 0, n_tail, tail, y);
-        add_values(s, w, n_tail, hop, NULL, y + n_tail);
-        add_values(s, w, hop, n, NULL, tail);
+        add_values(s, w, first, old, tail, y);
+        add_values(s, w, old, done, NULL, y + n_tail);
+        add_values(s, w, done, n, NULL, tail);
     }
 }
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgestem import spectral
 from edgestem.spectral import Spectral, hann_pair
 from edgestem.stages import is_supported_size
+from edgestem.windows import fading_out, window_pair
 
 ENGINES = [
     ("numpy", "best"),
@@ -395,6 +396,70 @@ def test_asymmetric_windows_with_zeros_reconstruct(backend: str, simd: str) -> N
     assert np.abs(got - x[N_FFT - HOP : 10 * HOP]).max() < 1e-5
 
 
+SHORT = [(256, 64, 128), (300, 75, 150), (60, 5, 20), (4096, 1024, 2048), (64, 8, 16)]
+
+
+@engines
+@pytest.mark.parametrize(("n_fft", "hop", "n_synthesis"), SHORT)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_short_synthesis_gives_back_the_signal_n_synthesis_later(
+    backend: str, simd: str, n_fft: int, hop: int, n_synthesis: int, channels: int
+) -> None:
+    analysis, synthesis = window_pair(n_fft, hop, n_synthesis)
+    s = make(
+        backend,
+        simd,
+        n_fft=n_fft,
+        hop=hop,
+        n_synthesis=n_synthesis,
+        analysis_window=analysis,
+        synthesis_window=synthesis,
+        n_channels=channels,
+    )
+    x = samples(s, 12)
+    tail = np.zeros((n_synthesis - hop, channels), np.float32)
+    y, tail = synthesise(s, open_mask(s, 12), analyse(s, x)[0], tail)
+    late = n_synthesis - hop  # until a hop has all of its frames
+    expected = x[n_fft - n_synthesis :][: len(y)]
+    error = y[late:].astype(np.float64) - expected[late:]
+    assert np.sum(error**2) <= 1e-12 * np.sum(expected.astype(np.float64) ** 2)
+    # What is left open is the signal, fading out.
+    weight = fading_out(analysis, synthesis, hop)[:, None]
+    behind = x[n_fft - n_synthesis + len(y) :]
+    assert len(behind) == len(tail)
+    assert np.abs(tail - weight * behind).max() < 1e-5
+
+
+@engines
+def test_a_short_synthesis_is_a_long_one_with_zeros(backend: str, simd: str) -> None:
+    analysis, synthesis = window_pair(N_FFT, HOP, 128)
+    padded = np.concatenate([np.zeros(N_FFT - 128, np.float32), synthesis])
+    short = make(
+        backend,
+        simd,
+        n_synthesis=128,
+        analysis_window=analysis,
+        synthesis_window=synthesis,
+    )
+    long = make(backend, simd, analysis_window=analysis, synthesis_window=padded)
+    X, _ = analyse(long, samples(long, 9))
+    mask = random_mask(long, 9)
+    tail = np.zeros((128 - HOP, 2), np.float32)
+    y, tail = synthesise(short, mask, X, tail)
+    z = np.concatenate(synthesise(long, mask, X))
+    assert np.concatenate([y, tail]).tobytes() == z[N_FFT - 128 :].tobytes()
+
+
+def test_a_full_synthesis_is_the_hann_pair() -> None:
+    for got, expected in zip(
+        window_pair(256, 64, 256), hann_pair(256, 64), strict=True
+    ):
+        assert np.array_equal(got, expected)
+    for n_synthesis in (64, 100, 300):
+        with pytest.raises(ValueError, match="n_synthesis: expected an even"):
+            window_pair(256, 64, n_synthesis)
+
+
 @engines
 @settings(max_examples=15, deadline=None)
 @given(
@@ -545,6 +610,9 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         ({"n_fft": 250}, r"n_fft: expected 2\^a"),
         ({"hop": 0}, "hop: expected 1 to 256, got 0"),
         ({"hop": 257}, "hop: expected 1 to 256, got 257"),
+        ({"n_synthesis": 257}, "n_synthesis: expected 1 to 256, got 257"),
+        ({"n_synthesis": 63}, "hop: expected 1 to 63, got 64"),
+        ({"n_synthesis": 128}, "synthesis_window: expected shape"),
         ({"n_channels": 3}, "n_channels: expected 1 to 2, got 3"),
         ({"n_features": 1}, "n_features: expected 2 to 3, got 1"),
         ({"top_bands": -1}, "top_bands: expected 0 to 64, got -1"),

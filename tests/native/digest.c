@@ -178,7 +178,7 @@ static void run(const es_config *c, const float *x, digests *d)
     size_t n_X = N_FRAMES * c->n_channels * (c->n_fft + 2);
     size_t n_codes = N_FRAMES * c->n_bands;
     size_t n_y = N_FRAMES * c->hop * c->n_channels;
-    size_t n_tail = (c->n_fft - c->hop) * c->n_channels;
+    size_t n_tail = (c->n_synthesis - c->hop) * c->n_channels;
     size_t bytes = es_spectral_bytes(c);
     void *mem = grab(bytes);
     void *work = grab(es_spectral_work_bytes(c));
@@ -224,7 +224,8 @@ static es_config config_of(size_t n_fft, size_t hop, size_t n_channels,
     return c;
 }
 
-/* All signals, both kinds of bands, both numbers of features. */
+/* All signals, both kinds of bands, both numbers of features; the synthesis
+ * window is as long as the frame or half of it. */
 static void show_fused(size_t n_fft, size_t hop, size_t n_channels, int simd)
 {
     es_config c = config_of(n_fft, hop, n_channels, simd);
@@ -235,6 +236,7 @@ static void show_fused(size_t n_fft, size_t hop, size_t n_channels, int simd)
     make_tables(n_fft);
     for (size_t i = 0; i < 12; i++) {
         signals[i % 3](x, n_x);
+        c.n_synthesis = i % 2 ? n_fft : n_fft / 2;
         c.n_features = 2 + i / 3 % 2;
         c.n_bands = make_edges(n_fft, i >= 6);
         c.top_bands = c.n_bands / 3;

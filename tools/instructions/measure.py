@@ -16,7 +16,8 @@ import numpy as np
 
 from edgestem.config import read_config
 from edgestem.runtime import open_interpreter
-from edgestem.spectral import Spectral, hann_pair
+from edgestem.spectral import Spectral
+from edgestem.windows import window_pair
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -35,9 +36,10 @@ def marked(work: Callable[[], object]) -> None:
 def kernel(part: str, model: Path) -> float:
     """The fused stages with the model's own sizes, stereo."""
     c = read_config(model)
-    analysis, synthesis = hann_pair(c.n_fft, c.hop)
+    analysis, synthesis = window_pair(c.n_fft, c.hop, c.n_synthesis)
     spectral = Spectral(
-        n_fft=c.n_fft, hop=c.hop, n_channels=2, analysis_window=analysis,
+        n_fft=c.n_fft, hop=c.hop, n_synthesis=c.n_synthesis, n_channels=2,
+        analysis_window=analysis,
         synthesis_window=synthesis, band_edges=c.band_edges(),
         n_features=c.n_features, thresholds=c.thresholds(),
         mask_table=c.mask_table(), top_bands=c.top_bands,
@@ -48,7 +50,7 @@ def kernel(part: str, model: Path) -> float:
     features = np.empty((N_FRAMES, c.n_bands, c.n_features), np.int8)
     X = np.empty((N_FRAMES, 2, c.n_fft // 2 + 1), np.complex64)
     mask = rng.integers(-128, 128, (N_FRAMES, c.n_bands, 2)).astype(np.int8)
-    tail = np.zeros((c.n_fft - c.hop, 2), np.float32)
+    tail = np.zeros((c.n_synthesis - c.hop, 2), np.float32)
     y = np.empty((N_FRAMES * c.hop, 2), np.float32)
     if part == "analysis":
         marked(lambda: spectral.analyse(x, 1.0, X, features))
