@@ -61,6 +61,29 @@ def synthesis_size(config: ModelConfig, sample_rate: int) -> int:
     return n_fft * config.n_synthesis // config.n_fft
 
 
+def make_spectral(
+    config: ModelConfig, sample_rate: int, n_channels: int, fft: str = "auto"
+) -> Spectral:
+    """Make the spectrogram stages around a model, for a stream."""
+    n_fft, hop = frame_sizes(config, sample_rate)
+    n_synthesis = synthesis_size(config, sample_rate)
+    analysis, synthesis = window_pair(n_fft, hop, n_synthesis)
+    return Spectral(
+        n_fft=n_fft,
+        hop=hop,
+        n_synthesis=n_synthesis,
+        n_channels=n_channels,
+        analysis_window=analysis,
+        synthesis_window=synthesis,
+        band_edges=config.band_edges(),
+        n_features=config.n_features,
+        thresholds=config.thresholds(),
+        mask_table=config.mask_table(),
+        top_bands=config.top_bands,
+        backend=fft,
+    )
+
+
 def latency_samples(config: ModelConfig, sample_rate: int) -> int:
     """Return how late stems leave their mixture at a rate."""
     _, hop = frame_sizes(config, sample_rate)
@@ -129,23 +152,9 @@ class Separator:
         self.sample_rate = sample_rate
         self.n_channels = n_channels
         c = self.config
-        self._n_fft, self._hop = n_fft, hop = frame_sizes(c, sample_rate)
+        self._n_fft, self._hop = frame_sizes(c, sample_rate)
         self._n_synthesis = synthesis_size(c, sample_rate)
-        analysis, synthesis = window_pair(n_fft, hop, self._n_synthesis)
-        self._spectral = Spectral(
-            n_fft=n_fft,
-            hop=hop,
-            n_synthesis=self._n_synthesis,
-            n_channels=n_channels,
-            analysis_window=analysis,
-            synthesis_window=synthesis,
-            band_edges=c.band_edges(),
-            n_features=c.n_features,
-            thresholds=c.thresholds(),
-            mask_table=c.mask_table(),
-            top_bands=c.top_bands,
-            backend=fft,
-        )
+        self._spectral = make_spectral(c, sample_rate, n_channels, fft)
         self.fft = self._spectral.backend
         self.latency_samples = latency_samples(c, sample_rate)
         self._allocate()

@@ -16,8 +16,7 @@ import numpy as np
 
 from edgestem.config import read_config
 from edgestem.runtime import open_interpreter
-from edgestem.spectral import Spectral
-from edgestem.windows import window_pair
+from edgestem.separator import make_spectral
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -36,14 +35,7 @@ def marked(work: Callable[[], object]) -> None:
 def kernel(part: str, model: Path) -> float:
     """The fused stages with the model's own sizes, stereo."""
     c = read_config(model)
-    analysis, synthesis = window_pair(c.n_fft, c.hop, c.n_synthesis)
-    spectral = Spectral(
-        n_fft=c.n_fft, hop=c.hop, n_synthesis=c.n_synthesis, n_channels=2,
-        analysis_window=analysis,
-        synthesis_window=synthesis, band_edges=c.band_edges(),
-        n_features=c.n_features, thresholds=c.thresholds(),
-        mask_table=c.mask_table(), top_bands=c.top_bands,
-    )  # fmt: skip
+    spectral = make_spectral(c, c.sample_rate, 2)
     print(spectral.backend, spectral.simd)
     rng = np.random.default_rng(0)
     x = np.float32(rng.normal(0, 0.1, ((N_FRAMES - 1) * c.hop + c.n_fft, 2)))
