@@ -26,6 +26,7 @@ MODELS=${MODELS:-$project/models}
 root=$folder/root
 started=$(date +%s)
 packages=python3,python3-venv,python3-dev,gcc,libc6-dev
+debian=
 wheels="tflite-runtime pytest hypothesis setuptools>=77 tflite"
 
 # The libraries choose their kernels by the core's part number and features; qemu
@@ -41,8 +42,8 @@ armhf)
     emulator=qemu-arm machine=armv7l core=cortex-a7 part=0xc07 # Pi 2
     features="half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
     wheels="tflite-runtime setuptools>=77 tflite pycparser"
-    packages=$packages,libffi-dev,python3-numpy,python3-soundfile
-    packages=$packages,python3-pytest,python3-hypothesis
+    debian="libffi-dev python3-numpy python3-soundfile python3-pytest"
+    debian="$debian python3-hypothesis"
     runtimes=tflite-runtime
     ;;
 *)
@@ -75,6 +76,13 @@ if [ ! -e "$root/edgestem-ready" ]; then
     stage "debootstrap bookworm $arch"
     debootstrap --arch=$arch --variant=minbase --include=$packages bookworm "$root" \
         >"$folder/debootstrap.log" || { tail "$folder/debootstrap.log"; exit 1; }
+    if [ -n "$debian" ]; then
+        stage "Debian's Python packages"
+        # shellcheck disable=SC2086 # the list is a list
+        { chroot "$root" apt-get -q update && chroot "$root" apt-get -q install -y \
+            --no-install-recommends $debian; } >"$folder/apt.log" 2>&1 ||
+            { tail "$folder/apt.log"; exit 1; }
+    fi
     touch "$root/edgestem-ready"
 fi
 
