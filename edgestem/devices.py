@@ -53,7 +53,8 @@ KINDS = {
     "gpu": Kind(
         ("libtensorflowlite_gpu_external_delegate.so", "gpu_external_delegate.so"),
         {},
-        "there is no packaged one for Linux: build it from TensorFlow's sources",
+        "there is no packaged one for Linux: build it from TensorFlow's sources; "
+        "LiteRT's WebGPU accelerator is no external delegate (docs/hardware.md)",
     ),
 }
 

@@ -521,7 +521,7 @@ INLINE float sum_of(const float *p, size_t n)
         for (size_t i = 0; i < ES_LANES / W; i++)
             sum[i] = v_add(sum[i], v_load(p + i * W));
     }
-    for (size_t i = 0; i * W < n; i++) {
+    for (size_t i = 0; i < ES_LANES / W && i * W < n; i++) {
         size_t there = n - i * W < W ? n - i * W : W;
 
         sum[i] = v_add(sum[i], v_first(v_load(p + i * W), there));
