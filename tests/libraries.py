@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent / "delegates"
@@ -23,9 +24,11 @@ LIBRARIES = {
 FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 
 
-def compiler() -> str | None:
-    """Path of a C compiler, if there is one."""
-    return shutil.which("cc")
+def why_not() -> str:
+    """Say what keeps the delegates from being built, or nothing."""
+    if sys.maxsize < 2**32:
+        return "delegate.h has TFLite's structures of 64-bit machines"
+    return "" if shutil.which("cc") else "no C compiler for the test delegates"
 
 
 def build(name: str, folder: Path) -> str:

@@ -404,8 +404,8 @@ def test_events_reach_those_who_subscribed(daemon: DaemonProcess) -> None:
 def test_a_lost_device_is_an_event_and_streams_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if libraries.compiler() is None:
-        pytest.skip("no C compiler for the test delegates")
+    if libraries.why_not():
+        pytest.skip(libraries.why_not())
     monkeypatch.setenv("DELEGATE_TEST_USB", str(tmp_path))
     name = f"delegate:{libraries.build('logistic', tmp_path)}"
     with running(tmp_path, "--device", name) as daemon, daemon.client() as listener:

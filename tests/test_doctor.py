@@ -218,7 +218,7 @@ def test_bench_compares_both_ways(result: Result, tmp_path: Path) -> None:
     assert any(line.startswith("note: model was 'tiny ") for line in told)
 
 
-@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", REFERENCES, ids=[p.stem for p in REFERENCES])
 def test_committed_references_can_be_compared_with(result: Result, path: Path) -> None:
     found = bench.compare(result, path)
     assert "note: model was 'karaoke " in "\n".join(found.lines)

@@ -41,7 +41,7 @@ arm64)
 armhf)
     emulator=qemu-arm machine=armv7l core=cortex-a7 part=0xc07 # Pi 2
     features="half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
-    wheels="tflite-runtime setuptools>=77 tflite pycparser"
+    wheels="tflite-runtime setuptools>=77 tflite flatbuffers packaging>=24.2 pycparser"
     debian="libffi-dev python3-numpy python3-soundfile python3-pytest"
     debian="$debian python3-hypothesis"
     runtimes=tflite-runtime
@@ -98,7 +98,7 @@ mkdir -p "$root/wheels"
     --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
     --abi abi3 --abi none $platforms $([ $arch = armhf ] && echo --no-deps) $wheels
 [ $arch = arm64 ] || "$PYTHON" -m pip download -q --disable-pip-version-check \
-    -d "$root/wheels" --no-binary=:all: --no-deps --no-build-isolation cffi
+    -d "$root/wheels" --no-binary=:all: --no-deps cffi
 
 stage "sdist, tests, song"
 rm -rf "$root/job"
