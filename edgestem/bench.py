@@ -163,7 +163,7 @@ def _setup(separator: Separator, options: dict[str, Any]) -> dict[str, Any]:
     return {
         "edgestem": __version__,
         "runtime": separator.runtime,
-        "model": separator.config.name,
+        "model": f"{separator.config.name} {separator.config.sha256[:12]}",
         "device": separator.device,
         "fft": separator.fft,
         "threads": options.get("threads") or 1,
@@ -243,6 +243,6 @@ def _differences(result: Result, saved: dict[str, Any]) -> list[str]:
     for part in ("machine", "setup"):
         now, then = getattr(result, part), saved[part]
         for key, value in now.items():
-            if then[key] != value:
-                lines.append(f"note: {key} was {then[key]!r}, is {value!r}")
+            if then.get(key) != value:
+                lines.append(f"note: {key} was {then.get(key)!r}, is {value!r}")
     return lines

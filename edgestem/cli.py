@@ -8,13 +8,15 @@ Results go to stdout (`--json`, `-o -`), everything else to stderr.  Exit status
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +38,11 @@ class _Stop(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     _prepare_streams()
-    _listen_to_signals()
-    warnings.showwarning = lambda message, *_: _complain("warning", str(message))
+    with _signals(), _warnings():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     is_debug = "--debug" in (sys.argv if argv is None else argv)
     try:
         args = make_parser().parse_args(argv)
@@ -97,15 +102,42 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _listen_to_signals() -> None:
-    """End tidily; what the parent chose to ignore (nohup) stays ignored."""
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """End tidily; what the parent chose to ignore (nohup) stays ignored.
+
+    A program that calls `main` gets its handlers back, also those that the
+    daemon replaced; in another thread than its main one they stay untouched.
+    """
 
     def stop(number: int, _: object) -> None:
         raise _Stop(number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
+        if before[number] == signal.SIG_DFL:
             signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # not Python's: it cannot be put back
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[None]:
+    """Write warnings as every other message; afterwards as the caller had it."""
+    before = warnings.showwarning
+    warnings.showwarning = lambda message, *_: _complain("warning", str(message))
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _separate(args: argparse.Namespace) -> int:

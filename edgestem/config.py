@@ -69,6 +69,8 @@ class ModelConfig:
     """Of the .tflite file."""
     licence: str
     attribution: str
+    synthesis_length: int = 0
+    """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
     figures: dict[str, Any] = field(default_factory=dict)
     """Measured quality, printed by `edgestem info`."""
     path: Path = Path()
@@ -81,6 +83,7 @@ class ModelConfig:
 
         require(self.n_fft % 4 == 0 and self.n_fft >= 64, "n_fft")
         require(0 < self.hop <= self.n_fft and self.n_fft % self.hop == 0, "hop")
+        require(self._is_synthesis_possible(), "synthesis_length")
         require(bool(self.bands) and min(w for _, w in self.bands) > 0, "bands")
         require(self.n_features in (2, 3), "n_features")
         require(self.frames_per_call > self.left_context + self.right_context, "frames")
@@ -97,6 +100,15 @@ class ModelConfig:
             code="model_mismatch",
             path=str(self.path),
         )
+
+    def _is_synthesis_possible(self) -> bool:
+        n, hop = self.n_synthesis, self.hop
+        return n == self.n_fft or (2 * hop <= n < self.n_fft and n % hop == n % 2 == 0)
+
+    @property
+    def n_synthesis(self) -> int:
+        """Samples of a window that overlap-add; with one frame a call, the latency."""
+        return self.synthesis_length or self.n_fft
 
     @property
     def n_bands(self) -> int:

@@ -55,7 +55,7 @@ class Daemon:
         self, config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None
     ) -> None:
         self.config, self._reload = config, reload
-        self.engine = Engine(config)
+        self.engine = Engine(config, self.event)
         limit = config.cache_mb << 20
         self.cache = Cache(config.cache_folder(), limit) if limit else None
         self.jobs = JobQueue(

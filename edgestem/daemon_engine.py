@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from edgestem.daemon_schedule import (
 )
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.model import available_models, model_path
+from edgestem.protocol import MAX_TEXT
 from edgestem.separator import check_stream
 
+log = logging.getLogger(__name__)
 MEASURED_CALLS = 5  # the median of so many calls decides
 MAX_SPARE = 2  # separators kept loaded for the next session
 Key = tuple[str, int, int]  # model, sample rate, channels
@@ -31,14 +35,20 @@ Key = tuple[str, int, int]  # model, sample rate, channels
 class Engine:
     """Hands out separators.
 
+    Parameters
+    ----------
+    config : DaemonConfig
+    event : callable
+        Told with event("device", ...) why a separator does not run where it should.
+
     Raises
     ------
     ModelError
         A configured model is missing or damaged, or none is installed.
     """
 
-    def __init__(self, config: DaemonConfig) -> None:
-        self._config = config
+    def __init__(self, config: DaemonConfig, event: Callable[..., None]) -> None:
+        self._config, self._event = config, event
         self.models = _find_models(config.models)
         self.default = next(iter(self.models))
         probe = self._load((self.default, self._rate(self.default), 2), Scheduler(1))
@@ -72,7 +82,10 @@ class Engine:
             )
         check_stream(sample_rate, n_channels)
         key = (name, sample_rate, n_channels)
-        separator = self._take_spare(key) or self._load(key, self.scheduler)
+        separator = self._take_spare(key)
+        if separator is None:
+            separator = self._load(key, self.scheduler)
+            self._tell_device(separator)
         separator.priority = priority
         return separator
 
@@ -113,6 +126,12 @@ class Engine:
             }
             for name, c in self.models.items()
         ]
+
+    def _tell_device(self, separator: PacedSeparator) -> None:
+        for note in separator.notes:
+            log.info("device: %s; running on %s", note, separator.device)
+            text = note[: MAX_TEXT // 2]
+            self._event("device", device=separator.device, text=text)
 
     def _take_spare(self, key: Key) -> PacedSeparator | None:
         with self._lock:

@@ -53,7 +53,8 @@ KINDS = {
     "gpu": Kind(
         ("libtensorflowlite_gpu_external_delegate.so", "gpu_external_delegate.so"),
         {},
-        "there is no packaged one for Linux: build it from TensorFlow's sources",
+        "there is no packaged one for Linux: build it from TensorFlow's sources; "
+        "LiteRT's WebGPU accelerator is no external delegate (docs/hardware.md)",
     ),
 }
 
@@ -217,10 +218,13 @@ def open_device(
     wanted = parse_device(device, options)
     if wanted.kind == "cpu":
         return _open_cpu(config, threads, runtime)
-    done = try_device(wanted, config, runtime)
-    if not done.reason:
-        return _open_delegate(wanted, config, threads, runtime)
-    note = f"{device}: {done.reason}"
+    reason = try_device(wanted, config, runtime).reason
+    if not reason:
+        try:
+            return _open_delegate(wanted, config, threads, runtime)
+        except ModelError as error:
+            reason = _lost(error)
+    note = f"{device}: {reason}"
     if not fallback:
         raise ModelError(note, code="device_refused", path=str(config.path))
     warnings.warn(f"{note}; running on the CPU", RuntimeWarning, stacklevel=4)
@@ -234,15 +238,28 @@ def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened
         if find_library(device) is None or model_for(device, config.path) is None:
             continue
         done = try_device(device, config, runtime)
-        if not done.reason and done.device_ms < done.cpu_ms:
-            return _open_delegate(device, config, threads, runtime, tuple(notes))
-        if done.reason:
-            text = f"{name}: {done.reason}; not used"
+        reason = done.reason
+        if not reason and done.device_ms < done.cpu_ms:
+            try:
+                return _open_delegate(device, config, threads, runtime, tuple(notes))
+            except ModelError as error:
+                reason = _lost(error)
+        if reason:
+            text = f"{name}: {reason}; not used"
             warnings.warn(text, RuntimeWarning, stacklevel=5)
         slow = f"it is slower than the CPU ({done.device_ms:.1f} ms a call against "
         slow += f"{done.cpu_ms:.1f})"
-        notes.append(f"{name}: {done.reason or slow}")
+        notes.append(f"{name}: {reason or slow}")
     return _open_cpu(config, threads, runtime, tuple(notes))
+
+
+def _lost(error: ModelError) -> str:
+    """Say that a device which passed its trial is gone since: unplugged, taken."""
+    cause = " ".join(str(error.__cause__).split()).rstrip(".")
+    return (
+        f"it worked when it was tried and does not load now ({cause}); see whether it "
+        "is still plugged in and no other program has it"
+    )
 
 
 def _open_cpu(

@@ -7,6 +7,8 @@ page is made to be pasted into a bug report: it names no user and no song.
 from __future__ import annotations
 
 import platform
+import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +17,15 @@ from typing import Any
 from edgestem import __version__, machine, runtime, spectral
 from edgestem.bench import bench
 from edgestem.config import ModelConfig, read_config
-from edgestem.devices import AUTO, find_library, parse_device, try_device
+from edgestem.devices import AUTO, KINDS, find_library, parse_device, try_device
 from edgestem.errors import EdgestemError
+from edgestem.lint import lint
 from edgestem.model import DEFAULT, Model, model_path
 from edgestem.probe import Probe
 
 BENCH_SECONDS = 5.0
+SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
+DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni"}
 LEVELS = ("ok", "warn", "fail")
 
 
@@ -33,16 +38,17 @@ class Line:
     topic: str
     found: str
     verdict: str
-    """One sentence; empty where nothing is to be said."""
+    """One sentence."""
 
     def __str__(self) -> str:
-        tail = f": {self.verdict}" if self.verdict else ""
-        return f"{self.level:4} {self.topic:12} {self.found}{tail}"
+        return f"{self.level:4} {self.topic:12} {self.found}: {self.verdict}"
 
 
 def examine(model: str | Path = DEFAULT) -> Iterator[Line]:
     """Look at everything; each line comes as soon as it is known."""
     yield _python()
+    yield _packages()
+    yield _programs()
     yield from _runtimes(model)
     yield _kernel()
     yield from _board()
@@ -63,8 +69,27 @@ def _config(model: str | Path) -> ModelConfig | None:
 
 def _python() -> Line:
     found = f"edgestem {__version__}, Python {platform.python_version()}, "
-    found += f"{platform.machine()}, {machine.libc()}, numpy {runtime.version('numpy')}"
-    return Line("ok", "software", found, "")
+    found += f"{platform.machine()}, {machine.libc()}"
+    if sys.version_info[:2] in SUPPORTED:
+        return Line("ok", "software", found, "this Python is supported")
+    verdict = f"edgestem supports Python {'.'.join(map(str, SUPPORTED[0]))} to "
+    verdict += f"{'.'.join(map(str, SUPPORTED[-1]))}; please report what fails"
+    return Line("warn", "software", found, verdict)
+
+
+def _packages() -> Line:
+    found = ", ".join(
+        f"{name} {runtime.version(name)} ({machine.wheel_tag(name) or 'no wheel'})"
+        for name in ("numpy", "cffi", "soundfile")
+    )
+    return Line("ok", "packages", found, "these are the builds that pip chose")
+
+
+def _programs() -> Line:
+    if shutil.which("ffmpeg") and shutil.which("ffprobe"):
+        return Line("ok", "programs", "ffmpeg", "m4a, mp4, webm ... can be read")
+    verdict = "m4a, mp4, webm ... cannot be read; apt-get install ffmpeg"
+    return Line("ok", "programs", "no ffmpeg", verdict)
 
 
 def _runtimes(model: str | Path) -> Iterator[Line]:
@@ -92,22 +117,33 @@ def _kernel() -> Line:
     names, simd = spectral.available_backends(), spectral.simd_name()
     found = f"fft {', '.join(names)}; simd {simd}"
     if names[0] == "native":
-        return Line("ok", "kernel", found, "")
+        return Line("ok", "kernel", found, f"compiled, speaks ABI {spectral.ABI}")
     return Line("warn", "kernel", found, "the C kernel is missing; reinstall edgestem")
 
 
 def _board() -> Iterator[Line]:
-    features = " ".join(machine.cpu_features())
     name = machine.board() or machine.cpu()
     memory = machine.memory_mib()
-    level = "ok" if memory >= 400 else "warn"
-    verdict = "" if memory >= 400 else "little memory; give the GPU less of it"
-    yield Line(level, "board", f"{name}, {memory} MiB, {features}", verdict)
+    level, verdict = "ok", "memory enough for a song of any length"
+    if memory < 400:
+        level, verdict = "warn", "little memory; give the GPU less of it"
+    yield Line(level, "board", f"{name}, {memory} MiB", verdict)
+    yield _features()
     yield _clock()
     pages = machine.page_size()
-    is_odd = pages != 4096
-    verdict = "PCIe Corals need 4 KiB pages (docs/hardware.md)" if is_odd else ""
-    yield Line("warn" if is_odd else "ok", "pages", f"{pages} bytes", verdict)
+    level, verdict = "ok", "what every accelerator's driver wants"
+    if pages != 4096:
+        level, verdict = "warn", "PCIe Corals need 4 KiB pages (docs/hardware.md)"
+    yield Line(level, "pages", f"{pages} bytes", verdict)
+
+
+def _features() -> Line:
+    features = machine.cpu_features()
+    found = " ".join(features) or "flags not shown"
+    if set(features) & DOT_PRODUCTS:
+        return Line("ok", "cpu", found, "int8 dot products: the network's fast way")
+    verdict = "no int8 dot products: the network takes two to three times the work"
+    return Line("ok", "cpu", found, verdict)
 
 
 def _clock() -> Line:
@@ -121,7 +157,8 @@ def _clock() -> Line:
     if governor not in ("", "performance"):
         verdict = "for live use set it to performance"
         return Line("warn", "clock", found, verdict)
-    return Line("ok", "clock", found, "not throttled" if slow == [] else "")
+    verdict = "not throttled" if slow == [] else "this machine tells of no throttling"
+    return Line("ok", "clock", found, verdict)
 
 
 def _model(model: str | Path) -> Iterator[Line]:
@@ -133,6 +170,19 @@ def _model(model: str | Path) -> Iterator[Line]:
     c = loaded.config
     found = f"{c.name}, {c.path.stat().st_size / 2**20:.1f} MiB, {c.sha256[:12]}"
     yield Line("ok", "model", found, "digest, tensors and sidecar agree")
+    yield _edge_tpu(c)
+
+
+def _edge_tpu(config: ModelConfig) -> Line:
+    try:
+        report = lint(config.path)
+    except EdgestemError as error:
+        return Line("ok", "edgetpu", "not checked", str(error))
+    found = f"{100 * report.share:.0f} % of the work"
+    if report.is_clean:
+        return Line("ok", "edgetpu", found, "clean by the published rules")
+    verdict = "`edgestem lint` shows what keeps the rest off an Edge TPU"
+    return Line("ok", "edgetpu", found, verdict)
 
 
 def survey(
@@ -152,7 +202,7 @@ def survey(
 
 def _device(name: str, done: Probe | None) -> Line:
     if done is None:
-        return Line("ok", name, "not installed", "")
+        return Line("ok", name, "not installed", KINDS[name].install)
     if done.reason:
         return Line("warn", name, "refused", done.reason)
     found = f"works, {done.n_partitions} part(s) of the model, mask off the CPU's by "

@@ -8,8 +8,9 @@ takes frames [g*G - left, g*G + G + right) and yields the masks of frames
 [g*G - L, g*G + G - L), where G is the group, left/right the context and L the
 lookahead of the model.  So the output does not depend on how the input was cut.
 
-Frame k covers samples [k*hop - (n_fft - hop), k*hop + hop) of the stream, and
-its call leaves the hop that begins at k*hop - (n_fft - hop) finished.
+Frame k covers samples [k*hop - (n_fft - hop), k*hop + hop) of the stream.  Its
+last n_synthesis samples (all, unless the model has a short synthesis window)
+overlap-add, so its call leaves the hop at k*hop - (n_synthesis - hop) finished.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.model import DEFAULT, Model
-from edgestem.spectral import Spectral, hann_pair
+from edgestem.spectral import Spectral
+from edgestem.windows import window_pair
 
 Samples = NDArray[np.float32]
 
@@ -53,11 +55,40 @@ def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
     return n_fft, n_fft * config.hop // config.n_fft
 
 
+def synthesis_size(config: ModelConfig, sample_rate: int) -> int:
+    """Return n_synthesis at a rate: it scales with the window."""
+    n_fft, _ = frame_sizes(config, sample_rate)
+    return n_fft * config.n_synthesis // config.n_fft
+
+
+def make_spectral(
+    config: ModelConfig, sample_rate: int, n_channels: int, fft: str = "auto"
+) -> Spectral:
+    """Make the spectrogram stages around a model, for a stream."""
+    n_fft, hop = frame_sizes(config, sample_rate)
+    n_synthesis = synthesis_size(config, sample_rate)
+    analysis, synthesis = window_pair(n_fft, hop, n_synthesis)
+    return Spectral(
+        n_fft=n_fft,
+        hop=hop,
+        n_synthesis=n_synthesis,
+        n_channels=n_channels,
+        analysis_window=analysis,
+        synthesis_window=synthesis,
+        band_edges=config.band_edges(),
+        n_features=config.n_features,
+        thresholds=config.thresholds(),
+        mask_table=config.mask_table(),
+        top_bands=config.top_bands,
+        backend=fft,
+    )
+
+
 def latency_samples(config: ModelConfig, sample_rate: int) -> int:
     """Return how late stems leave their mixture at a rate."""
-    n_fft, hop = frame_sizes(config, sample_rate)
+    _, hop = frame_sizes(config, sample_rate)
     ahead = config.group + config.right_context + config.lookahead_frames - 1
-    return ahead * hop + n_fft
+    return ahead * hop + synthesis_size(config, sample_rate)
 
 
 class Separator:
@@ -121,21 +152,9 @@ class Separator:
         self.sample_rate = sample_rate
         self.n_channels = n_channels
         c = self.config
-        self._n_fft, self._hop = n_fft, hop = frame_sizes(c, sample_rate)
-        analysis, synthesis = hann_pair(n_fft, hop)
-        self._spectral = Spectral(
-            n_fft=n_fft,
-            hop=hop,
-            n_channels=n_channels,
-            analysis_window=analysis,
-            synthesis_window=synthesis,
-            band_edges=c.band_edges(),
-            n_features=c.n_features,
-            thresholds=c.thresholds(),
-            mask_table=c.mask_table(),
-            top_bands=c.top_bands,
-            backend=fft,
-        )
+        self._n_fft, self._hop = frame_sizes(c, sample_rate)
+        self._n_synthesis = synthesis_size(c, sample_rate)
+        self._spectral = make_spectral(c, sample_rate, n_channels, fft)
         self.fft = self._spectral.backend
         self.latency_samples = latency_samples(c, sample_rate)
         self._allocate()
@@ -149,7 +168,7 @@ class Separator:
         self._x = np.zeros((n_input, n), np.float32)
         n_rows = c.lookahead_frames + c.frames_per_call
         self._X = np.zeros((n_rows, n, n_bins), np.complex64)
-        self._tail = np.zeros((self._n_fft - hop, n), np.float32)
+        self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
         self._vocals = np.zeros((c.group * hop, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
@@ -167,7 +186,7 @@ class Separator:
         self._read = 0
         self._delay_at = 0
         self._n_pushed = 0
-        self._call_start = -(c.lookahead_frames * hop + self._n_fft - hop)
+        self._call_start = -(c.lookahead_frames * hop + self._n_synthesis - hop)
         self.n_bad_samples = 0
         self._is_closed = False
 
@@ -299,7 +318,7 @@ class Separator:
         c = self.config
         if c.target_rms_db is None:
             return 1.0
-        end = self._call_start + self._n_fft - self._hop + c.group * self._hop
+        end = self._call_start + self._n_synthesis - self._hop + c.group * self._hop
         end += (c.right_context + c.lookahead_frames) * self._hop
         start = end - len(self._x)
         n = min(end, self._n_pushed) - max(start, 0)

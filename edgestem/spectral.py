@@ -40,7 +40,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 1  # of native/edgestem.h
+ABI = 2  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -173,8 +173,13 @@ class Spectral:
         Frame length (2^a 3^b 5^c, divisible by 4) and distance in samples.
     n_channels : int
         Audio channels, 1 or 2.
-    analysis_window, synthesis_window : shape (n_fft,), float32
-        Their product must overlap-add to 1 at `hop`; see `hann_pair`.
+    n_synthesis : int, optional
+        The last samples of a frame, the only ones that overlap-add; hop to
+        n_fft, default n_fft.  Fewer make the output earlier.
+    analysis_window : shape (n_fft,), float32
+    synthesis_window : shape (n_synthesis,), float32
+        Their product must overlap-add to 1 at `hop`; see `hann_pair` and
+        `windows.window_pair`.
     band_edges : shape (n_bands + 1,), int32, increasing
         Band b averages the bins band_edges[b] to band_edges[b + 1] - 1.  Bins
         from n_bins on do not exist: a band takes the mean of those of its bins
@@ -209,6 +214,7 @@ class Spectral:
         n_fft: int,
         hop: int,
         n_channels: int,
+        n_synthesis: int | None = None,
         analysis_window: ArrayLike,
         synthesis_window: ArrayLike,
         band_edges: ArrayLike,
@@ -222,6 +228,7 @@ class Spectral:
         self._tables = t = Tables(
             n_fft=n_fft,
             hop=hop,
+            n_synthesis=n_fft if n_synthesis is None else n_synthesis,
             n_channels=n_channels,
             n_features=n_features,
             top_bands=top_bands,
@@ -290,11 +297,11 @@ class Spectral:
             Codes for L and R; mono audio takes the mean of both gains.
         X : shape (n_frames, n_channels, n_bins), complex64
             What `analyse` gave; not changed.
-        tail : shape (n_fft - hop, n_channels), float32
+        tail : shape (n_synthesis - hop, n_channels), float32
             Overlap-add state, read and written; zeros at the start.
         y : shape (n_frames * hop, n_channels), float32
-            Written.  Hop k holds the samples [k * hop, (k + 1) * hop) of the
-            signal whose frame k is X[k].
+            Written.  Hop k begins n_synthesis samples before the end of frame
+            k, X[k]; with n_synthesis = n_fft, where that frame begins.
 
         Raises
         ------
@@ -304,7 +311,7 @@ class Spectral:
         t, n_frames = self._tables, len(X)
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         _check("mask", mask, np.int8, (n_frames, t.n_bands, 2))
-        shape = (t.n_fft - t.hop, t.n_channels)
+        shape = (t.n_synthesis - t.hop, t.n_channels)
         _check("tail", tail, np.float32, shape, out=True)
         shape = (n_frames * t.hop, t.n_channels)
         _check("y", y, np.float32, shape, out=True)
@@ -354,9 +361,9 @@ class _NativeStages:
 
     def __init__(self, tables: Tables, level: int) -> None:
         t, plan, config = tables, ffi.new("es_spectral **"), ffi.new("es_config *")
-        for name in ("n_fft", "hop", "n_channels", "n_features", "n_bands"):
+        for name in ("n_fft", "hop", "n_synthesis", "n_channels", "n_features"):
             setattr(config, name, getattr(t, name))
-        config.top_bands, config.simd = t.top_bands, level
+        config.n_bands, config.top_bands, config.simd = t.n_bands, t.top_bands, level
         # The kernel copies the tables; `tables` keeps them alive until then.
         config.analysis_window = _floats(t.analysis_window)
         config.synthesis_window = _floats(t.synthesis_window)

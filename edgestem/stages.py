@@ -47,6 +47,7 @@ class Tables:
 
     n_fft: int
     hop: int
+    n_synthesis: int
     n_channels: int
     n_features: int
     top_bands: int
@@ -58,11 +59,12 @@ class Tables:
 
     def __post_init__(self) -> None:
         require_size(self.n_fft)
-        _require("hop", self.hop, 1, self.n_fft)
+        _require("n_synthesis", self.n_synthesis, 1, self.n_fft)
+        _require("hop", self.hop, 1, self.n_synthesis)
         _require("n_channels", self.n_channels, 1, 2)
         _require("n_features", self.n_features, 2, 3)
         _require_table("analysis_window", self.analysis_window, self.n_fft)
-        _require_table("synthesis_window", self.synthesis_window, self.n_fft)
+        _require_table("synthesis_window", self.synthesis_window, self.n_synthesis)
         _require_table("mask_table", self.mask_table, 256)
         _require_edges(self.band_edges)
         _require_thresholds(self.thresholds)
@@ -242,14 +244,15 @@ class ArrayStages:
         y: NDArray[np.float32],
     ) -> None:
         """See Spectral.synthesise."""
-        t, n_tail = self.tables, self.tables.n_fft - self.tables.hop
-        overlap = np.zeros((t.n_fft, t.n_channels), np.float32)
+        t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
+        overlap = np.zeros((t.n_synthesis, t.n_channels), np.float32)
         overlap[:n_tail] = tail
         for k in range(len(X)):
             gains = self._gains(mask[k])
             for c in range(t.n_channels):
                 frame = self.transform.irfft(gains[:, c] * X[k, c])
-                overlap[:, c] += (frame * t.synthesis_window).astype(np.float32)
+                part = frame[t.n_fft - t.n_synthesis :] * t.synthesis_window
+                overlap[:, c] += part.astype(np.float32)
             y[k * t.hop : (k + 1) * t.hop] = overlap[: t.hop]
             overlap[:n_tail] = overlap[t.hop :]
             overlap[n_tail:] = 0.0

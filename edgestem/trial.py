@@ -18,7 +18,7 @@ from edgestem.errors import EdgestemError
 from edgestem.model import Model
 from edgestem.probe import MARK, Job, Probe
 from edgestem.runtime import n_partitions, open_interpreter
-from edgestem.spectral import Spectral, hann_pair
+from edgestem.separator import make_spectral
 
 # What TFLite adds to the text of a delegate that refuses a model.
 RESTORED = "Restored original execution plan after delegate application failure."
@@ -41,18 +41,7 @@ def clip(config: ModelConfig) -> NDArray[np.int8]:
         for chord in ((130.8, 329.6, 1046.5), (196.0, 392.0, 784.0))
     )
     x = 0.1 * np.stack([voice + left, voice + right], axis=1)
-    analysis, synthesis = hann_pair(c.n_fft, c.hop)
-    spectral = Spectral(
-        n_fft=c.n_fft,
-        hop=c.hop,
-        n_channels=2,
-        analysis_window=analysis,
-        synthesis_window=synthesis,
-        band_edges=c.band_edges(),
-        n_features=c.n_features,
-        thresholds=c.thresholds(),
-        mask_table=c.mask_table(),
-    )
+    spectral = make_spectral(c, c.sample_rate, 2)
     features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
     spectrum = np.empty((n_frames, 2, c.n_fft // 2 + 1), np.complex64)
     spectral.analyse(np.ascontiguousarray(x, np.float32), 1.0, spectrum, features)

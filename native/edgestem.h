@@ -9,6 +9,8 @@
  *   - n_fft is 2^a 3^b 5^c, divisible by 4, 16 to 2^20.
  *   - Single precision; twiddle factors and window scaling are computed in
  *     double.  Signal to rounding noise of one transform is above 120 dB.
+ *   - Compile with -ffp-contract=off where the compiler would fuse products
+ *     and sums; otherwise see Order.
  *   - `mem` and `work` must be aligned to ES_ALIGN bytes.  Other buffers need
  *     the alignment of their element only, and results do not depend on it.
  *
@@ -21,13 +23,17 @@
  * one per thread.  Calls are reentrant; there are no globals.
  *
  * Order: every frame is computed alone and in one order, so results do not
- * depend, to the bit, on how frames are grouped into calls.  They may differ
- * in the last digits between instruction sets (see es_config.simd).
+ * depend, to the bit, on how frames are grouped into calls.  The order is the
+ * same on every level (see es_config.simd), nothing is fused, and the tables
+ * owe nothing to the C library: all functions give the same bits on every
+ * level and machine whose floats are those of IEEE 754 (x86-64, aarch64, ARM
+ * with VFP).  Two things stay the machine's own: the bits of a NaN, and
+ * whether a value that rounds up to the least normal number is flushed.
  *
  * Aliasing: no two pointers of a call may overlap.
  *
  * Floating point: es_analyse and es_synthesise set flush-to-zero (FTZ and DAZ
- * on x86, FZ on aarch64) while they run, and restore the caller's mode:
+ * on x86, FZ on ARM) while they run, and restore the caller's mode:
  * subnormal samples count as silence.  NaN and infinity in the samples are
  * safe; a NaN power counts as 0, an infinite one as the greatest.
  *
@@ -42,7 +48,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 1    /* changes with any change of this contract */
+#define ES_ABI 2    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -57,7 +63,7 @@
 #define ES_SIMD_BEST -1 /* the best this machine has */
 #define ES_SIMD_SCALAR 0
 #define ES_SIMD_SSE2 1
-#define ES_SIMD_AVX2 2 /* with FMA */
+#define ES_SIMD_AVX2 2
 #define ES_SIMD_NEON 3 /* aarch64 */
 
 typedef struct es_fft es_fft;
@@ -76,13 +82,14 @@ typedef struct es_spectral es_spectral;
  */
 typedef struct es_config {
     size_t n_fft;                  /* frame length in samples */
-    size_t hop;                    /* samples between frames, 1 to n_fft */
+    size_t hop;                    /* samples between frames */
+    size_t n_synthesis;            /* hop to n_fft; see es_synthesise */
     size_t n_channels;             /* audio channels, 1 or 2 */
     size_t n_features;             /* 2: |L|, |R|; 3: |L|, |R|, |L - R| */
     size_t n_bands;                /* 1 to 2^20 */
     size_t top_bands;              /* 0 to n_bands; see es_synthesise */
     const float *analysis_window;  /* n_fft */
-    const float *synthesis_window; /* n_fft */
+    const float *synthesis_window; /* n_synthesis */
     const int32_t *band_edges;     /* n_bands + 1, increasing, not negative */
     const float *thresholds;       /* 255 */
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
@@ -110,8 +117,8 @@ size_t es_fft_bytes(size_t n_fft, int simd);
 /* Bytes of the scratch that es_rfft and es_irfft need; 0 as above. */
 size_t es_fft_work_bytes(size_t n_fft);
 
-/* Make a plan in mem.  `simd` is the most the plan may use: sizes that do not
- * divide into its lanes use fewer (see es_fft_simd).
+/* Make a plan in mem.  `simd` is the most the plan may use: an n_fft / 2 that
+ * is below 64 or no multiple of 8 uses none (see es_fft_simd).
  * ES_OK, ES_ERR_NULL, _SIZE, _ALIGN, _MEMORY, _SIMD. */
 int es_fft_init(void *mem, size_t mem_bytes, size_t n_fft, int simd,
                 es_fft **plan);
@@ -152,11 +159,12 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 /* Mask and spectra to samples.
  *   mask  (n_frames, n_bands, 2): codes of L and R; mono takes the mean gain
  *   X     as es_analyse wrote it (bins 0 and n_fft / 2 are real)
- *   tail  (n_fft - hop, n_channels): overlap-add state, zeros at the start
- *   y     written: (n_frames * hop, n_channels); hop k is finished by frame k
- * Bins from band_edges[n_bands] on get the mean gain of the last top_bands
- * bands (0 if top_bands is 0), bins below band_edges[0] get 0.
- * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+ *   tail  (n_synthesis - hop, n_channels): overlap-add state, zeros at the
+ * start y     written: (n_frames * hop, n_channels); hop k is finished by frame
+ * k: it begins n_synthesis samples before that frame's end Only the last
+ * n_synthesis samples of a frame overlap-add. Bins from band_edges[n_bands] on
+ * get the mean gain of the last top_bands bands (0 if top_bands is 0), bins
+ * below band_edges[0] get 0. ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
                   size_t n_frames, float *tail, float *y, void *work);
 

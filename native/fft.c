@@ -1,8 +1,6 @@
 /* fft.c - which instruction set, the complex FFT's tables, the real FFT. */
 #include "internal.h"
 
-#include <math.h>
-
 #define ES_PI 3.14159265358979323846
 
 /* ---- Status and levels --------------------------------------------------- */
@@ -62,9 +60,7 @@ static const es_ops *ops_of(int simd)
     case ES_SIMD_SSE2:
         return __builtin_cpu_supports("sse2") ? &es_sse2_ops : NULL;
     case ES_SIMD_AVX2:
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-                   ? &es_avx2_ops
-                   : NULL;
+        return __builtin_cpu_supports("avx2") ? &es_avx2_ops : NULL;
 #endif
 #ifdef ES_ARM64
     case ES_SIMD_NEON:
@@ -89,20 +85,19 @@ int es_simd_best(void)
     return simd;
 }
 
+/* Lanes of a row of n points; the column pass wants whole vectors of rows. */
+static size_t lanes_of(size_t n)
+{
+    return n % ES_LANES == 0 && n / ES_LANES >= ES_LANES ? ES_LANES : 1;
+}
+
 const es_ops *es_choose(int simd, size_t n)
 {
     if (simd == ES_SIMD_BEST)
         simd = es_simd_best();
-    if (!es_simd_runs(simd))
-        return NULL;
-    for (; simd > ES_SIMD_SCALAR; simd--) {
-        const es_ops *ops = ops_of(simd);
+    const es_ops *ops = ops_of(simd);
 
-        /* The column pass wants whole vectors of rows. */
-        if (ops && n % ops->lanes == 0 && n / ops->lanes >= ops->lanes)
-            return ops;
-    }
-    return &es_scalar_ops;
+    return ops && lanes_of(n) == 1 ? &es_scalar_ops : ops;
 }
 
 /* ---- Memory -------------------------------------------------------------- */
@@ -123,7 +118,7 @@ void *es_take(es_arena *arena, size_t n, size_t size)
 void es_work_layout(es_work *w, es_arena *arena, size_t n, size_t n_powers,
                     size_t n_gains)
 {
-    const size_t spare = ES_MAX_LANES; /* whole vectors at the end */
+    const size_t spare = ES_LANES; /* whole vectors at the end */
 
     w->rows = es_take(arena, 2 * n, sizeof *w->rows);
     w->re = es_take(arena, n + 1 + spare, sizeof *w->re);
@@ -191,10 +186,10 @@ static size_t row_twiddle_count(const es_cfft *c)
     return n;
 }
 
-void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, size_t lanes,
-                    int is_split)
+void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, int is_split)
 {
     const size_t n_split = is_split ? n + 1 : 0;
+    const size_t lanes = lanes_of(n);
 
     c->n = n;
     c->lanes = lanes;
@@ -213,21 +208,29 @@ void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, size_t lanes,
         c->split_cos = c->split_sin = NULL;
 }
 
-/* e^(-2 pi i k / n), rounded once; exact on the axes, where sin and cos of a
- * rounded angle are not. */
+/* e^(-2 pi i k / n), rounded once; exact on the axes.  Taylor's sums are as
+ * good as double over an eighth of the circle and, unlike the C library's
+ * functions, the same on every machine. */
 static void twiddle(size_t k, size_t n, float *re, float *im)
 {
-    static const float axis_re[] = { 1.0f, 0.0f, -1.0f, 0.0f };
-    static const float axis_im[] = { 0.0f, -1.0f, 0.0f, 1.0f };
-    double angle = -2.0 * ES_PI * (double)(k % n) / (double)n;
+    const size_t eighth = 8 * (k % n) / n;
+    const size_t past = 8 * (k % n) - eighth * n; /* its start, n is its end */
+    const size_t part = eighth % 2 ? n - past : past; /* from the near axis */
+    const double x = 0.25 * ES_PI * (double)part / (double)n;
+    double cos_x = 1.0;
+    double sin_x = 1.0;
 
-    if (4 * k % n == 0) {
-        *re = axis_re[4 * k / n % 4];
-        *im = axis_im[4 * k / n % 4];
-        return;
+    for (int i = 16; i > 0; i -= 2) {
+        cos_x = 1.0 - x * x / (double)(i * (i - 1)) * cos_x;
+        sin_x = 1.0 - x * x / (double)(i * (i + 1)) * sin_x;
     }
-    *re = (float)cos(angle);
-    *im = (float)sin(angle);
+    sin_x = x * sin_x;
+    int is_steep = (eighth + 1) / 2 % 2 == 1;
+    double a = is_steep ? sin_x : cos_x;
+    double b = is_steep ? cos_x : sin_x;
+
+    *re = (float)((eighth + 2) / 4 % 2 ? 0.0 - a : a);
+    *im = (float)(eighth / 4 ? b : 0.0 - b);
 }
 
 static void fill_columns(es_cfft *c)
@@ -292,12 +295,11 @@ void es_cfft_fill(es_cfft *c)
 
 /* ---- Real FFT ------------------------------------------------------------ */
 
-static es_fft *fft_layout(es_arena *arena, size_t n_fft, const es_ops *ops,
-                          es_cfft *c)
+static es_fft *fft_layout(es_arena *arena, size_t n_fft, es_cfft *c)
 {
     es_fft *plan = es_take(arena, 1, sizeof *plan);
 
-    es_cfft_layout(c, arena, n_fft / 2, ops->lanes, 1);
+    es_cfft_layout(c, arena, n_fft / 2, 1);
     return plan;
 }
 
@@ -308,10 +310,9 @@ size_t es_fft_bytes(size_t n_fft, int simd)
 
     if (!es_size_ok(n_fft))
         return 0;
-    const es_ops *ops = es_choose(simd, n_fft / 2);
-    if (!ops)
+    if (!es_choose(simd, n_fft / 2))
         return 0;
-    fft_layout(&arena, n_fft, ops, &c);
+    fft_layout(&arena, n_fft, &c);
     return arena.used;
 }
 
@@ -343,7 +344,7 @@ int es_fft_init(void *mem, size_t mem_bytes, size_t n_fft, int simd,
         return ES_ERR_ALIGN;
     if (mem_bytes < es_fft_bytes(n_fft, simd))
         return ES_ERR_MEMORY;
-    es_fft *p = fft_layout(&arena, n_fft, ops, &c);
+    es_fft *p = fft_layout(&arena, n_fft, &c);
     p->ops = ops;
     p->n_fft = n_fft;
     p->c = c;

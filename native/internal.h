@@ -11,30 +11,36 @@
 #define ES_X86 1
 #elif defined(__aarch64__)
 #define ES_ARM64 1
+#elif defined(__arm__) && defined(__ARM_PCS_VFP)
+#define ES_VFP 1 /* 32-bit ARM with hard floating point */
 #endif
 
 #define ES_MAX_PASSES 16 /* of radix 2 to 8 over at most 2^20 rows */
-#define ES_MAX_LANES 8
-#define ES_CODES 256 /* values of an int8 */
+#define ES_LANES 8       /* of a row; a multiple of every level's lanes */
+#define ES_CODES 256     /* values of an int8 */
 
 /* ---- Plans --------------------------------------------------------------- */
 
-/* A complex FFT of n points that sit in vectors of `lanes` (W) lanes.
+/* A complex FFT of n points that sit in rows of L lanes: ES_LANES, whatever the
+ * level, or 1 for sizes that do not divide into rows.
  *
- * 1. Column pass: DFTs of W points over x[m + M l], M = n / W, on vectors of
+ * 1. Column pass: DFTs of L points over x[m + M l], M = n / L, on vectors of
  *    W neighbouring m; times e^(-2 pi i m q / n); transposed.  Now row m has
- *    the W values of q in its lanes.
+ *    the L values of q in its lanes.
  * 2. Row passes: an FFT of M points over the rows, all lanes alike, in place,
  *    decimated in frequency.
- * 3. The last row pass writes row k, which is the bins W k to W k + W - 1,
- *    where it belongs. */
+ * 3. The last row pass writes row k, which is the bins L k to L k + L - 1,
+ *    where it belongs.
+ *
+ * A level of W lanes takes a row in L / W vectors.  What is added to what does
+ * not depend on W, so every level gives the same bits. */
 typedef struct es_cfft {
     size_t n;                     /* complex points */
-    size_t lanes;                 /* W */
+    size_t lanes;                 /* L */
     size_t n_rows;                /* M */
     size_t n_passes;              /* row passes, 1 or more */
     size_t radix[ES_MAX_PASSES];  /* 2, 3, 4, 5 or 8 each */
-    float *column_twiddles;       /* per W of m: W - 1 times (re W, im W) */
+    float *column_twiddles;       /* per L of m: L - 1 times (re L, im L) */
     float *row_twiddles;          /* per pass and row: radix - 1 times re, im */
     uint32_t *order;              /* row of the first output of a last block */
     float *split_cos, *split_sin; /* e^(-2 pi i k / 2n), k = 0..n, or NULL */
@@ -51,6 +57,7 @@ struct es_fft {
 struct es_spectral {
     const es_ops *ops;   /* code for the plan's level */
     size_t n_fft, hop;   /* samples */
+    size_t n_synthesis;  /* samples at the end that overlap-add */
     size_t n_bins;       /* n_fft / 2 + 1 */
     size_t n_channels;   /* 1: c.n is n_fft / 2; 2: c.n is n_fft (L + i R) */
     size_t n_features;   /* 2 or 3 */
@@ -76,7 +83,7 @@ struct es_spectral {
 
 /* Scratch, cut out of `work` anew in every call. */
 typedef struct es_work {
-    float *rows;     /* 2 n: rows of W re, then W im */
+    float *rows;     /* 2 n: rows of L re, then L im */
     float *re, *im;  /* n + 1 and some each: planes; [n] repeats [0] */
     float *power[3]; /* of bins, then of bands */
     float *gain[2];  /* of bins */
@@ -86,7 +93,6 @@ typedef struct es_work {
 
 struct es_ops {
     int simd;
-    size_t lanes;
     void (*rfft)(const es_fft *, const float *, float *, const es_work *);
     void (*irfft)(const es_fft *, const float *, float *, const es_work *);
     void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
@@ -118,13 +124,12 @@ void *es_take(es_arena *arena, size_t n, size_t size);
 /* Is n_fft = 2^a 3^b 5^c, divisible by 4 and in range? */
 int es_size_ok(size_t n_fft);
 
-/* Code for the widest lanes, at most those of `simd`, that n points divide
- * into; NULL if this machine lacks `simd`. */
+/* Code of `simd`, or scalar code if n points do not divide into rows; NULL if
+ * this machine lacks `simd`. */
 const es_ops *es_choose(int simd, size_t n);
 
 /* Lay out a complex FFT of n points; without a base only `used` counts. */
-void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, size_t lanes,
-                    int is_split);
+void es_cfft_layout(es_cfft *c, es_arena *arena, size_t n, int is_split);
 
 /* Compute the tables of a laid-out FFT. */
 void es_cfft_fill(es_cfft *c);

@@ -1,15 +1,15 @@
-/* level_avx2.c - the algorithm for AVX2 with FMA, chosen at run time. */
+/* level_avx2.c - the algorithm for AVX2, chosen at run time. */
 #include "internal.h"
 
 #ifdef ES_X86
 
 /* The whole file, so that inlined helpers get the instructions too. */
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2,fma"))),              \
+#pragma clang attribute push(__attribute__((target("avx2"))),                  \
                              apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2")
 #endif
 
 #define ES_AVX2
@@ -17,7 +17,7 @@
 
 #include "stages.h"
 
-const es_ops es_avx2_ops = { ES_SIMD_AVX2, W,          rfft,  irfft,
+const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft,
                              analyse,      synthesise, energy };
 
 #ifdef __clang__

@@ -8,7 +8,7 @@
 
 #include "stages.h"
 
-const es_ops es_neon_ops = { ES_SIMD_NEON, W,          rfft,  irfft,
+const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft,
                              analyse,      synthesise, energy };
 
 #else

@@ -17,7 +17,7 @@
 
 #include "stages.h"
 
-const es_ops es_sse2_ops = { ES_SIMD_SSE2, W,          rfft,  irfft,
+const es_ops es_sse2_ops = { ES_SIMD_SSE2, rfft,       irfft,
                              analyse,      synthesise, energy };
 
 #ifdef __clang__

@@ -2,7 +2,8 @@
  *
  * A level file defines one of ES_AVX2, ES_SSE2, ES_NEON, ES_SCALAR before it
  * includes this.  W is the number of lanes, V a vector of floats.  Loads and
- * stores take any alignment.  The scalar version is the specification. */
+ * stores take any alignment.  The scalar version is the specification: every
+ * level does its operations in its order, so that all give the same bits. */
 
 #include <stdint.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #if defined(ES_AVX2)
-/* ---- AVX2 with FMA: 8 lanes ---------------------------------------------- */
+/* ---- AVX2: 8 lanes ------------------------------------------------------- */
 #include <immintrin.h>
 
 #define W 8
@@ -24,9 +25,6 @@ typedef __m256i I;
 #define v_add(a, b) _mm256_add_ps(a, b)
 #define v_sub(a, b) _mm256_sub_ps(a, b)
 #define v_mul(a, b) _mm256_mul_ps(a, b)
-#define v_mul_add(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define v_mul_sub(a, b, c) _mm256_fmsub_ps(a, b, c)
-#define v_sub_mul(c, a, b) _mm256_fnmadd_ps(a, b, c)
 
 /* Limit to [low, high]; NaN gives low: maxps returns its second operand. */
 INLINE V v_clamp(V a, V low, V high)
@@ -50,7 +48,7 @@ INLINE V v_first(V a, size_t n)
     return _mm256_and_ps(a, _mm256_loadu_ps((const float *)(const void *)at));
 }
 
-/* Add all lanes. */
+/* Add the lanes in pairs: 0 + 4, 1 + 5, ...; then 0 + 2, 1 + 3; 0 + 1. */
 INLINE float v_sum(V a)
 {
     __m128 b =
@@ -172,9 +170,6 @@ typedef __m128i I;
 #define v_add(a, b) _mm_add_ps(a, b)
 #define v_sub(a, b) _mm_sub_ps(a, b)
 #define v_mul(a, b) _mm_mul_ps(a, b)
-#define v_mul_add(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
-#define v_mul_sub(a, b, c) _mm_sub_ps(_mm_mul_ps(a, b), c)
-#define v_sub_mul(c, a, b) _mm_sub_ps(c, _mm_mul_ps(a, b))
 
 INLINE V v_clamp(V a, V low, V high)
 {
@@ -274,9 +269,6 @@ typedef int32x4_t I;
 #define v_add(a, b) vaddq_f32(a, b)
 #define v_sub(a, b) vsubq_f32(a, b)
 #define v_mul(a, b) vmulq_f32(a, b)
-#define v_mul_add(a, b, c) vfmaq_f32(c, a, b)
-#define v_mul_sub(a, b, c) vnegq_f32(vfmsq_f32(c, a, b))
-#define v_sub_mul(c, a, b) vfmsq_f32(c, a, b)
 
 /* maxnm returns the number when the other operand is NaN. */
 INLINE V v_clamp(V a, V low, V high)
@@ -301,7 +293,9 @@ INLINE V v_first(V a, size_t n)
 
 INLINE float v_sum(V a)
 {
-    return vaddvq_f32(a);
+    float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+
+    return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
 }
 
 INLINE I v_codes(V power, const int32_t *table, int32_t first, int shift)
@@ -379,9 +373,6 @@ typedef float V;
 #define v_add(a, b) ((a) + (b))
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
-#define v_mul_add(a, b, c) ((a) * (b) + (c))
-#define v_mul_sub(a, b, c) ((a) * (b) - (c))
-#define v_sub_mul(c, a, b) ((c) - (a) * (b))
 
 /* Written so that NaN gives low. */
 INLINE V v_clamp(V a, V low, V high)
@@ -405,6 +396,11 @@ INLINE float v_sum(V a)
     return a;
 }
 
+INLINE void v_transpose(V *r)
+{
+    (void)r;
+}
+
 INLINE void v_load_pairs(const float *p, V *re, V *im)
 {
     *re = p[0];
@@ -417,6 +413,12 @@ INLINE void v_store_pairs(float *p, V re, V im)
     p[1] = im;
 }
 #endif
+
+/* Two roundings everywhere, though some levels could fuse them into one: not
+ * all can, and every level has to give the same bits. */
+#define v_mul_add(a, b, c) v_add(v_mul(a, b), c)
+#define v_mul_sub(a, b, c) v_sub(v_mul(a, b), c)
+#define v_sub_mul(c, a, b) v_sub(c, v_mul(a, b))
 
 #if W == 4
 INLINE void v_store_code_triples(int8_t *p, const I *codes)

@@ -37,6 +37,13 @@ static es_fp_mode flush_subnormals(void)
     __asm__ volatile("mrs %0, fpcr" : "=r"(old));
     __asm__ volatile("msr fpcr, %0" : : "r"(old | fz));
     return old;
+#elif defined(ES_VFP)
+    const uint32_t fz = (uint32_t)1 << 24;
+    uint32_t old;
+
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(old));
+    __asm__ volatile("vmsr fpscr, %0" : : "r"(old | fz));
+    return old;
 #else
     return 0;
 #endif
@@ -48,6 +55,8 @@ static void restore_mode(es_fp_mode old)
     _mm_setcsr((unsigned)old);
 #elif defined(ES_ARM64)
     __asm__ volatile("msr fpcr, %0" : : "r"(old));
+#elif defined(ES_VFP)
+    __asm__ volatile("vmsr fpscr, %0" : : "r"((uint32_t)old));
 #else
     (void)old;
 #endif
@@ -175,20 +184,28 @@ static void fill_bands(es_spectral *s, const es_config *c)
  * Stereo pairs are (L, R) of one sample: both parts take the same window.
  * Mono pairs are (even, odd) samples. */
 
+/* The scaled synthesis window at sample i of a frame, 0 before it starts. */
+static float synthesis_at(const es_config *c, size_t i)
+{
+    const size_t first = c->n_fft - c->n_synthesis;
+
+    if (i < first)
+        return 0.0f;
+    return (float)(1.0 / (double)c->n_fft *
+                   (double)c->synthesis_window[i - first]);
+}
+
 static void fill_windows(es_spectral *s, const es_config *c)
 {
     const size_t step = s->n_channels == 1 ? 2 : 1;
-    const double scale = 1.0 / (double)s->n_fft;
 
     for (size_t i = 0; i < s->c.n; i++) {
         s->window_re[i] = 0.5f * c->analysis_window[step * i];
-        s->synthesis_re[i] =
-            (float)(scale * (double)c->synthesis_window[step * i]);
+        s->synthesis_re[i] = synthesis_at(c, step * i);
         if (step == 1)
             continue;
         s->window_im[i] = 0.5f * c->analysis_window[2 * i + 1];
-        s->synthesis_im[i] =
-            (float)(scale * (double)c->synthesis_window[2 * i + 1]);
+        s->synthesis_im[i] = synthesis_at(c, 2 * i + 1);
     }
 }
 
@@ -200,10 +217,10 @@ static int check(const es_config *c, es_quantiser *q)
     if (!c || !c->analysis_window || !c->synthesis_window || !c->band_edges ||
         !c->thresholds || !c->mask_table)
         return ES_ERR_NULL;
-    if (!es_size_ok(c->n_fft) || c->hop < 1 || c->hop > c->n_fft ||
-        c->n_channels < 1 || c->n_channels > 2 || c->n_features < 2 ||
-        c->n_features > 3 || c->n_bands < 1 || c->n_bands > ES_MAX_BANDS ||
-        c->top_bands > c->n_bands)
+    if (!es_size_ok(c->n_fft) || c->hop < 1 || c->hop > c->n_synthesis ||
+        c->n_synthesis > c->n_fft || c->n_channels < 1 || c->n_channels > 2 ||
+        c->n_features < 2 || c->n_features > 3 || c->n_bands < 1 ||
+        c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands)
         return ES_ERR_SIZE;
     if (!es_choose(c->simd, c->n_fft))
         return ES_ERR_SIMD;
@@ -222,6 +239,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->ops = es_choose(c->simd, n);
     s->n_fft = c->n_fft;
     s->hop = c->hop;
+    s->n_synthesis = c->n_synthesis;
     s->n_bins = c->n_fft / 2 + 1;
     s->n_channels = c->n_channels;
     s->n_features = c->n_features;
@@ -239,7 +257,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->inverse_width = es_take(arena, c->n_bands, sizeof *s->inverse_width);
     s->codes = es_take(arena, q->n_cells, sizeof *s->codes);
     s->mask_table = es_take(arena, ES_CODES, sizeof *s->mask_table);
-    es_cfft_layout(&s->c, arena, n, s->ops->lanes, c->n_channels == 1);
+    es_cfft_layout(&s->c, arena, n, c->n_channels == 1);
     return plan;
 }
 
@@ -333,7 +351,7 @@ int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
     es_work w;
 
     if (!plan || !mask || !X || !y || !work ||
-        (!tail && plan->hop < plan->n_fft))
+        (!tail && plan->hop < plan->n_synthesis))
         return ES_ERR_NULL;
     if (!es_aligned(work))
         return ES_ERR_ALIGN;

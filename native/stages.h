@@ -2,7 +2,8 @@
  *
  * A level file includes simd.h, then this, and ends up with one es_ops.
  * Numbers are split: real and imaginary parts live in vectors of their own.
- * See es_cfft in internal.h for the way an FFT is cut up. */
+ * See es_cfft in internal.h for the way an FFT is cut up.  Below, L is the
+ * lanes of a row (a constant to the compiler), W those of a vector. */
 
 #include "internal.h"
 
@@ -12,6 +13,12 @@
 typedef struct es_column {
     V re[8], im[8];
 } es_column;
+
+/* Start of a run of n that starts at i, moved back to end by `end`. */
+INLINE size_t fit(size_t i, size_t end, size_t n)
+{
+    return i + n <= end ? i : end - n;
+}
 
 /* ---- Butterflies --------------------------------------------------------- */
 
@@ -198,56 +205,70 @@ INLINE void load(const es_input *in, size_t at, V *re, V *im)
     }
 }
 
-INLINE void column_pass(const es_cfft *p, const es_input *in, float *rows)
+/* The twiddles of the vector of rows that starts at i or, moved back, at m;
+ * their groups of L rows are cut in the same way. */
+INLINE const float *column_twiddles(const es_cfft *p, size_t i, size_t m,
+                                    size_t L)
 {
-    const float *w = p->column_twiddles;
+    const size_t group = i / L;
+    const size_t start = fit(group * L, p->n_rows, L);
+
+    return p->column_twiddles + group * (L - 1) * 2 * L + (m - start);
+}
+
+INLINE void column_pass_of(const es_cfft *p, const es_input *in, float *rows,
+                           size_t L)
+{
     const size_t n_rows = p->n_rows;
 
     for (size_t i = 0; i < n_rows; i += W) {
         /* The last vector may overlap the one before: the same values. */
-        size_t m = i + W <= n_rows ? i : n_rows - W;
+        const size_t m = fit(i, n_rows, W);
+        const float *w = column_twiddles(p, i, m, L);
         es_column c;
 
-        for (size_t l = 0; l < W; l++)
+        for (size_t l = 0; l < L; l++)
             load(in, m + l * n_rows, &c.re[l], &c.im[l]);
-#if W > 1
-        butterfly(&c, W);
-        for (size_t q = 1; q < W; q++, w += 2 * W)
-            turn(&c, q, v_load(w), v_load(w + W));
-        v_transpose(c.re);
-        v_transpose(c.im);
-#endif
-        for (size_t l = 0; l < W; l++) {
-            v_store(rows + 2 * W * (m + l), c.re[l]);
-            v_store(rows + 2 * W * (m + l) + W, c.im[l]);
+        butterfly(&c, L);
+        for (size_t q = 1; q < L; q++, w += 2 * L)
+            turn(&c, q, v_load(w), v_load(w + L));
+        for (size_t q = 0; q < L; q += W) {
+            v_transpose(c.re + q);
+            v_transpose(c.im + q);
+            for (size_t l = 0; l < W; l++) {
+                v_store(rows + 2 * L * (m + l) + q, c.re[q + l]);
+                v_store(rows + 2 * L * (m + l) + q + L, c.im[q + l]);
+            }
         }
     }
-    (void)w;
 }
 
 /* ---- Row passes ---------------------------------------------------------- */
 
 /* Cut every run of r * m rows into r runs of m, in place; r is a constant. */
 INLINE void row_pass_of(float *rows, size_t n_rows, size_t r, size_t m,
-                        const float *twiddles)
+                        const float *twiddles, size_t L)
 {
     for (size_t first = 0; first < n_rows; first += r * m) {
         const float *w = twiddles;
 
-        for (size_t j = 0; j < m; j++) {
-            float *at = rows + 2 * W * (first + j);
-            es_column c;
+        for (size_t j = 0; j < m; j++, w += 2 * (r - 1)) {
+            for (size_t l = 0; l < L; l += W) {
+                float *at = rows + 2 * L * (first + j) + l;
+                es_column c;
 
-            for (size_t i = 0; i < r; i++) {
-                c.re[i] = v_load(at + 2 * W * m * i);
-                c.im[i] = v_load(at + 2 * W * m * i + W);
-            }
-            butterfly(&c, r);
-            for (size_t i = 1; i < r; i++, w += 2)
-                turn(&c, i, v_spread(w), v_spread(w + 1));
-            for (size_t i = 0; i < r; i++) {
-                v_store(at + 2 * W * m * i, c.re[i]);
-                v_store(at + 2 * W * m * i + W, c.im[i]);
+                for (size_t i = 0; i < r; i++) {
+                    c.re[i] = v_load(at + 2 * L * m * i);
+                    c.im[i] = v_load(at + 2 * L * m * i + L);
+                }
+                butterfly(&c, r);
+                for (size_t i = 1; i < r; i++)
+                    turn(&c, i, v_spread(w + 2 * i - 2),
+                         v_spread(w + 2 * i - 1));
+                for (size_t i = 0; i < r; i++) {
+                    v_store(at + 2 * L * m * i, c.re[i]);
+                    v_store(at + 2 * L * m * i + L, c.im[i]);
+                }
             }
         }
     }
@@ -255,39 +276,42 @@ INLINE void row_pass_of(float *rows, size_t n_rows, size_t r, size_t m,
 
 /* The last pass: runs of r rows, each row to its own bins of the planes. */
 INLINE void last_pass_of(const float *rows, size_t n_rows, size_t r,
-                         const uint32_t *order, float *re, float *im)
+                         const uint32_t *order, float *re, float *im, size_t L)
 {
-    const size_t step = n_rows / r * W;
+    const size_t step = n_rows / r * L;
 
     for (size_t b = 0; b < n_rows / r; b++) {
-        const float *at = rows + 2 * W * r * b;
-        const size_t to = order[b] * (size_t)W;
-        es_column c;
+        for (size_t l = 0; l < L; l += W) {
+            const float *at = rows + 2 * L * r * b + l;
+            const size_t to = order[b] * L + l;
+            es_column c;
 
-        for (size_t i = 0; i < r; i++) {
-            c.re[i] = v_load(at + 2 * W * i);
-            c.im[i] = v_load(at + 2 * W * i + W);
-        }
-        butterfly(&c, r);
-        for (size_t i = 0; i < r; i++) {
-            v_store(re + to + i * step, c.re[i]);
-            v_store(im + to + i * step, c.im[i]);
+            for (size_t i = 0; i < r; i++) {
+                c.re[i] = v_load(at + 2 * L * i);
+                c.im[i] = v_load(at + 2 * L * i + L);
+            }
+            butterfly(&c, r);
+            for (size_t i = 0; i < r; i++) {
+                v_store(re + to + i * step, c.re[i]);
+                v_store(im + to + i * step, c.im[i]);
+            }
         }
     }
 }
 
 #define ROW_PASS(r)                                                            \
     case r:                                                                    \
-        row_pass_of(rows, p->n_rows, r, m / r, w);                             \
+        row_pass_of(rows, p->n_rows, r, m / r, w, L);                          \
         break
 
 #define LAST_PASS(r)                                                           \
     case r:                                                                    \
-        last_pass_of(rows, p->n_rows, r, p->order, re, im);                    \
+        last_pass_of(rows, p->n_rows, r, p->order, re, im, L);                 \
         break
 
 /* FFT over the rows, into the planes re and im. */
-static void row_passes(const es_cfft *p, float *rows, float *re, float *im)
+INLINE void row_passes_of(const es_cfft *p, float *rows, float *re, float *im,
+                          size_t L)
 {
     const float *w = p->row_twiddles;
     size_t m = p->n_rows;
@@ -314,6 +338,25 @@ static void row_passes(const es_cfft *p, float *rows, float *re, float *im)
     }
     re[p->n] = re[0];
     im[p->n] = im[0];
+}
+
+/* ---- Complex FFT --------------------------------------------------------- */
+
+/* Only the scalar level meets rows of one lane. */
+INLINE void column_pass(const es_cfft *p, const es_input *in, float *rows)
+{
+    if (W > 1 || p->lanes == ES_LANES)
+        column_pass_of(p, in, rows, ES_LANES);
+    else
+        column_pass_of(p, in, rows, 1);
+}
+
+static void row_passes(const es_cfft *p, float *rows, float *re, float *im)
+{
+    if (W > 1 || p->lanes == ES_LANES)
+        row_passes_of(p, rows, re, im, ES_LANES);
+    else
+        row_passes_of(p, rows, re, im, 1);
 }
 
 /* ---- Between planes and real spectra -------------------------------------
@@ -345,18 +388,12 @@ INLINE V power_of(V re, V im)
     return v_mul_add(re, re, v_mul(im, im));
 }
 
-/* Index of the vector that starts at i, moved back to end by `end`. */
-INLINE size_t fit(size_t i, size_t end)
-{
-    return i + W <= end ? i : end - W;
-}
-
 /* X[0..n] of mono samples, and powers of the bins below n_powers' vector. */
 static void split_mono(const es_cfft *p, const es_work *w, float *X,
                        size_t n_powers)
 {
     for (size_t i = 0; i <= p->n; i += W) {
-        size_t k = fit(i, p->n + 1);
+        size_t k = fit(i, p->n + 1, W);
         es_pair t = part(w->re, w->im, p->n, k);
         V cos_k = v_load(p->split_cos + k);
         V sin_k = v_load(p->split_sin + k);
@@ -376,7 +413,7 @@ INLINE void split_stereo(const es_spectral *s, const es_work *w, float *X,
     float *right = X + 2 * s->n_bins;
 
     for (size_t i = from; i < to; i += W) {
-        size_t k = fit(i, s->n_bins);
+        size_t k = fit(i, s->n_bins, W);
         es_pair t = part(w->re, w->im, s->n_fft, k);
 
         v_store_pairs(X + 2 * k, t.a_re, t.a_im);
@@ -401,7 +438,7 @@ static void merge_stereo(const es_spectral *s, const float *X, const es_work *w)
     const float *right = X + 2 * s->n_bins;
 
     for (size_t i = 0; i < s->n_bins; i += W) {
-        size_t k = fit(i, s->n_bins);
+        size_t k = fit(i, s->n_bins, W);
         size_t mirror = s->n_fft - k - (W - 1);
         V l_gain = v_load(w->gain[0] + k);
         V r_gain = v_load(w->gain[1] + k);
@@ -429,7 +466,7 @@ INLINE void merge_mono(const es_cfft *p, const float *X, const float *gain,
                        float *z_re, float *z_im)
 {
     for (size_t i = 0; i < p->n; i += W) {
-        size_t k = fit(i, p->n);
+        size_t k = fit(i, p->n, W);
         size_t mirror = p->n - k - (W - 1);
         V cos_k = v_load(p->split_cos + k);
         V sin_k = v_load(p->split_sin + k);
@@ -472,6 +509,30 @@ INLINE void merge_mono(const es_cfft *p, const float *X, const float *gain,
 
 /* ---- Bands and codes ----------------------------------------------------- */
 
+/* Sum p[0..n), n > 0: ES_LANES accumulators take the values round-robin and
+ * are added in pairs (see v_sum), which is the same order for every W. */
+INLINE float sum_of(const float *p, size_t n)
+{
+    V sum[ES_LANES / W];
+
+    for (size_t i = 0; i < ES_LANES / W; i++)
+        sum[i] = v_all(0.0f);
+    for (; n > ES_LANES; n -= ES_LANES, p += ES_LANES) {
+        for (size_t i = 0; i < ES_LANES / W; i++)
+            sum[i] = v_add(sum[i], v_load(p + i * W));
+    }
+    for (size_t i = 0; i < ES_LANES / W && i * W < n; i++) {
+        size_t there = n - i * W < W ? n - i * W : W;
+
+        sum[i] = v_add(sum[i], v_first(v_load(p + i * W), there));
+    }
+    for (size_t half = ES_LANES / W / 2; half; half /= 2) {
+        for (size_t i = 0; i < half; i++)
+            sum[i] = v_add(sum[i], sum[i + half]);
+    }
+    return v_sum(sum[0]);
+}
+
 /* Turn powers of bins into powers of bands, in place.  Band b goes to index
  * edges[0] + b, which is not above edges[b]: nothing is overwritten unread. */
 static void average_bands(const es_spectral *s, float *power)
@@ -479,14 +540,10 @@ static void average_bands(const es_spectral *s, float *power)
     float *band = power + s->edges[0];
 
     for (size_t b = s->n_single; b < s->n_there; b++) {
-        size_t k = s->edges[b];
-        size_t end = s->edges[b + 1];
-        V sum = v_all(0.0f);
+        const float *first = power + s->edges[b];
 
-        for (; k + W < end; k += W)
-            sum = v_add(sum, v_load(power + k));
-        sum = v_add(sum, v_first(v_load(power + k), end - k));
-        band[b] = v_sum(sum) * s->inverse_width[b];
+        band[b] =
+            sum_of(first, s->edges[b + 1] - s->edges[b]) * s->inverse_width[b];
     }
     memset(band + s->n_there, 0, (s->n_bands - s->n_there) * sizeof *band);
 }
@@ -657,17 +714,20 @@ static void overlap_add(const es_spectral *s, const es_work *w, float *tail,
                         float *y)
 {
     const size_t n = s->n_fft * s->n_channels;
+    const size_t first = n - s->n_synthesis * s->n_channels;
     const size_t hop = s->hop * s->n_channels;
-    const size_t n_tail = n - hop;
+    const size_t n_tail = n - first - hop;
+    const size_t done = first + hop;
+    const size_t old = first + n_tail; /* where the tail had nothing yet */
 
     if (hop <= n_tail) {
-        add_values(s, w, 0, hop, tail, y);
-        add_values(s, w, hop, n_tail, tail + hop, tail);
-        add_values(s, w, n_tail, n, NULL, tail + n_tail - hop);
+        add_values(s, w, first, done, tail, y);
+        add_values(s, w, done, old, tail + hop, tail);
+        add_values(s, w, old, n, NULL, tail + n_tail - hop);
     } else {
-        add_values(s, w, 0, n_tail, tail, y);
-        add_values(s, w, n_tail, hop, NULL, y + n_tail);
-        add_values(s, w, hop, n, NULL, tail);
+        add_values(s, w, first, old, tail, y);
+        add_values(s, w, old, done, NULL, y + n_tail);
+        add_values(s, w, done, n, NULL, tail);
     }
 }
 
@@ -757,7 +817,7 @@ static void irfft(const es_fft *plan, const float *X, float *x,
     column_pass(&plan->c, &in, w->rows);
     row_passes(&plan->c, w->rows, w->re, w->im);
     for (size_t i = 0; i < n; i += W) {
-        size_t k = fit(i, n);
+        size_t k = fit(i, n, W);
 
         v_store_pairs(x + 2 * k, v_mul(scale, v_load(w->im + k)),
                       v_mul(scale, v_load(w->re + k)));

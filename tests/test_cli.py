@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -11,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ import soundfile
 
 import edgestem
 from edgestem import wav
+from edgestem.cli import main
 from edgestem.grid import GRIDS
 from edgestem.wav import WavFormat
 
@@ -572,3 +576,28 @@ def test_stdout_flows_while_stdin_is_still_open(command, tmp_path) -> None:
         process.stdin.close()
         assert len(process.stdout.read()) == 4 * 10_000
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("words", [["--version"], ["info"], ["separate"]])
+def test_a_program_that_calls_main_keeps_its_handlers(words: list[str]) -> None:
+    """In the main thread they come back; in another one nothing is touched."""
+
+    def mine(*_: object) -> None:
+        pass
+
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    old = {number: signal.getsignal(number) for number in numbers}
+    show = warnings.showwarning
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, mine)
+        for call in (main, lambda w: ThreadPoolExecutor(1).submit(main, w).result()):
+            with contextlib.suppress(SystemExit):
+                call(words)
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+            assert signal.getsignal(signal.SIGHUP) == old[signal.SIGHUP]
+            assert signal.getsignal(signal.SIGINT) is mine
+            assert warnings.showwarning is show
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -57,6 +57,8 @@ def test_bands_cover_bins_from_zero_upwards() -> None:
     "changes",
     [
         {"n_fft": 1000, "hop": 300},
+        {"synthesis_length": 384},
+        {"synthesis_length": 2048},
         {"n_features": 4},
         {"bands": []},
         {"left_context": 8},

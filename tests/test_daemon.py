@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import libraries
 import numpy as np
 import pytest
 from daemons import DATA, DaemonProcess, read_all, running, wait_for
@@ -398,6 +399,25 @@ def test_events_reach_those_who_subscribed(daemon: DaemonProcess) -> None:
         with daemon.client():
             assert listener.receive("event").fields["state"] == "opened"
         assert listener.receive("event").fields["state"] == "closed"
+
+
+def test_a_lost_device_is_an_event_and_streams_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if libraries.why_not():
+        pytest.skip(libraries.why_not())
+    monkeypatch.setenv("DELEGATE_TEST_USB", str(tmp_path))
+    name = f"delegate:{libraries.build('logistic', tmp_path)}"
+    with running(tmp_path, "--device", name) as daemon, daemon.client() as listener:
+        listener.request("subscribe", "subscribed", events=["device"])
+        assert listener.server["device"] == name
+        (tmp_path / "unplugged").touch()
+        with daemon.client() as client:
+            opened = client.request("open", "opened", sample_rate=RATE, channels=2)
+            assert opened.fields["device"] == "cpu"
+        told = listener.receive("event").fields
+        assert (told["event"], told["device"]) == ("device", "cpu")
+        assert told["text"].startswith(f"{name}: it worked when it was tried")
 
 
 def test_only_configured_users_may_connect(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from edgestem.probe import Probe
 
 DATA = Path(__file__).parent / "data"
 TINY = str(DATA / "tiny.tflite")
+REFERENCES = sorted((DATA.parent.parent / "docs/benchmarks").glob("*.json"))
 FILES = {
     "proc/device-tree/model": "Raspberry Pi 5 Model B Rev 1.0\0",
     "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd crc32 asimddp\n"
@@ -107,6 +108,34 @@ def test_device_lines(done: Probe | None, level: str, said: str) -> None:
     assert said in str(line)
 
 
+def test_what_the_processor_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, cpu_features=("asimd", "asimddp"))
+    assert "the network's fast way" in doctor._features().verdict
+    fake(monkeypatch, cpu_features=("asimd",))
+    assert "no int8 dot products" in doctor._features().verdict
+
+
+def test_unsupported_pythons_and_absent_programs_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert doctor._python().level == "ok"
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
+    assert doctor._python().level == "warn"
+    assert "Python 3.10 to 3.13" in doctor._python().verdict
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "cannot be read; apt-get install ffmpeg" in doctor._programs().verdict
+
+
+def test_lint_is_part_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tflite")
+    line = doctor._edge_tpu(read_config(Path(TINY)))
+    assert str(line) == (
+        "ok   edgetpu      100 % of the work: clean by the published rules"
+    )
+    monkeypatch.setattr("edgestem.graph.SCHEMAS", ())
+    assert doctor._edge_tpu(read_config(Path(TINY))).found == "not checked"
+
+
 def test_slow_boards_are_told(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
     for rtf, level in ((0.1, "ok"), (0.8, "warn"), (2.0, "fail")):
         now = replace(result, rtf=rtf)
@@ -118,8 +147,11 @@ def test_doctor_page(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["doctor", "--model", TINY])
     page = capsys.readouterr().out
     assert status == 0
-    for topic in ("software", "runtime", "kernel", "board", "pages", "model", "speed"):
+    topics = "software packages programs runtime kernel board cpu clock pages model"
+    for topic in (*topics.split(), "edgetpu", "coral", "armnn", "gpu", "speed"):
         assert f" {topic} " in page
+    for line in page.splitlines():
+        assert line.partition(": ")[2], f"no verdict: {line}"
     assert "loads and runs the model" in page
     assert str(Path.home()) not in page  # the page names no user
 
@@ -182,7 +214,14 @@ def test_bench_compares_both_ways(result: Result, tmp_path: Path) -> None:
     bench.save(slow, path)
     assert "rtf is faster: 0.50 x" in bench.compare(result, path).lines[0]
     other = replace(result, setup=result.setup | {"model": "other"})
-    assert "note: model was 'tiny', is 'other'" in bench.compare(other, path).lines
+    told = bench.compare(other, path).lines
+    assert any(line.startswith("note: model was 'tiny ") for line in told)
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=[p.stem for p in REFERENCES])
+def test_committed_references_can_be_compared_with(result: Result, path: Path) -> None:
+    found = bench.compare(result, path)
+    assert "note: model was 'karaoke " in "\n".join(found.lines)
 
 
 def test_bench_refuses_what_is_no_reference(result: Result, tmp_path: Path) -> None:
@@ -200,7 +239,8 @@ def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main([*args, "--save", str(path)]) == 0
     assert "ms per second of audio: analysis" in capsys.readouterr().out
     main([*args, "--json", "--compare", str(path)])
-    assert json.loads(capsys.readouterr().out)["setup"]["model"] == "tiny"
+    setup = json.loads(capsys.readouterr().out)["setup"]
+    assert setup["model"].startswith("tiny ")
 
 
 def test_bench_warns_of_a_wandering_clock(result: Result) -> None:

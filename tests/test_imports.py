@@ -15,7 +15,16 @@ PACKAGE = Path(edgestem.__file__).parent
 # Low to high: a module imports only from the layers before its own.
 LAYERS = (
     {"errors", "config", "protocol"},
-    {"spectral", "stages", "runtime", "_native", "coral", "probe", "devices"},
+    {
+        "spectral",
+        "stages",
+        "windows",
+        "runtime",
+        "_native",
+        "coral",
+        "probe",
+        "devices",
+    },
     {"model"},
     {"separator"},
     set(),  # doors: whatever is not named elsewhere

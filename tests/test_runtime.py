@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import libraries
 import numpy as np
 import pytest
 
@@ -22,41 +22,16 @@ from edgestem.separator import Separator
 HERE = Path(__file__).parent
 DATA = HERE / "data"
 RUNTIMES = list(runtime.installed())
-# Name -> (source, flags)
-LIBRARIES = {
-    "logistic": ("logistic.c", ()),
-    "wrong": ("logistic.c", ("-DWRONG",)),
-    "crash_late": ("logistic.c", ("-DCRASH",)),
-    "hang_late": ("logistic.c", ("-DHANG",)),
-    "idle": ("idle.c", ()),
-    "refuse": ("refuse.c", ()),
-    "decline": ("decline.c", ()),
-    "crash": ("crash.c", ()),
-    "hang": ("hang.c", ()),
-    "stranger": ("stranger.c", ()),
-}
-FLAGS = ("-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 Build = Callable[[str], str]
 
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Return a function: name of a test delegate -> path of its library."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler for the test delegates")
+    if libraries.why_not():
+        pytest.skip(libraries.why_not())
     folder = tmp_path_factory.mktemp("delegates")
-
-    def made(name: str) -> str:
-        library = folder / f"{name}.so"
-        if not library.exists():
-            source, extra = LIBRARIES[name]
-            path = HERE / "delegates" / source
-            command = [compiler, *FLAGS, *extra, str(path), "-o", str(library), "-lm"]
-            subprocess.run(command, check=True)
-        return str(library)
-
-    return made
+    return lambda name: libraries.build(name, folder)
 
 
 @pytest.fixture
@@ -171,6 +146,36 @@ def test_fall_back_is_reported(build: Build) -> None:
         model = Model(DATA / "tiny.tflite", device=name)
     assert model.device == "cpu"
     assert model.notes[0].startswith(f"{name}: its mask is wrong")
+
+
+def test_a_device_that_is_lost_after_its_trial_is_told(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELEGATE_TEST_USB", str(tmp_path))
+    name = f"delegate:{build('logistic')}"
+    assert Model(DATA / "tiny.tflite", device=name).device == name
+    (tmp_path / "unplugged").touch()
+    with pytest.warns(RuntimeWarning, match="it worked when it was tried and does not"):
+        model = Model(DATA / "tiny.tflite", device=name)
+    assert model.device == "cpu"
+    assert "\n" not in model.notes[0]
+    with pytest.raises(ModelError, match="still plugged in") as caught:
+        Model(DATA / "tiny.tflite", device=name, fallback=False)
+    assert caught.value.code == "device_refused"
+    (tmp_path / "unplugged").unlink()
+    assert Model(DATA / "tiny.tflite", device=name).device == name
+
+
+def test_auto_goes_on_when_a_device_is_lost(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DELEGATE_TEST_USB", str(tmp_path))
+    (tmp_path / "unplugged").touch()
+    pretend(monkeypatch, tmp_path, build("logistic"), "libarmnnDelegate.so")
+    fast = probe.Probe(n_partitions=1, cpu_ms=2.0, device_ms=1.0)
+    monkeypatch.setattr(devices, "_probe_once", lambda *_: fast)
+    with pytest.warns(RuntimeWarning, match="armnn: it worked when.*; not used"):
+        assert Model(copy_model(tmp_path).path).device == "cpu"
 
 
 def test_no_fall_back_fails(build: Build) -> None:

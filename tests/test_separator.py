@@ -16,7 +16,7 @@ import edgestem
 from edgestem.separator import Separator, Stems, frame_sizes, separate
 
 DATA = Path(__file__).parent / "data"
-NETS = ("tiny", "stateful1", "stateful2", "stateful8", "stateful64")
+NETS = ("tiny", "stateful1", "stateful2", "stateful8", "stateful64", "short1", "short8")
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
 
 
@@ -215,6 +215,14 @@ def test_stateful_nets_give_the_same_samples_for_every_number_of_frames() -> Non
     assert first.any()
     for name in ("stateful2", "stateful8", "stateful64"):
         assert np.array_equal(separate(x, 44100, model=net(name)).vocals, first)
+
+
+@pytest.mark.parametrize(("rate", "late"), [(44100, 512), (48000, 512), (96000, 1024)])
+def test_latency_of_a_short_synthesis_is_its_length(rate: int, late: int) -> None:
+    assert Separator(rate, 2, model=net("short1")).latency_samples == late
+    x = noise(50_000, 2)
+    one = separate(x, rate, model=net("short1")).vocals
+    assert np.array_equal(separate(x, rate, model=net("short8")).vocals, one)
 
 
 def test_reset_gives_a_new_stream() -> None:

@@ -4,6 +4,8 @@
 
 `tiny` is a block net with context, `stateful` a causal U-net with state tensors
 and lookahead, written for 1, 2, 8 and 64 frames a call from one set of scales.
+`short` is the latter without lookahead and with a short synthesis window, as the
+live model has it.
 Their weights are random (seeded): the tests hold laws with them, not quality.
 """
 
@@ -76,7 +78,7 @@ class Stateful:
             fused=fused,
         )
 
-    def write(self, path: Path) -> dict:
+    def write(self, path: Path, about: dict | None = None) -> dict:
         g = self.graph
         x = g.input("features", (1, self.n_frames, 64, 3), INPUT)
         a = self.conv("a", x, 8)
@@ -94,7 +96,7 @@ class Stateful:
             "n_features": 3,
             "target_rms_db": None,
             "states": self.states,
-        }
+        } | (about or {})
 
 
 def sidecar(path: Path, about: dict) -> None:
@@ -136,6 +138,10 @@ def main() -> None:
     for n_frames in (1, 2, 8, 64):
         path = folder / f"stateful{n_frames}.tflite"
         sidecar(path, Stateful(n_frames).write(path))
+    short = {"lookahead_frames": 0, "synthesis_length": 512}
+    for n_frames in (1, 8):
+        path = folder / f"short{n_frames}.tflite"
+        sidecar(path, Stateful(n_frames).write(path, short))
 
 
 if __name__ == "__main__":

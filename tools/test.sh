@@ -12,7 +12,9 @@ stage() {
 # Tools that tests use for real; without root and sudo the tests skip by name.
 missing=
 for pair in cc:gcc ffmpeg:ffmpeg sox:sox clang:clang clang-format:clang-format \
-    socat:socat systemd-analyze:systemd valgrind:valgrind; do
+    socat:socat systemd-analyze:systemd valgrind:valgrind \
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64:qemu-user \
+    arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

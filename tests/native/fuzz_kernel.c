@@ -89,6 +89,7 @@ static void choose(source *s, es_config *c)
 
     c->n_fft = sizes[byte(s) % 16];
     c->hop = 1 + byte(s) % c->n_fft;
+    c->n_synthesis = c->hop + byte(s) % (c->n_fft - c->hop + 1);
     c->n_channels = 1 + byte(s) % 2;
     c->n_features = 2 + byte(s) % 2;
     c->n_bands = 1 + byte(s) % 80;
@@ -108,7 +109,7 @@ static void run(source *s, const es_config *c, size_t n_frames)
         size_t n_x = (n_frames - 1) * c->hop + c->n_fft;
         float *x = floats(s, n_x * c->n_channels);
         float *X = floats(s, n_frames * c->n_channels * n_bins * 2);
-        float *tail = floats(s, (c->n_fft - c->hop) * c->n_channels);
+        float *tail = floats(s, (c->n_synthesis - c->hop) * c->n_channels);
         float *y = floats(s, n_frames * c->hop * c->n_channels);
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
@@ -137,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n_frames = 1 + byte(&s) % 3;
     int sorted = byte(&s) % 8;
     float *analysis = floats(&s, c.n_fft);
-    float *synthesis = floats(&s, c.n_fft);
+    float *synthesis = floats(&s, c.n_synthesis);
     float *thresholds = floats(&s, 255);
     float *mask = floats(&s, 256);
     int32_t *edges = (int32_t *)floats(&s, c.n_bands + 1);

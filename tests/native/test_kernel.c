@@ -85,6 +85,7 @@ static tables make_tables(size_t n_fft, size_t hop, size_t n_channels,
         t.edges[b] = (int32_t)b;
     t.config.n_fft = n_fft;
     t.config.hop = hop;
+    t.config.n_synthesis = n_fft;
     t.config.n_channels = n_channels;
     t.config.n_features = n_features;
     t.config.n_bands = n_bins;
@@ -205,7 +206,7 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     size_t n_x = ((n_frames - 1) * c->hop + c->n_fft) * c->n_channels;
     size_t n_X = n_frames * c->n_channels * n_bins * 2;
     size_t n_y = n_frames * c->hop * c->n_channels;
-    size_t n_tail = (c->n_fft - c->hop) * c->n_channels;
+    size_t n_tail = (c->n_synthesis - c->hop) * c->n_channels;
     size_t bytes = es_spectral_bytes(c);
     void *mem = grab(bytes);
     void *work = grab(es_spectral_work_bytes(c));
@@ -226,10 +227,11 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     CHECK(es_synthesise(plan, mask, X, n_frames, tail, y, work) == ES_OK);
     memset(mask, -128, n_frames * c->n_bands * 2);
     if (poison == 0.0f && c->hop * 4 == c->n_fft) {
-        size_t late = (c->n_fft - c->hop) * c->n_channels;
+        size_t late = (c->n_synthesis - c->hop) * c->n_channels;
+        size_t early = (c->n_fft - c->n_synthesis) * c->n_channels;
 
         for (size_t i = late; i < n_y; i++)
-            CHECK(fabsf(x[i] - y[i]) < 1e-5f);
+            CHECK(fabsf(x[early + i] - y[i]) < 1e-5f);
     }
     free(mem);
     free(work);
@@ -239,6 +241,20 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     free(tail);
     free(features);
     free(mask);
+}
+
+/* A live model's windows: flat, then a Hann window over the last half. */
+static void shorten(tables *t)
+{
+    const double pi = 3.14159265358979323846;
+    size_t n = t->config.n_fft / 2;
+
+    t->config.n_synthesis = n;
+    for (size_t i = 0; i < 2 * n; i++)
+        t->analysis[i] = 1.0f;
+    for (size_t i = 0; i < n; i++)
+        t->synthesis[i] =
+            (float)(0.5 - 0.5 * cos(2.0 * pi * (double)i / (double)n));
 }
 
 static void test_spectral(void)
@@ -257,6 +273,10 @@ static void test_spectral(void)
 
                 for (size_t p = 0; p < 5; p++)
                     test_round_trip(&t, 5, poisons[p]);
+                if (sizes[i][1] * 4 == sizes[i][0]) {
+                    shorten(&t);
+                    test_round_trip(&t, 5, 0.0f);
+                }
                 free_tables(&t);
             }
         }
@@ -289,25 +309,12 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
     free(mask);
 }
 
-static double peak_error(const float *a, const float *b, size_t n)
-{
-    double error = 0.0;
-    double peak = 1e-30;
-
-    for (size_t i = 0; i < n; i++) {
-        error = fmax(error, fabs((double)a[i] - (double)b[i]));
-        peak = fmax(peak, fabs((double)b[i]));
-    }
-    return error / peak;
-}
-
 /* Scalar is the specification; this runs under emulators, too. */
 static void test_levels_agree(size_t n_fft, size_t n_channels, int simd)
 {
     size_t n_X = (n_fft + 2) * n_channels;
     size_t n_codes = 3 * (n_fft / 2 + 1);
     size_t n_y = n_fft / 4 * n_channels;
-    size_t n_equal = 0;
     float *X = grab_array(2 * n_X, sizeof *X);
     float *y = grab_array(2 * n_y, sizeof *y);
     int8_t *codes = grab_array(2 * n_codes, 1);
@@ -316,11 +323,9 @@ static void test_levels_agree(size_t n_fft, size_t n_channels, int simd)
     run_level(&t.config, X, codes, y);
     t.config.simd = ES_SIMD_SCALAR;
     run_level(&t.config, X + n_X, codes + n_codes, y + n_y);
-    CHECK(peak_error(X, X + n_X, n_X) <= 1e-6);
-    CHECK(peak_error(y, y + n_y, n_y) <= 1e-6);
-    for (size_t i = 0; i < n_codes; i++)
-        n_equal += codes[i] == codes[n_codes + i];
-    CHECK(n_equal + n_codes / 100 >= n_codes);
+    CHECK(memcmp(X, X + n_X, n_X * sizeof *X) == 0);
+    CHECK(memcmp(y, y + n_y, n_y * sizeof *y) == 0);
+    CHECK(memcmp(codes, codes + n_codes, n_codes) == 0);
     free(X);
     free(y);
     free(codes);
@@ -402,6 +407,8 @@ static void test_config_statuses(void)
     REFUSES(n_fft, SIZE_MAX, ES_ERR_SIZE);
     REFUSES(hop, 0, ES_ERR_SIZE);
     REFUSES(hop, 65, ES_ERR_SIZE);
+    REFUSES(n_synthesis, 15, ES_ERR_SIZE);
+    REFUSES(n_synthesis, 65, ES_ERR_SIZE);
     REFUSES(n_channels, 0, ES_ERR_SIZE);
     REFUSES(n_channels, 3, ES_ERR_SIZE);
     REFUSES(n_features, 1, ES_ERR_SIZE);

@@ -41,8 +41,9 @@ int main(int argc, char **argv)
 {
     if (argc != 4)
         return 2;
-    es_config config = { N_FFT,  HOP,    2,     2,          N_BANDS,    64,
-                         window, window, edges, thresholds, mask_table, 0 };
+    es_config config = { N_FFT,      HOP,        N_FFT,  2,      2,
+                         N_BANDS,    64,         window, window, edges,
+                         thresholds, mask_table, 0 };
     es_spectral *plan = NULL;
     long n_frames = atol(argv[3]);
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgestem.config import read_config
 from edgestem.runtime import open_interpreter
-from edgestem.spectral import Spectral, hann_pair
+from edgestem.separator import make_spectral
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -35,20 +35,14 @@ def marked(work: Callable[[], object]) -> None:
 def kernel(part: str, model: Path) -> float:
     """The fused stages with the model's own sizes, stereo."""
     c = read_config(model)
-    analysis, synthesis = hann_pair(c.n_fft, c.hop)
-    spectral = Spectral(
-        n_fft=c.n_fft, hop=c.hop, n_channels=2, analysis_window=analysis,
-        synthesis_window=synthesis, band_edges=c.band_edges(),
-        n_features=c.n_features, thresholds=c.thresholds(),
-        mask_table=c.mask_table(), top_bands=c.top_bands,
-    )  # fmt: skip
+    spectral = make_spectral(c, c.sample_rate, 2)
     print(spectral.backend, spectral.simd)
     rng = np.random.default_rng(0)
     x = np.float32(rng.normal(0, 0.1, ((N_FRAMES - 1) * c.hop + c.n_fft, 2)))
     features = np.empty((N_FRAMES, c.n_bands, c.n_features), np.int8)
     X = np.empty((N_FRAMES, 2, c.n_fft // 2 + 1), np.complex64)
     mask = rng.integers(-128, 128, (N_FRAMES, c.n_bands, 2)).astype(np.int8)
-    tail = np.zeros((c.n_fft - c.hop, 2), np.float32)
+    tail = np.zeros((c.n_synthesis - c.hop, 2), np.float32)
     y = np.empty((N_FRAMES * c.hop, 2), np.float32)
     if part == "analysis":
         marked(lambda: spectral.analyse(x, 1.0, X, features))

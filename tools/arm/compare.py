@@ -44,12 +44,14 @@ def main() -> None:
         assert mine.shape == theirs.shape
         off = np.abs(mine - theirs)
         energy, error = float((mine**2).sum()), float((off**2).sum())
-        residual = 10 * np.log10(error / energy) if error else -np.inf
-        print(
-            f"{model.stem} {runtime} {name}: residual {residual:.1f} dB of the stem, "
-            f"{100 * (off > 0).mean():.3f} % of the samples differ, "
-            f"most {off.max()} steps of 16 bits"
-        )
+        found = "identical to the bit"
+        if error:
+            found = (
+                f"residual {10 * np.log10(error / energy):.1f} dB of the stem, "
+                f"{100 * (off > 0).mean():.3f} % of the samples differ, "
+                f"most {off.max()} steps of 16 bits"
+            )
+        print(f"{model.stem} {runtime} {name}: {found}")
 
 
 if __name__ == "__main__":

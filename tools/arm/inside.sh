@@ -1,15 +1,16 @@
 #!/bin/sh
-# What runs inside the arm64 userland; see run.sh.
+# What runs inside the ARM userland; see run.sh.
 set -eu
 cd /job
-if [ ! -x /venv/bin/python ]; then
-    python3 -m venv /venv
-fi
+# On armhf some libraries are Debian's.
+[ -x /venv/bin/python ] || python3 -m venv --system-site-packages /venv
 pip="/venv/bin/python -m pip install -q --no-index --find-links /wheels"
-$pip --disable-pip-version-check "numpy<2" tflite-runtime ai-edge-litert soundfile \
-    cffi pytest hypothesis "setuptools>=77" tflite
+pip="$pip --disable-pip-version-check"
+# shellcheck disable=SC2086 # the lists are lists
+$pip $WHEELS
+[ ! -e /wheels/cffi-*.tar.gz ] || $pip --no-build-isolation "cffi>=1.16"
 /venv/bin/python -m pip uninstall -q -y edgestem 2>/dev/null || true
-$pip --disable-pip-version-check --no-build-isolation /job/edgestem-*.tar.gz
+$pip --no-build-isolation /job/edgestem-*.tar.gz
 cd /tmp
 /venv/bin/edgestem info
 if [ -z "$SHORT" ]; then
@@ -27,14 +28,14 @@ if [ -z "$SHORT" ]; then
     done
 fi
 cd /job
-# The models that come with the package, and two test nets, with both runtimes.
+# The models that come with the package, and two test nets, with every runtime.
 for model in models/*.tflite tests/data/stateful8.tflite tests/data/tiny.tflite; do
     [ -e "$model" ] || continue
-    for runtime in ai-edge-litert tflite-runtime; do
+    for runtime in $RUNTIMES; do
         out=out/$(basename "$model" .tflite)-$runtime
         /venv/bin/edgestem separate song.wav -o "$out" --model "$model" \
-            --runtime $runtime
+            --runtime "$runtime"
         echo "$model" >"$out/model"
-        echo $runtime >"$out/runtime"
+        echo "$runtime" >"$out/runtime"
     done
 done

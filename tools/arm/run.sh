@@ -1,0 +1,137 @@
+#!/bin/sh
+# A real ARM userland on an x86 machine: Debian bookworm (Python 3.11, as Raspberry
+# Pi OS) under qemu-user, with the ARM wheels of PyPI and our sdist.
+#
+#   sudo sh tools/arm/run.sh arm64|armhf FOLDER [SONG.wav]
+#
+# FOLDER (1.5 GB, kept: a second run starts where the first one got) must be on a
+# file system without nodev.  Builds the userland, installs, runs the tests of the
+# kernel, the engine, runtimes and delegates, separates SONG (default: 6 seconds
+# of synthetic music) with every model and compares the stems with this machine's.
+# About 15 minutes at first, then 7.  Needs debootstrap, qemu-user-static, and a
+# python3 here with edgestem, both runtimes and build installed (PYTHON=...).
+# MODELS=DIR: other models than the shipped ones.  EDGESTEM_ARM_SHORT=1: no tests.
+#
+# armhf has no wheels of ai-edge-litert and numpy 1: it takes numpy, soundfile and
+# the tests' libraries from Debian, and compiles cffi.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+project=$(cd "$here/../.." && pwd)
+usage="usage: run.sh arm64|armhf FOLDER [SONG.wav]"
+arch=${1:?$usage}
+folder=$(mkdir -p "${2:?$usage}" && cd "$2" && pwd)
+song=${3:-}
+PYTHON=${PYTHON:-python3}
+MODELS=${MODELS:-$project/models}
+root=$folder/root
+started=$(date +%s)
+packages=python3,python3-venv,python3-dev,gcc,libc6-dev
+debian=
+wheels="tflite-runtime pytest hypothesis setuptools>=77 tflite"
+
+# The libraries choose their kernels by the core's part number and features; qemu
+# shows them the x86 machine's, on which XNNPACK gives up.
+case $arch in
+arm64)
+    emulator=qemu-aarch64 machine=aarch64 core=cortex-a76 part=0xd0b # Pi 5
+    features="fp asimd evtstrm crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc asimddp"
+    wheels="$wheels numpy<2 ai-edge-litert soundfile cffi"
+    runtimes="ai-edge-litert tflite-runtime"
+    ;;
+armhf)
+    emulator=qemu-arm machine=armv7l core=cortex-a7 part=0xc07 # Pi 2
+    features="half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
+    wheels="tflite-runtime setuptools>=77 tflite flatbuffers packaging>=24.2 pycparser"
+    debian="libffi-dev python3-numpy python3-soundfile python3-pytest"
+    debian="$debian python3-hypothesis"
+    runtimes=tflite-runtime
+    ;;
+*)
+    echo "$usage"
+    exit 2
+    ;;
+esac
+
+stage() {
+    echo "== $(($(date +%s) - started)) s: $*"
+}
+
+# Everything is mounted in a namespace of our own and gone with it.
+if [ "${EDGESTEM_ARM_INSIDE:-}" != 1 ]; then
+    command -v debootstrap >/dev/null || { echo "apt-get install debootstrap"; exit 1; }
+    [ -e /usr/bin/$emulator-static ] || { echo "apt-get install qemu-user-static"; exit 1; }
+    EDGESTEM_ARM_INSIDE=1 exec unshare -m sh "$0" "$arch" "$folder" ${song:+"$song"}
+fi
+
+stage "handler for $arch programs"
+binfmt=/proc/sys/fs/binfmt_misc
+[ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt
+if [ ! -e $binfmt/$emulator ]; then
+    # The kernel keeps it for everyone, so it goes when we go.
+    cat /usr/lib/binfmt.d/$emulator.conf >$binfmt/register
+    trap 'echo -1 >$binfmt/$emulator' EXIT
+fi
+
+if [ ! -e "$root/edgestem-ready" ]; then
+    stage "debootstrap bookworm $arch"
+    debootstrap --arch=$arch --variant=minbase --include=$packages bookworm "$root" \
+        >"$folder/debootstrap.log" || { tail "$folder/debootstrap.log"; exit 1; }
+    if [ -n "$debian" ]; then
+        stage "Debian's Python packages"
+        # shellcheck disable=SC2086 # the list is a list
+        { chroot "$root" apt-get -q update && chroot "$root" apt-get -q install -y \
+            --no-install-recommends $debian; } >"$folder/apt.log" 2>&1 ||
+            { tail "$folder/apt.log"; exit 1; }
+    fi
+    touch "$root/edgestem-ready"
+fi
+
+stage "$machine wheels"
+platforms="--platform manylinux2014_$machine"
+for glibc in 2_34 2_31 2_28 2_27 2_17; do
+    platforms="$platforms --platform manylinux_${glibc}_$machine"
+done
+mkdir -p "$root/wheels"
+# --no-deps on armhf: numpy is Debian's.  The lists are lists.
+# shellcheck disable=SC2086,SC2046
+"$PYTHON" -m pip download -q --disable-pip-version-check -d "$root/wheels" \
+    --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
+    --abi abi3 --abi none $platforms $([ $arch = armhf ] && echo --no-deps) $wheels
+[ $arch = arm64 ] || "$PYTHON" -m pip download -q --disable-pip-version-check \
+    -d "$root/wheels" --no-binary=:all: --no-deps cffi
+
+stage "sdist, tests, song"
+rm -rf "$root/job"
+mkdir -p "$root/job/native"
+"$PYTHON" -m build -q --sdist --outdir "$root/job" "$project"
+cp -r "$project/tests" "$project/tools" "$root/job"
+cp -r "$MODELS" "$root/job/models"
+cp "$project"/native/*.[ch] "$root/job/native"
+cp "$here/inside.sh" "$root/job"
+if [ -n "$song" ]; then
+    cp "$song" "$root/job/song.wav"
+else
+    "$PYTHON" "$here/compare.py" --make "$root/job/song.wav"
+fi
+
+mkdir -p "$root/sys/devices/system/cpu"
+echo 0-3 >"$root/sys/devices/system/cpu/possible"
+echo 0-3 >"$root/sys/devices/system/cpu/present"
+for number in 0 1 2 3; do
+    printf 'processor\t: %s\nFeatures\t: %s\nCPU implementer\t: 0x41\n' \
+        $number "$features"
+    printf 'CPU architecture: %s\nCPU variant\t: 0x4\nCPU part\t: %s\n\n' \
+        $([ $arch = arm64 ] && echo 8 || echo 7) $part
+done >"$root/cpuinfo"
+mount -t proc proc "$root/proc"
+mount --bind "$root/cpuinfo" "$root/proc/cpuinfo"
+stage "inside, on $(QEMU_CPU=$core chroot "$root" uname -m)"
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU=$core \
+    SHORT="${EDGESTEM_ARM_SHORT:-}" RUNTIMES="$runtimes" WHEELS="$wheels" \
+    chroot "$root" sh /job/inside.sh
+
+stage "the same stems on $(uname -m)"
+for model in "$root"/job/out/*/; do
+    "$PYTHON" "$here/compare.py" "$root/job/song.wav" "$model" "$MODELS"
+done
+stage "done"
