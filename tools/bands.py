@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from tools import spectrum
-from tools.lessons import from_int16
+from tools.lessons import from_int16, soften
 from tools.spectrum import HOP, N_BINS, N_FFT
 
 SYNTHESIS = 2048  # samples; with one frame a call, also the latency
@@ -108,7 +108,7 @@ def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
 def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
     data = np.load(path)
     mixture, vocals = from_int16(data["mixture"]), from_int16(data["vocals"])
-    taught = taught_vocals(mixture, torch.from_numpy(data["mask"]) / 255)
+    taught = taught_vocals(mixture, soften(torch.from_numpy(data["mask"]) / 255))
     # Only where the teacher's frames overlap fully.
     cut = slice(N_FFT - HOP, -(N_FFT - HOP))
     X, V, Y = (transform(a[..., cut], analysis) for a in (mixture, vocals, taught))

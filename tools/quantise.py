@@ -19,7 +19,7 @@ N_GROUPS = 5
 
 def group_of(name: str) -> str:
     """Tensors that meet in a concatenation share one scale: d0 goes with z4 ..."""
-    if name[0] == "d" and int(name[1:]) < N_GROUPS:
+    if name[0] == "d" and name[1:].isdigit() and int(name[1:]) < N_GROUPS:
         return f"z{N_GROUPS - 1 - int(name[1:])}"
     return name
 

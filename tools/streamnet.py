@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tools.quantise import FakeQuant, Identity
+
 N_BANDS, N_FEATURES, FOLD = 256, 3, 4
 WIDTHS = (40, 64, 96, 128)  # channels of the levels, 64 to 8 positions
 N_BOTTOM = 224
@@ -79,16 +81,6 @@ def unfold_bands(x: Tensor, n: int) -> Tensor:
     return x.reshape(b, c // n, t, f * n)
 
 
-class Tap:
-    """What an activation or a kernel passes through; see tools/quantise.py."""
-
-    def act(self, name: str, x: Tensor) -> Tensor:
-        return x
-
-    def kernel(self, w: Tensor, axis: int) -> Tensor:
-        return w
-
-
 class StreamNet(nn.Module):
     """Features (B, 3, T, 256) -> vocals mask logits (B, 2, T, 256)."""
 
@@ -111,7 +103,7 @@ class StreamNet(nn.Module):
             if not is_plain:
                 self.norm[layer.name] = nn.BatchNorm2d(layer.n_out, momentum=0.02)
         self.is_folded = False
-        self.tap = Tap()
+        self.tap: Identity | FakeQuant = Identity()
 
     def layer(self, name: str, x: Tensor) -> Tensor:
         layer, conv = self.layers[name], self.conv[name]

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tools import songs as dev_songs
 from tools.checkpoint import load_net
-from tools.lessons import Lessons
+from tools.lessons import Lessons, soften
 from tools.mixtures import Mixtures
 from tools.quantise import FakeQuant, Observer, equalise
 from tools.spectrum import (
@@ -46,7 +46,6 @@ from tools.unet import Teacher, UNet, ratio_mask
 
 P_END = 0.4
 GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
-SOFTNESS = 0.65  # of 0.4 to 1.25 the best exponent of the teacher's averaged mask
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
 BLOCK, CONTEXT = 256, 16  # frames a call, of which context on either side
 
@@ -129,12 +128,6 @@ class DevSet:
 
 
 # ---- training ---------------------------------------------------------------
-
-
-def soften(mask: Tensor) -> Tensor:
-    """The teacher's mask, less sure of itself: +0.1 dB of its own SDR on real songs."""
-    vocals, rest = mask**SOFTNESS, (1 - mask) ** SOFTNESS
-    return vocals / (vocals + rest)
 
 
 def losses(
