@@ -12,7 +12,6 @@ float16 (2, channels, n_frames, 256):
     magnitude  root of the band's mean power: L, R, L - R
     taught     the mask that comes nearest to the teacher's vocals in each band
     true       the same for the true vocals
-    rest       what the best mask leaves of the true vocals, as a magnitude
     weight     float32 (2,), how far the vocals are the truth
 """
 
@@ -83,13 +82,11 @@ def expand(mask: Tensor) -> Tensor:
     return torch.cat([bins, mask[..., -TOP_BANDS:].mean(-1, keepdim=True)], -1)
 
 
-def best_mask(X: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-    """The real mask per band that comes nearest to V, and what it leaves."""
+def best_mask(X: Tensor, V: Tensor) -> Tensor:
+    """The real mask per band that comes nearest to V."""
     power = (X.abs() ** 2) @ MATRIX + 1e-12
     cross = (X.real * V.real + X.imag * V.imag) @ MATRIX
-    mask = cross / power
-    rest = ((V.abs() ** 2) @ MATRIX - cross**2 / power).clamp(min=0).sqrt()
-    return mask.clamp(-0.5, 1.5), rest
+    return (cross / power).clamp(-0.5, 1.5)
 
 
 def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
@@ -112,19 +109,17 @@ def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
     # Only where the teacher's frames overlap fully.
     cut = slice(N_FFT - HOP, -(N_FFT - HOP))
     X, V, Y = (transform(a[..., cut], analysis) for a in (mixture, vocals, taught))
-    true, rest = best_mask(X, V)
     out = {
         "magnitude": magnitudes(X),
-        "taught": best_mask(X, Y)[0].clamp(0, 1),
-        "true": true,
-        "rest": rest,
+        "taught": best_mask(X, Y).clamp(0, 1),
+        "true": best_mask(X, V),
     }
     halves = {k: v.half().numpy() for k, v in out.items()}
     return halves | {"weight": data["weight"]}
 
 
 class BandLessons(torch.utils.data.IterableDataset):
-    """Endless batches: magnitude, taught, true, rest, weight."""
+    """Endless batches: magnitude, taught, true, weight."""
 
     def __init__(self, folder: Path, seed: int, per_batch: int = 2) -> None:
         self.folder, self.seed, self.per_batch = folder, seed, per_batch
@@ -141,7 +136,7 @@ class BandLessons(torch.utils.data.IterableDataset):
         parts = [np.load(p) for p in paths]
         out = []
         order = [1, 0] if rng.random() < 0.5 else [0, 1]
-        for key in ("magnitude", "taught", "true", "rest", "weight"):
+        for key in ("magnitude", "taught", "true", "weight"):
             x = np.concatenate([p[key] for p in parts])
             if x.ndim == 4:
                 x = x[:, order + ([2] if x.shape[1] == 3 else [])]

@@ -111,38 +111,33 @@ def write_unet(
     g.write(path)
 
 
-def sidecar(
-    path: Path, quants: dict[str, Quant], n_features: int, n_frames: int, context: int
-) -> dict:
-    q = quants["features"]
-    return {
+def write_sidecar(path: Path, features: Quant, about: dict) -> None:
+    """Write what the engine needs beside a .tflite file; `about` is the net's own."""
+    data = {
         "name": path.stem,
         "sample_rate": 44100,
         "n_fft": N_FFT,
         "hop": HOP,
-        "bands": [[N_BINS, 1]],
-        "n_features": n_features,
-        "frames_per_call": n_frames,
-        "left_context": context,
-        "right_context": context,
+        "left_context": 0,
+        "right_context": 0,
         "lookahead_frames": 0,
         "states": [],
         "compression_power": train.P_END,
         "compression_offset": spectrum.OFFSET,
         "compression_pivot": spectrum.PIVOT,
-        "feature_scale": q.scale,
-        "feature_zero_point": q.zero_point,
+        "feature_scale": features.scale,
+        "feature_zero_point": features.zero_point,
         "mask_scale": 1 / 256,
         "mask_zero_point": -128,
-        "top_bands": 64,
-        "target_rms_db": spectrum.TARGET_RMS_DB,
+        "target_rms_db": None,
         "max_gain_db": spectrum.MAX_GAIN_DB,
         "gain_step_db": 1.5,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "licence": LICENCE,
-        "attribution": ATTRIBUTION,
         "figures": {},
     }
+    path.with_suffix(".json").write_text(json.dumps(data | about, indent=1) + "\n")
+    print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
 def main() -> None:
@@ -170,9 +165,17 @@ def main() -> None:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
     write_unet(net, quants, args.frames, args.output)
-    data = sidecar(args.output, quants, net.n_features, args.frames, args.context)
-    args.output.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-    print(f"{args.output}: {args.output.stat().st_size / 2**20:.2f} MiB")
+    about = {
+        "bands": [[N_BINS, 1]],
+        "n_features": net.n_features,
+        "frames_per_call": args.frames,
+        "left_context": args.context,
+        "right_context": args.context,
+        "top_bands": 64,
+        "target_rms_db": spectrum.TARGET_RMS_DB,
+        "attribution": ATTRIBUTION,
+    }
+    write_sidecar(args.output, quants["features"], about)
 
 
 if __name__ == "__main__":

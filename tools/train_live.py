@@ -31,8 +31,8 @@ SOFT_POWER = 0.3  # of a band's power, for the term that hears quiet bands
 
 
 def losses(net: StreamNet, batch: list[Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Energy of the error in both stems, as a share of the mixture's, and a soft term."""
-    magnitude, taught, true, rest, weight = batch
+    """Energy of the error as a share of the mixture's, and a soft term."""
+    magnitude, taught, true, weight = batch
     gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(magnitude), 1, 1, 1) / 20)
     features = compress(magnitude * gain, P_END)
     features = features.contiguous(memory_format=torch.channels_last)
