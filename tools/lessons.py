@@ -4,9 +4,9 @@
 
 The teacher's two nets cost more than a student's training step, and several
 students learn from the same lessons, so its answers are computed once.  Its answer
-is the mean of two views (see `views`) of more frames than the lesson keeps: better
-than one by 0.3 dB on real songs.  Every lesson is an .npz of two 6-second examples
-(5 MB, 0.44 MB per second of audio):
+is the mean of two views (see `views`) of more frames than the lesson keeps
+(`tools.teacher_views` says what that is worth on real songs).  Every lesson is an
+.npz of two 6-second examples (5 MB, 0.44 MB per second of audio):
 
     mixture, vocals  int16 (2, 2, n_samples), 32767 is LEVEL; brought to TARGET_RMS
     mask             uint8 (2, 2, n_frames, 1024), the teacher's vocals mask
@@ -31,7 +31,7 @@ from tools.unet import Teacher, ratio_mask
 
 LEVEL = 2.0  # headroom of the int16 samples
 N_FRAMES = 256
-SOFTNESS = 0.65  # of 0.4 to 1.25 the best exponent of the averaged mask
+SOFTNESS = 0.65  # best of 0.4 to 1.25 for the averaged mask: tools/teacher_views.py
 MARGIN = 64  # frames the teacher hears on either side of a lesson
 
 
@@ -43,9 +43,9 @@ def from_int16(x: np.ndarray) -> Tensor:
     return torch.from_numpy(x).float() * (LEVEL / 32767)
 
 
-def soften(mask: Tensor) -> Tensor:
-    """The teacher's mask, less sure of itself: +0.1 dB of its own SDR on real songs."""
-    vocals, rest = mask**SOFTNESS, (1 - mask) ** SOFTNESS
+def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
+    """The teacher's mask, less sure of itself: see tools/teacher_views.py."""
+    vocals, rest = mask**exponent, (1 - mask) ** exponent
     return vocals / (vocals + rest)
 
 

@@ -1,0 +1,104 @@
+"""What asking the teacher several times is worth, on the dev songs.
+
+    python -m tools.teacher_views --teacher spleeter.npz --dev DEV
+
+Spleeter's mask depends on where its grid begins, on the level and on which channel
+is which.  Rows: mean full-track SDR of 40 seconds from the middle of every dev song
+for one view, for the mean of several, and for that mean softened by an exponent
+(`tools.lessons.soften`); the mask goes on above 11 kHz in all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools import songs as dev_songs
+from tools.lessons import soften
+from tools.spectrum import N_BINS, N_FFT, loudness_gain, overlap_add, song_spectrum
+from tools.unet import Teacher, ratio_mask
+
+BLOCK = 512  # frames, as Spleeter takes them
+SECONDS = 40
+EXPONENTS = (0.4, 0.5, 0.65, 0.8, 1.25)
+# (frames the grid moves, gain, channels swapped)
+VIEWS = (
+    (0, 1.0, False),
+    (32, 1.5, True),
+    (128, 0.5, False),
+    (300, 2.0, False),
+)
+
+
+def view(
+    magnitude: Tensor, teachers: tuple[Teacher, Teacher], how: tuple[int, float, bool]
+) -> Tensor:
+    """Vocals mask (2, n_frames, 1024) of one view."""
+    shift, gain, is_swapped = how
+    x = magnitude.flip(0) if is_swapped else magnitude
+    n_frames = x.shape[1]
+    out = torch.zeros_like(x)
+    for start in range(-shift, n_frames, BLOCK):
+        first, last = max(start, 0), min(start + BLOCK, n_frames)
+        pad = (0, 0, first - start, start + BLOCK - last)
+        block = torch.nn.functional.pad(gain * x[:, first:last], pad)[None]
+        block = block.contiguous(memory_format=torch.channels_last)
+        mask = ratio_mask(*(t(block) for t in teachers))[0]
+        out[:, first:last] = mask[:, first - start : last - start]
+    return out.flip(0) if is_swapped else out
+
+
+def scores(mask: Tensor, X: Tensor, vocals: np.ndarray, rest: np.ndarray) -> list:
+    """SDR of both stems."""
+    top = mask[..., -64:].mean(-1, keepdim=True)
+    above = top.expand(*mask.shape[:2], N_FFT // 2 + 1 - N_BINS)
+    mixture = vocals + rest
+    estimate = overlap_add(torch.cat([mask, above], -1) * X, len(mixture)).T.numpy()
+    return [dev_songs.sdr(vocals, estimate), dev_songs.sdr(rest, mixture - estimate)]
+
+
+def middle(song: dev_songs.Song) -> tuple[np.ndarray, np.ndarray]:
+    vocals, rest = dev_songs.load(song)
+    half, centre = SECONDS * 44100 // 2, len(vocals) // 2
+    part = slice(max(0, centre - half), centre + half)
+    return vocals[part], rest[part]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    weights = dict(np.load(args.teacher))
+    teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
+    results: dict[str, list] = {}
+    for song in dev_songs.find(args.dev):
+        vocals, rest = middle(song)
+        x, X = song_spectrum(vocals + rest)
+        masks = {"as published": view(X[..., :N_BINS].abs(), teachers, VIEWS[0])}
+        magnitude = X[..., :N_BINS].abs() * float(loudness_gain(x[None]))
+        seen = [view(magnitude, teachers, how) for how in VIEWS]
+        masks["at -21 dBFS"] = seen[0]
+        masks["two views"] = sum(seen[:2]) / 2
+        masks["four views"] = sum(seen) / 4
+        for e in EXPONENTS:
+            masks[f"two views, exponent {e}"] = soften(masks["two views"], e)
+        for name, mask in masks.items():
+            results.setdefault(name, []).append(scores(mask, X, vocals, rest))
+    print("| view | vocals | instrumental |\n|---|---|---|")
+    for name, values in results.items():
+        v, i = np.mean(values, axis=0)
+        print(f"| {name} | {v:.2f} | {i:.2f} |")
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()
