@@ -2,9 +2,7 @@
 
     python -m tools.bands LIVE_LESSONS --lessons LESSONS [--synthesis 2048]
 
-The window pair is Mauler and Martin's (2007, "A low delay, variable resolution,
-perfect reconstruction spectral analysis-synthesis system for speech enhancement"):
-a long analysis window for resolution, a short synthesis window for delay.
+The windows are the engine's: long for analysis, short for synthesis.
 
 A band lesson is what one of `tools.lessons` holds, seen through these bands, as
 float16 (2, channels, n_frames, 256):
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgestem import windows
 from tools import spectrum
 from tools.lessons import from_int16, soften
 from tools.spectrum import HOP, N_BINS, N_FFT
@@ -37,20 +36,10 @@ WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
 TOP_BANDS = 4  # whose mean mask the bin above the last band gets
 
 
-def hann(n: int) -> Tensor:
-    return torch.hann_window(n, dtype=torch.float64)
-
-
 def window_pair(n_synthesis: int) -> tuple[Tensor, Tensor]:
-    """Analysis and synthesis window, (4096,) each; hops of 1024 add to one."""
-    rise, m = N_FFT - n_synthesis // 2, n_synthesis // 2
-    short = hann(n_synthesis)
-    if n_synthesis == N_FFT:  # as the karaoke model: a full Hann window twice
-        return short.float(), (short / (1.5 * N_FFT / (4 * HOP))).float()
-    analysis = torch.cat([hann(2 * rise)[:rise].sqrt(), short[m:].sqrt()])
-    synthesis = torch.zeros(N_FFT, dtype=torch.float64)
-    synthesis[-n_synthesis:] = short / analysis[-n_synthesis:].clamp(min=1e-12)
-    return analysis.float(), (synthesis / (n_synthesis / (2 * HOP))).float()
+    """Analysis and synthesis window of the engine, (4096,) and (n_synthesis,)."""
+    analysis, synthesis = windows.window_pair(N_FFT, HOP, n_synthesis)
+    return torch.from_numpy(analysis), torch.from_numpy(synthesis)
 
 
 def transform(x: Tensor, analysis: Tensor) -> Tensor:

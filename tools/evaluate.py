@@ -49,6 +49,8 @@ def build(args: argparse.Namespace, folder: Path) -> dict[str, System]:
     }
     if args.checkpoint:
         rows["edgestem karaoke float"] = systems.student(args.checkpoint)
+    if args.live_checkpoint:
+        rows["edgestem live float"] = systems.live_student(args.live_checkpoint)
     if args.teacher:
         peer = systems.remembered(systems.spleeter(args.teacher))
         rows["Spleeter 2stems float"] = peer
@@ -199,6 +201,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", action="append", help="name or .tflite; repeatable")
     parser.add_argument("--runtime", help="TFLite distribution; default the fastest")
     parser.add_argument("--checkpoint", type=Path, help="karaoke's float weights")
+    parser.add_argument("--live-checkpoint", type=Path, help="live's float weights")
     parser.add_argument("--teacher", type=Path, help="spleeter.npz of tools/spleeter")
     parser.add_argument("--extra", action="store_true", help="loudness, 48 kHz ...")
     parser.add_argument("--report", type=Path, help="write this .md and its .png")

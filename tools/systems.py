@@ -14,10 +14,12 @@ import torch
 
 import edgestem
 from edgestem.runtime import open_interpreter
-from tools import spectrum, train
+from tools import export_live, spectrum, train
+from tools.bands import SYNTHESIS
 from tools.checkpoint import load_net
 from tools.export_spleeter import write_pair
 from tools.spleeter import N_BINS
+from tools.train_live import live_vocals
 from tools.unet import Teacher, ratio_mask
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -132,6 +134,16 @@ def invoke_int8(net, x: np.ndarray) -> np.ndarray:
     net.invoke()
     scale, zero = sink["quantization"]
     return (np.float32(net.get_tensor(sink["index"])) - zero) * np.float32(scale)
+
+
+def live_student(path: Path) -> System:
+    net, _ = export_live.load_net(path)
+
+    def run(mixture: np.ndarray) -> Pair:
+        vocals = live_vocals(net, mixture, SYNTHESIS)
+        return vocals, mixture - vocals
+
+    return run
 
 
 def student(path: Path) -> System:

@@ -71,12 +71,16 @@ def live_vocals(net: StreamNet, mixture: np.ndarray, n_synthesis: int) -> np.nda
     X = bands.transform(torch.nn.functional.pad(x, (N_FFT - HOP, behind)), analysis)
     features = compress(bands.magnitudes(X[None]), P_END)
     mask = torch.sigmoid(net(features.contiguous(memory_format=torch.channels_last)))
-    frames = torch.fft.irfft(bands.expand(mask[0]) * X) * synthesis
-    total = (n_frames - 1) * HOP + N_FFT
+    frames = torch.fft.irfft(bands.expand(mask[0]) * X)[..., -n_synthesis:]
+    total = (n_frames - 1) * HOP + n_synthesis
     out = torch.nn.functional.fold(
-        frames.transpose(1, 2), (1, total), (1, N_FFT), stride=(1, HOP)
+        (frames * synthesis).transpose(1, 2),
+        (1, total),
+        (1, n_synthesis),
+        stride=(1, HOP),
     )
-    vocals: np.ndarray = out[:, 0, 0, N_FFT - HOP :][:, : x.shape[1]].T.numpy()
+    out = out[:, 0, 0, n_synthesis - HOP :][:, : x.shape[1]]
+    vocals: np.ndarray = out.T.numpy()
     return vocals
 
 
