@@ -13,6 +13,7 @@ from edgestem.encoding import FORMATS
 from edgestem.hardware import add_options, add_parsers
 from edgestem.job import KARAOKE, STEMS, SUBTYPES, Options
 from edgestem.spectral import available_backends
+from edgestem.stream_cli import add_parser as add_stream_parser
 
 _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
@@ -76,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
+    add_stream_parser(command)
     verify = command("verify", "check that the stems add up to the song")
     verify.add_argument("dir", metavar="DIR", help="what separate had as -o")
     verify.add_argument("song", metavar="SONG", help="the song that was separated")

@@ -273,6 +273,16 @@ def _hardware(args: argparse.Namespace) -> int:
     return status
 
 
+def _stream(args: argparse.Namespace) -> int:
+    from edgestem.stream_cli import StreamUsage, run
+
+    try:
+        run(args, lambda text: _say(args, text))
+    except StreamUsage as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
 def _serve(args: argparse.Namespace) -> int:
     from edgestem.daemon_cli import serve
 
@@ -290,5 +300,5 @@ def _client(args: argparse.Namespace) -> int:
 
 
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
-_COMMANDS |= {"serve": _serve, "client": _client}
+_COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

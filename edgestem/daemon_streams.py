@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 
 from edgestem.daemon_channel import Gone, Outbox
 from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_pcm import MAX_BLOCK, Levels, PcmStream
 from edgestem.daemon_requests import Open, Set
 from edgestem.daemon_schedule import PacedSeparator
 from edgestem.errors import EdgestemError
-from edgestem.protocol import encode, encode_error
+from edgestem.faders import MAX_BLOCK, Levels
+from edgestem.grid import GRIDS
+from edgestem.pcm import PcmStream
+from edgestem.protocol import FORMATS, encode, encode_error
 
 log = logging.getLogger(__name__)
 OVERHEAD = 256  # bytes of a queued item besides its audio
@@ -70,7 +72,8 @@ class Stream:
         self.is_live = request.mode == "live"
         self.separator = separator
         levels = Levels(request.vocals_db, request.instrumental_db)
-        self._pcm = PcmStream(separator, request.format, request.stems, levels)
+        grid = GRIDS[FORMATS[request.format]]
+        self._pcm = PcmStream(separator, grid, request.stems, levels)
         self.bytes_per_sample = self._pcm.bytes_per_sample
         self._outbox, self._tell = outbox, tell
         seconds = config.live_queue_ms / 1000 + separator.call_s

@@ -43,6 +43,17 @@ class Stems(NamedTuple):
     instrumental: Samples
 
 
+class Finished(NamedTuple):
+    """What a call of the network left, in the stream's own time."""
+
+    start: int
+    """Place of the first sample; negative before the stream begins."""
+    vocals: Samples
+    """What is done, (group * hop, n_channels)."""
+    tail: Samples
+    """What follows, still lacking frames, (n_synthesis - hop, n_channels)."""
+
+
 def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
     """Return (n_fft, hop) at a rate: the window lasts as long as in training.
 
@@ -247,6 +258,15 @@ class Separator:
     def close(self) -> None:
         """End without draining; `reset` opens a new stream."""
         self._is_closed = True
+
+    def finished(self) -> Finished:
+        """Look at what the last call finished, before its time; views.
+
+        For who must not wait (`rig`): `push` gives the same vocals later, when
+        their mixture has come through the delay line.
+        """
+        start = self._call_start - len(self._vocals)
+        return Finished(start, self._vocals, self._tail)
 
     # ---- below `push`: no allocation of arrays ------------------------------
 

@@ -3,10 +3,16 @@
  * Built with -DWRONG its mask is upside down: loads, runs, and lies.
  * Built with -DCRASH it dies in the first inference; with -DHANG it never ends.
  * While there is a file "unplugged" in the folder DELEGATE_TEST_USB it refuses.
+ * Built with -DORDERS it does what the file that its option `orders` names
+ * says, while there is one: "stall MS" once, "fail" or "garbage" until the file
+ * goes.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "delegate.h"
@@ -30,6 +36,37 @@ static int8_t logistic(int8_t code, float scale, int32_t zero_point)
     return (int8_t)(y > 127.0 ? 127.0 : y);
 }
 
+#ifdef ORDERS
+static char orders[1024];
+
+/* Follow the orders; say whether the inference is to fail. */
+static int obey(int8_t *mask, size_t n)
+{
+    static uint32_t seed = 1;
+    char word[16] = "";
+    long ms = 0;
+    FILE *file = fopen(orders, "r");
+
+    if (file == NULL) {
+        return TFLITE_OK;
+    }
+    int n_read = fscanf(file, "%15s %ld", word, &ms);
+    fclose(file);
+    if (n_read >= 1 && strcmp(word, "garbage") == 0) {
+        for (size_t i = 0; i < n; i++) {
+            seed = seed * 1664525 + 1013904223;
+            mask[i] = (int8_t)(seed >> 24);
+        }
+    } else if (n_read == 2 && strcmp(word, "stall") == 0) {
+        struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
+
+        unlink(orders);
+        nanosleep(&time, NULL);
+    }
+    return n_read >= 1 && strcmp(word, "fail") == 0 ? TFLITE_ERROR : TFLITE_OK;
+}
+#endif
+
 static int kernel_invoke(Context *context, Node *node)
 {
 #if defined CRASH
@@ -46,7 +83,11 @@ static int kernel_invoke(Context *context, Node *node)
     for (size_t i = 0; i < x->bytes; i++) {
         to[i] = logistic(from[i], x->scale, x->zero_point);
     }
+#ifdef ORDERS
+    return obey(to, x->bytes);
+#else
     return TFLITE_OK;
+#endif
 }
 
 /* Claims the LOGISTIC nodes of the plan, one partition each. */
@@ -97,6 +138,13 @@ Delegate *tflite_plugin_create_delegate(const char *const *keys,
     if (folder && access(path, F_OK) == 0) {
         return NULL;
     }
+#ifdef ORDERS
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(keys[i], "orders") == 0) {
+            snprintf(orders, sizeof orders, "%s", values[i]);
+        }
+    }
+#endif
     Delegate *delegate = calloc(1, sizeof *delegate);
     if (delegate != NULL) {
         delegate->prepare = prepare;

@@ -7,60 +7,13 @@ bit (`grid.split`); `karaoke` is both stems at levels that move without a click.
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
-from numpy.typing import NDArray
 
+from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Grid, Samples, convert, split, to_float32
-from edgestem.protocol import FORMATS, SILENT_DB, STEMS
+from edgestem.protocol import STEMS
 from edgestem.separator import Separator, Stems
 from edgestem.wav import WavFormat, pack, unpack
-
-MAX_BLOCK = 16384  # samples at a time: three stereo stems of floats are 384 KiB
-
-
-class Levels:
-    """Gains of the two stems in `karaoke`, on ramps that count samples."""
-
-    def __init__(self, vocals_db: float, instrumental_db: float) -> None:
-        self._lock = threading.Lock()  # `set` comes from another thread
-        self._start = self._target = np.array(
-            [_gain(vocals_db), _gain(instrumental_db)]
-        )
-        self._at = self._n_ramp = 0
-
-    def set(
-        self, vocals_db: float | None, instrumental_db: float | None, n_ramp: int
-    ) -> None:
-        """Move to new levels within `n_ramp` samples; None stays."""
-        wanted = (vocals_db, instrumental_db)
-        with self._lock:
-            self._start = self._gains(np.array([self._at]))[0]
-            old = self._target
-            gains = [old[i] if db is None else _gain(db) for i, db in enumerate(wanted)]
-            self._target = np.array(gains)
-            self._at, self._n_ramp = 0, n_ramp
-
-    def take(self, n_samples: int) -> NDArray[np.float64]:
-        """Gains of the next samples, (n_samples, 2); independent of block sizes."""
-        with self._lock:
-            if self._at >= self._n_ramp:
-                self._n_ramp = 0
-            k = np.arange(self._at + 1, self._at + 1 + n_samples)
-            self._at = min(self._at + n_samples, self._n_ramp)
-            return self._gains(k)
-
-    def _gains(self, k: NDArray[np.int64]) -> NDArray[np.float64]:
-        if self._n_ramp == 0:
-            return np.broadcast_to(self._target, (len(k), 2))
-        part = np.minimum(k / self._n_ramp, 1.0)[:, None]
-        gains: NDArray[np.float64] = self._start * (1 - part) + self._target * part
-        return gains
-
-
-def _gain(level_db: float) -> float:
-    return 0.0 if level_db <= SILENT_DB else float(10 ** (level_db / 20))
 
 
 class PcmStream:
@@ -70,8 +23,8 @@ class PcmStream:
     ----------
     separator : Separator
         Fresh or reset.
-    wire_format : str
-        A key of `FORMATS`.
+    grid : Grid
+        Sample format on both sides.
     stems : tuple of str
         What comes out, in this order.
     levels : Levels
@@ -81,12 +34,12 @@ class PcmStream:
     def __init__(
         self,
         separator: Separator,
-        wire_format: str,
+        grid: Grid,
         stems: tuple[str, ...],
         levels: Levels,
     ) -> None:
         self.separator, self.stems, self.levels = separator, stems, levels
-        self._grid: Grid = GRIDS[FORMATS[wire_format]]
+        self._grid = grid
         n = separator.n_channels
         self._wav = WavFormat(self._grid, separator.sample_rate, n)
         self.bytes_per_sample = self._wav.bytes_per_sample
