@@ -56,7 +56,7 @@ class JackDoor:
         controllers: tuple[int, int],
         is_connecting: bool,
     ) -> None:
-        self._client = _open(name)
+        self._client: Any = _open(name)
         self.n_channels, self._is_connecting = n_channels, is_connecting
         self._vocals_cc, self._instrumental_cc = controllers
         self.sample_rate = self._client.samplerate
@@ -80,14 +80,19 @@ class JackDoor:
         client.set_shutdown_callback(self._gone)
         self._tell_latency()
         client.activate()
+        for mode in (_CAPTURE, _PLAYBACK):
+            self._answer(mode, None)  # PipeWire asks only when something connects
         if self._is_connecting:
             self._connect()
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Leave the graph; a second time nothing happens."""
+        if self._client is None:
+            return
         with contextlib.suppress(Exception):  # the server may be gone already
             self._client.deactivate()
         self._client.close()
+        self._client = None
 
     def _connect(self) -> None:
         """Connect to the first ports of the sound card."""
@@ -164,9 +169,10 @@ class JackDoor:
                 lib.jack_port_set_latency_range(port, mode, span)
 
         # Kept alive as long as the client.
-        self._answer = ffi.callback("void(int, void *)", answer)
+        self._answer = answer
+        self._callback = ffi.callback("void(int, void *)", answer)
         client = _pointer(ffi, self._client)
-        lib.jack_set_latency_callback(client, self._answer, ffi.NULL)
+        lib.jack_set_latency_callback(client, self._callback, ffi.NULL)
 
 
 def _pointer(ffi: Any, owner: Any) -> Any:
