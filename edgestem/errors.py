@@ -11,8 +11,9 @@ EdgestemError          .code: stable snake_case word, the same on every surface
 │                      unknown_type, bad_field, timeout, no_job            .fatal
 └── StreamClosed       push() after flush() or close()
 
-Plain EdgestemErrors carry unsupported_sample_rate, unsupported_channels and what
-only the daemon says; docs/protocol.md lists those.  A caller who breaks a
+Plain EdgestemErrors carry unsupported_sample_rate, unsupported_channels,
+live_missing, no_sound_server, no_sound_device and what only the daemon says;
+docs/protocol.md lists those.  A caller who breaks a
 signature (dtype, shape, channels) gets ValueError or TypeError instead.  `str(e)`
 is one line for a person and says the way out.
 """

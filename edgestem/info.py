@@ -12,6 +12,8 @@ from edgestem.config import ModelConfig
 from edgestem.model import DEFAULT, available_models
 from edgestem.separator import latency_samples
 
+LATENCY_RATES = (44100, 48000)  # what sound cards and JACK graphs run at
+
 
 def collect() -> dict[str, Any]:
     """Gather versions, back ends and models; nothing is loaded into a runtime."""
@@ -56,6 +58,7 @@ def _describe(config: ModelConfig) -> dict[str, Any]:
         "sample_rate": config.sample_rate,
         "latency_samples": late,
         "latency": round(late / config.sample_rate, 3),
+        "latencies": {str(r): latency_samples(config, r) for r in LATENCY_RATES},
         "figures": config.figures,
     }
 
@@ -80,12 +83,18 @@ def to_lines(found: dict[str, Any]) -> list[str]:
     return lines if found["models"] else [*lines, "no models: reinstall edgestem"]
 
 
+def _latencies(model: dict[str, Any]) -> str:
+    found = ((int(rate), late) for rate, late in model["latencies"].items())
+    texts = (f"{n:,} samples, {1000 * n / r:,.1f} ms at {r} Hz" for r, n in found)
+    return "; ".join(texts)
+
+
 def _model_lines(model: dict[str, Any]) -> list[str]:
     default = " (default)" if model["is_default"] else ""
     lines = [
         "",
         f"model {model['name']}{default}",
-        f"  latency     {model['latency']} s, compensated in files",
+        f"  latency     {_latencies(model)}; compensated in files",
         f"  size        {model['n_bytes'] / 2**20:.1f} MiB",
         f"  licence     {model['licence']}",
         f"  made from   {model['attribution']}",

@@ -176,8 +176,8 @@ def test_damage_passes_as_silence(make: Make) -> None:
 # ---- faults ---------------------------------------------------------------------
 
 
-def check_continuous(out: np.ndarray, x: np.ndarray, room: float = 1.0) -> None:
-    """No jump between two samples that the signal itself does not make."""
+def check_continuous(out: np.ndarray, x: np.ndarray, room: float = 1.02) -> None:
+    """No jump between two samples beyond the signal's own and a fade's slope."""
     own = np.abs(np.diff(x, axis=0)).max()
     assert np.abs(np.diff(out, axis=0)).max() <= room * own + 1e-6
 

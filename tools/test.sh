@@ -14,17 +14,20 @@ missing=
 for pair in cc:gcc ffmpeg:ffmpeg sox:sox clang:clang clang-format:clang-format \
     socat:socat systemd-analyze:systemd valgrind:valgrind \
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64:qemu-user \
-    arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf; do
+    arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf jackd:jackd2 \
+    arecord:alsa-utils pipewire:pipewire pw-jack:pipewire-jack; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 python3 -c 'import os, sysconfig
 p = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 raise SystemExit(not os.path.exists(p))' || missing="$missing python3-dev"
+ldconfig -p 2>/dev/null | grep -q libportaudio || missing="$missing libportaudio2"
 if [ -n "$missing" ]; then
     stage "system packages:$missing"
     sudo=
     [ "$(id -u)" = 0 ] || sudo="sudo -n"
+    sudo="$sudo env DEBIAN_FRONTEND=noninteractive" # jackd2 would ask
     { $sudo apt-get update -q && $sudo apt-get install -q -y $missing; } >/dev/null ||
         echo "could not install them: some tests will skip"
 fi
