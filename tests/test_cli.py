@@ -382,6 +382,7 @@ def test_info(run) -> None:
     for model in found["models"]:
         assert model["licence"]
         assert model["latency_samples"] > 0
+        assert set(model["latencies"]) == {"44100", "48000"}
     text = run("info")
     assert text.returncode == 0
     for word in ("edgestem", "libsndfile", "runtime", "fft", "model"):

@@ -216,8 +216,8 @@ def test_stalls_are_bridged(
     out = np.concatenate([start, play(rig, x[RATE // 2 :])])
     late = rig.latency_samples
     check_continuous(out[late:], x)
-    # With a stem of 0 dB and nothing else, each sample is near the mixture's range.
-    assert np.abs(out).max() <= np.abs(x).max() + 1e-6
+    # With one stem at 0 dB a sample stays in the mixture's range, but for a fade.
+    assert np.abs(out).max() <= 1.02 * np.abs(x).max()
     if ms >= 500:
         assert rig.n_late > n_before
         dry = np.abs(out[late:] - x[: len(x) - late]).max(1) < 1e-7

@@ -125,41 +125,61 @@ def build(folder: Path) -> str:
     return str(library)
 
 
-def through_jack(model: str, seconds: float) -> dict:
-    """Run in a real graph, fed by a client that plays music."""
+def through_jack(model: str, seconds: float, is_realtime: bool) -> dict:
+    """Run in a real graph, fed by a client that plays music.
+
+    First a quarter of the time without edgestem: the xruns of the machine's own.
+    """
     import jack
 
     name = f"bench-{os.getpid()}"
     quiet = subprocess.DEVNULL
-    command = ["jackd", "-r", "-n", name, "-d", "dummy", "-r", "48000", "-p"]
-    server = subprocess.Popen([*command, str(BLOCK)], stdout=quiet, stderr=quiet)
-    subprocess.run(["jack_wait", "-w", "-t", "20", "-s", name], stdout=quiet)
-    stream = subprocess.Popen(
-        [sys.executable, "-m", "edgestem", "stream", "--jack", "--model", model],
-        env=os.environ | {"JACK_DEFAULT_SERVER": name},
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    print("  ", stream.stderr.readline().strip(), flush=True)
+    command = ["jackd", *(("-R", "-P", "70") if is_realtime else ("-r",)), "-n", name]
+    command += ["-d", "dummy", "-r", "48000", "-p", str(BLOCK)]
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    waiting = ["jack_wait", "-w", "-t", "20", "-s", name]
+    subprocess.run(waiting, stdout=quiet, stderr=quiet)
     client = jack.Client("player", servername=name, no_start_server=True)
     outs = [client.outports.register(n) for n in "lr"]
     x = music(20 * 48000 // BLOCK * BLOCK, 48000)
-    at = [0]
+    at, n_xruns = [0], [0]
 
     def feed(n: int) -> None:
         for i, port in enumerate(outs):
             port.get_array()[:] = x[at[0] : at[0] + n, i]
         at[0] = (at[0] + n) % len(x)
 
+    def count(_: float) -> None:
+        n_xruns[0] += 1
+
     client.set_process_callback(feed)
+    client.set_xrun_callback(count)
     client.activate()
+    time.sleep(seconds / 4)
+    alone = {"s": seconds / 4, "xruns without edgestem": n_xruns[0]}
+    words = ["--jack", "--model", model]
+    words += ["--realtime", "60"] if is_realtime else []
+    stream = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgestem",
+            "stream",
+            "--jack",
+            "--model",
+            model,
+            *words,
+        ],
+        env=os.environ | {"JACK_DEFAULT_SERVER": name},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    print("  ", stream.stderr.readline().strip(), flush=True)
     time.sleep(1)
     for i in (0, 1):
         client.connect(outs[i], f"edgestem:in_{i + 1}")
     time.sleep(seconds)
-    client.deactivate()
-    client.close()
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(stream.stderr))
     reader.start()
@@ -167,10 +187,12 @@ def through_jack(model: str, seconds: float) -> dict:
     stream.stdin.close()
     stream.wait()
     reader.join()
+    client.deactivate()
+    client.close()
     server.terminate()
     server.wait()
     (status,) = [line for line in lines if line.startswith("{")]
-    return json.loads(status)
+    return alone | json.loads(status)
 
 
 def main() -> None:
@@ -180,6 +202,7 @@ def main() -> None:
     parser.add_argument("--faults", metavar="MODEL", help="a model with a LOGISTIC")
     parser.add_argument("--slack", type=float, default=10.0, help="ms, of --faults")
     parser.add_argument("--jack", type=float, metavar="SECONDS", default=0.0)
+    parser.add_argument("--realtime", action="store_true", help="of --jack: SCHED_FIFO")
     args = parser.parse_args()
     models = args.model or [m["name"] for m in collect()["models"]]
     about = collect()
@@ -205,7 +228,7 @@ def main() -> None:
                 print(f"  {order}: {found}", flush=True)
     for model in models if args.jack else ():
         print(f"\n{model_path(model).stem} in jackd's dummy graph, {args.jack:g} s")
-        print(f"  {through_jack(model, args.jack)}")
+        print(f"  {through_jack(model, args.jack, args.realtime)}")
 
 
 if __name__ == "__main__":
