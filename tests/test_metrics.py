@@ -63,6 +63,13 @@ def test_leakage_finds_what_was_left_and_kept(left_db: float) -> None:
     assert found["kept"] == pytest.approx([-6.02] * 6, abs=0.1)
 
 
+def test_a_voice_alone_leaks_what_is_left_of_it() -> None:
+    vocals, rest = stems(4)
+    rest[: 2 * RATE] = 0
+    left = metrics.leakage(vocals, rest, vocals + rest, RATE)["left"]
+    assert left == pytest.approx([0] * 6, abs=0.05)
+
+
 def test_leakage_goes_to_its_band() -> None:
     vocals, rest = stems(4)
     X = np.fft.rfft(vocals, axis=0)

@@ -145,6 +145,8 @@ def shown_command(args: argparse.Namespace) -> str:
         parts.append(f"--runtime {args.runtime}")
     if args.checkpoint:
         parts.append(f"--checkpoint {args.checkpoint.name}")
+    if args.live_checkpoint:
+        parts.append(f"--live-checkpoint {args.live_checkpoint.name}")
     if args.teacher:
         parts.append("--teacher TEACHER/spleeter.npz")
     parts += ["--extra"] * args.extra

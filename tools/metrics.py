@@ -67,8 +67,11 @@ def fitted(V: np.ndarray, R: np.ndarray, E: np.ndarray) -> tuple[float, float]:
     vv, rr = (float(np.vdot(A, A).real) for A in (V, R))
     vr, ve, re = np.vdot(V, R), np.vdot(V, E), np.vdot(R, E)
     determinant = vv * rr - abs(vr) ** 2
-    if determinant < 1e-6 * vv * rr or vv == 0 or rr == 0:
-        return 0.0, abs(re) / rr if rr else 1.0
+    if determinant <= 1e-6 * vv * rr:  # one is silent, or they cannot be told apart
+        both = V + R
+        whole = float(np.vdot(both, both).real)
+        level = abs(np.vdot(both, E)) / whole if whole else 1.0
+        return level, level
     a = (rr * ve - vr * re) / determinant
     b = (vv * re - np.conj(vr) * ve) / determinant
     return abs(a), abs(b)
