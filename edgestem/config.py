@@ -169,6 +169,12 @@ def read_config(path: Path) -> ModelConfig:
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)}
         return ModelConfig(**{k: v for k, v in data.items() if k in known}, path=path)
+    except OSError as cause:
+        raise ModelError(
+            f"{sidecar} cannot be read: {cause.strerror}",
+            code="model_not_found",
+            path=str(sidecar),
+        ) from cause
     except (ValueError, KeyError, TypeError) as cause:
         raise ModelError(
             f"{sidecar} is not a sidecar of this version: {cause}",
@@ -179,7 +185,14 @@ def read_config(path: Path) -> ModelConfig:
 
 def check_digest(config: ModelConfig) -> None:
     """Compare the .tflite file with the digest in its sidecar."""
-    digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
+    try:
+        digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
+    except OSError as cause:
+        raise ModelError(
+            f"{config.path} cannot be read: {cause.strerror}",
+            code="model_not_found",
+            path=str(config.path),
+        ) from cause
     if digest != config.sha256:
         raise ModelError(
             f"{config.path} is not the file its sidecar describes; reinstall the model",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import shutil
 from pathlib import Path
 
@@ -98,3 +100,23 @@ def test_tensors_that_differ_from_the_sidecar_are_refused(tmp_path: Path, change
 
 def test_unknown_fields_are_ignored(tmp_path: Path) -> None:
     assert read_config(copy_net(tmp_path, colour="blue")).name == "tiny"
+
+
+def test_without_descriptors_a_model_is_a_clear_refusal(tmp_path: Path) -> None:
+    """What a daemon under attack runs into: it must be an error of ours."""
+    path = copy_net(tmp_path)
+    config = read_config(path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(path.open("rb"))
+        for read in (lambda: read_config(path), lambda: check_digest(config)):
+            with pytest.raises(ModelError, match="cannot be read: Too many open"):
+                read()
+    finally:
+        for file in held:
+            file.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
