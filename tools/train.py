@@ -47,7 +47,7 @@ from tools.unet import Teacher, UNet, ratio_mask
 P_END = 0.4
 GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
-BLOCK, CONTEXT = 256, 16  # frames a call, of which context on either side
+BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 
 
 def features_of(x: Tensor, n_features: int, p: float) -> Tensor:
