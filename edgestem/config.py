@@ -164,17 +164,11 @@ def read_config(path: Path) -> ModelConfig:
                 path=str(needed),
             )
     try:
-        data = json.loads(sidecar.read_text())
+        data = json.loads(_read(sidecar))
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)}
         return ModelConfig(**{k: v for k, v in data.items() if k in known}, path=path)
-    except OSError as cause:
-        raise ModelError(
-            f"{sidecar} cannot be read: {cause.strerror}",
-            code="model_not_found",
-            path=str(sidecar),
-        ) from cause
     except (ValueError, KeyError, TypeError) as cause:
         raise ModelError(
             f"{sidecar} is not a sidecar of this version: {cause}",
@@ -185,17 +179,22 @@ def read_config(path: Path) -> ModelConfig:
 
 def check_digest(config: ModelConfig) -> None:
     """Compare the .tflite file with the digest in its sidecar."""
-    try:
-        digest = hashlib.sha256(config.path.read_bytes()).hexdigest()
-    except OSError as cause:
-        raise ModelError(
-            f"{config.path} cannot be read: {cause.strerror}",
-            code="model_not_found",
-            path=str(config.path),
-        ) from cause
+    digest = hashlib.sha256(_read(config.path)).hexdigest()
     if digest != config.sha256:
         raise ModelError(
             f"{config.path} is not the file its sidecar describes; reinstall the model",
             code="model_mismatch",
             path=str(config.path),
         )
+
+
+def _read(path: Path) -> bytes:
+    """Read one of a model's files; a daemon may have no descriptor left for it."""
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise ModelError(
+            f"{path} cannot be read: {cause.strerror}",
+            code="model_not_found",
+            path=str(path),
+        ) from cause

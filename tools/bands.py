@@ -24,7 +24,7 @@ from torch import Tensor
 
 from edgestem import windows
 from tools import spectrum
-from tools.lessons import from_int16, soften
+from tools.lessons import Lessons, from_int16, soften
 from tools.spectrum import HOP, N_BINS, N_FFT
 
 SYNTHESIS = 2048  # samples; with one frame a call, also the latency
@@ -107,19 +107,10 @@ def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
     return halves | {"weight": data["weight"]}
 
 
-class BandLessons(torch.utils.data.IterableDataset):
-    """Endless batches: magnitude, taught, true, weight."""
+class BandLessons(Lessons):
+    """Endless batches: magnitude, taught, true, weight; two lessons each."""
 
-    def __init__(self, folder: Path, seed: int, per_batch: int = 2) -> None:
-        self.folder, self.seed, self.per_batch = folder, seed, per_batch
-
-    def __iter__(self):
-        rng = np.random.default_rng(self.seed)
-        while True:
-            paths = sorted(self.folder.glob("*.npz"))
-            rng.shuffle(paths)
-            for at in range(0, len(paths) - self.per_batch + 1, self.per_batch):
-                yield self.batch(paths[at : at + self.per_batch], rng)
+    per_batch = 2
 
     def batch(self, paths: list[Path], rng: np.random.Generator) -> list[Tensor]:
         parts = [np.load(p) for p in paths]

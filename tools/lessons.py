@@ -50,10 +50,12 @@ def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
 
 
 class Lessons(torch.utils.data.IterableDataset):
-    """Endless batches (mixture, vocals, mask, weight), each of some lessons."""
+    """Endless batches (mixture, vocals, mask, weight), one lesson each."""
 
-    def __init__(self, folder: Path, seed: int, per_batch: int = 1) -> None:
-        self.folder, self.seed, self.per_batch = folder, seed, per_batch
+    per_batch = 1
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
 
     def __iter__(self):
         rng = np.random.default_rng(self.seed)

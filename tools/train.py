@@ -339,10 +339,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
     run = Run(args)
-    data = Lessons(args.lessons, args.seed + int(run.state["steps"]))
-    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
     if run.state["steps"] == 0:
         run.evaluate()
+    follow(run, Lessons)
+
+
+def follow(run, lessons: type[Lessons]) -> None:
+    """Take steps until the run is over; evaluate now and then, and at the end."""
+    args = run.args
+    data = lessons(args.lessons, args.seed + int(run.state["steps"]))
+    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
     last = run.state["elapsed"]
     while run.progress < 1:
         start = time.monotonic()

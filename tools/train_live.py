@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from tools import bands
 from tools import songs as dev_songs
 from tools.spectrum import HOP, N_FFT, compress
 from tools.streamnet import StreamNet
-from tools.train import P_END, learning_rate
+from tools.train import P_END, follow, learning_rate
 
 LEVEL_SPREAD_DB = 7.0  # around the lessons' -21 dBFS
 SOFT_POWER = 0.3  # of a band's power, for the term that hears quiet bands
@@ -194,17 +193,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
     run = Run(args)
-    data = bands.BandLessons(args.lessons, args.seed + int(run.state["steps"]))
-    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
-    last = run.state["elapsed"]
-    while run.progress < 1:
-        start = time.monotonic()
-        run.step(next(loader))
-        run.state["elapsed"] += time.monotonic() - start
-        if run.state["elapsed"] - last > args.eval_minutes * 60:
-            last = run.state["elapsed"]
-            run.evaluate()
-    run.evaluate()
+    follow(run, bands.BandLessons)
 
 
 if __name__ == "__main__":
