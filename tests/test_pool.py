@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tools import backing, effects, lyrics, singers, styles
+from tools import backing, corpus, effects, lyrics, sampled, singers, styles
 from tools.licences import family
 from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
 
@@ -200,3 +201,43 @@ def test_lines_differ_and_are_whole_sentences() -> None:
         assert 30 < len(line) < 100
         assert line.endswith(".")
         assert ",," not in line
+
+
+@pytest.mark.parametrize(
+    ("stem", "pitch"),
+    [("A0v5", 21), ("C4", 60), ("Fs3", 54), ("D#5v13", 75), ("index", None)],
+)
+def test_pitches_of_recordings(stem: str, pitch: int | None) -> None:
+    assert sampled.pitch_of(stem) == pitch
+
+
+def test_notes_of_an_instrument_are_taken_out_of_a_score() -> None:
+    score = backing.compose(styles.STYLES["jazz-trio"], 20, seed=3)
+    n_events = len(score.events)
+    piano = next(p for p in sampled.INSTRUMENTS if 0 in p)
+    rest, notes = sampled.taken_out(score, piano)
+    assert notes
+    assert all(0 <= n.start < n.end < 30 for n in notes)
+    assert len(rest.events) + 2 * len(notes) <= n_events
+    assert any(e[0] & 15 == 9 for _, e in rest.events)  # the drums stay
+    assert len(score.events) == n_events
+
+
+def test_a_note_is_the_nearest_recording_at_its_pitch() -> None:
+    t = np.arange(2 * RATE) / RATE
+    tone = np.sin(2 * np.pi * 440 * t).astype(np.float32)
+    recorded = {69: np.stack([tone, tone]), 20: np.zeros((2, 10), np.float32)}
+    y = sampled.strike(sampled.Note(0.0, 1.0, 71, 100), [(127, recorded)])
+    assert y.shape[1] == pytest.approx(1.25 * RATE, abs=2)
+    spectrum = np.abs(np.fft.rfft(y[0, :RATE]))
+    assert spectrum.argmax() == pytest.approx(440 * 2 ** (2 / 12), abs=1)
+    assert abs(y[0, -1]) < 1e-3  # released, not cut
+
+
+def test_music_inside_a_games_archive_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "0music.pk3"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("music/theme.ogg", b"sound")
+        archive.writestr("music/theme.txt", b"words")
+    corpus.open_archive(path)
+    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["theme.ogg"]

@@ -225,15 +225,25 @@ def compose(style: Style, seconds: float, seed: int) -> Score:
     return score
 
 
-def render(style: str, soundfont: Path, seconds: float, seed: int) -> np.ndarray:
-    """Play a piece: int16 (n_samples, 2) at 44.1 kHz, peak at -3 dBFS."""
+def fluidsynth(score: Score, soundfont: Path) -> np.ndarray:
+    """What fluidsynth makes of a score: float32 (n_samples, 2)."""
     import soundfile
 
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder) / "piece.mid", Path(folder) / "piece.wav"
-        compose(STYLES[style], seconds, seed).write(midi)
+        score.write(midi)
         command = ["fluidsynth", "-ni", "-q", "-g", "0.4", "-r", str(SAMPLE_RATE)]
         command += ["-O", "float", "-T", "wav", "-F", str(wav)]
         subprocess.run([*command, str(soundfont), str(midi)], check=True)
-        x = soundfile.read(wav, dtype="float32", always_2d=True)[0]
+        x: np.ndarray = soundfile.read(wav, dtype="float32", always_2d=True)[0]
+    return x
+
+
+def with_headroom(x: np.ndarray) -> np.ndarray:
+    """Float to int16, its peak at -3 dBFS."""
     return np.int16(x / (np.abs(x).max() + 1e-9) * 32767 * 0.7)
+
+
+def render(style: str, soundfont: Path, seconds: float, seed: int) -> np.ndarray:
+    """Play a piece: int16 (n_samples, 2) at 44.1 kHz, peak at -3 dBFS."""
+    return with_headroom(fluidsynth(compose(STYLES[style], seconds, seed), soundfont))

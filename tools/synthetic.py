@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from scipy.signal import resample
 
-from tools import backing, lyrics, singers
+from tools import backing, lyrics, sampled, singers
 from tools.phrases import extend_speech
 
 SAMPLE_RATE = 44100
@@ -37,6 +38,7 @@ SOUNDFONTS = {
     "musescore-general-soundfont": "usr/share/sounds/sf3/MuseScore_General_Full.sf3",
 }
 PIECE_MINUTES = 1.5
+RECORDED_ROUNDS = 6
 SPOKEN_MINUTES = 10
 PART = 60 * SAMPLE_RATE
 
@@ -68,9 +70,9 @@ def sing_voice(pool: Path, voice: str, minutes: float) -> None:
         save(targets[kind], np.int16(np.clip(audio, -1, 1) * 32767))
 
 
-def render_piece(target: Path, style: str, soundfont: Path, seed: int) -> None:
+def render_piece(target: Path, render: Callable, *arguments) -> None:
     if not target.exists():
-        save(target, backing.render(style, soundfont, PIECE_MINUTES * 60, seed))
+        save(target, render(*arguments))
 
 
 def speak(target: Path) -> None:
@@ -123,9 +125,30 @@ def play(
             font = fonts[(number + k) % len(fonts)]
             name = f"backing-{style}-{number}"
             out.append((name, font))
-            target, seed = pool / f"{name}.npy", 1000 * number + k
-            tasks.append((target, style, soundfonts[font], seed))
+            arguments = (style, soundfonts[font], PIECE_MINUTES * 60)
+            piece = (backing.render, *arguments, 1000 * number + k)
+            tasks.append((pool / f"{name}.npy", *piece))
+    run_all(tasks, jobs)
+    return out
+
+
+def play_recorded(pool: Path, packages: Path, font: Path, jobs: int) -> list[str]:
+    """Render pieces with recorded instruments (tools/sampled.py); list their names."""
+    for layers in sampled.INSTRUMENTS.values():
+        for _, package in layers:
+            sampled.fetch(packages, package)
+    out, tasks = [], []
+    for number in range(RECORDED_ROUNDS):
+        for k, style in enumerate(sampled.STYLES_PLAYED):
+            name, seed = f"backing-recorded-{style}-{number}", 1000 * number + 500 + k
+            out.append(name)
+            arguments = (style, font, packages, PIECE_MINUTES * 60, seed)
+            tasks.append((pool / f"{name}.npy", sampled.render, *arguments))
+    run_all(tasks, jobs)
+    return out
+
+
+def run_all(tasks: list[tuple], jobs: int) -> None:
     with ProcessPoolExecutor(jobs) as workers:
         for done in [workers.submit(render_piece, *t) for t in tasks]:
             done.result()
-    return out

@@ -17,6 +17,7 @@ its end and LeakyReLU's slope glides from the checkpoint's to `--slope`; with
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -47,6 +48,8 @@ from tools.unet import Teacher, UNet, ratio_mask
 P_END = 0.4
 GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
+OVERLAY_SHARE, OVERLAY_DB = 0.4, (-14.0, 3.0)  # another lesson laid over one
+EQUALISER_DB, N_KNOTS = 4.0, 6
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 
 
@@ -130,12 +133,55 @@ class DevSet:
 # ---- training ---------------------------------------------------------------
 
 
+def overlay_gain(n: int) -> Tensor:
+    """Amplitude of the other lesson for each of n examples, 0 where it stays out."""
+    gain = 10 ** (torch.empty(n).uniform_(*OVERLAY_DB) / 20)
+    return gain * (torch.rand(n) < OVERLAY_SHARE)
+
+
+def equaliser(n: int, n_bins: int) -> Tensor:
+    """Smooth random gain over the bins, (n, n_bins); half of them flat."""
+    octaves = torch.log2(torch.linspace(1, n_bins, n_bins)) / math.log2(n_bins)
+    at = octaves * (N_KNOTS - 1)
+    low = at.floor().clamp(max=N_KNOTS - 2).long()
+    knots = torch.empty(n, N_KNOTS).uniform_(-EQUALISER_DB, EQUALISER_DB)
+    knots = knots * (torch.rand(n, 1) < 0.5)
+    share = at - low
+    return 10 ** ((knots[:, low] * (1 - share) + knots[:, low + 1] * share) / 20)
+
+
+def overlay(
+    X: Tensor, V: Tensor, taught: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Lay the second half of a batch over the first, at random levels.
+
+    The teacher is not asked about the sum: it answered for either part, where its
+    task was easier, and its two answers add up.  So lessons on disk become as many
+    mixtures as there are pairs of them.
+    """
+    n = len(X) // 2
+    gain = overlay_gain(n).view(n, 1, 1, 1)
+    level = (1 + gain**2).rsqrt()  # both halves come at one level
+    sung, played = taught * X, (1 - taught) * X
+    sung, played = (y[:n] + gain * y[n:] for y in (sung, played))
+    sung, played = sung.abs(), played.abs()
+    mask = torch.where(gain > 0, sung / (sung + played + 1e-6), taught[:n])
+    X, V = ((y[:n] + gain * y[n:]) * level for y in (X, V))
+    known = torch.where(
+        gain.view(n) > 0, torch.minimum(weight[:n], weight[n:]), weight[:n]
+    )
+    return X, V, mask, known
+
+
 def losses(
     net: UNet, batch: tuple[Tensor, ...], p: float, true_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
     mixture, vocals, target, weight = batch
-    gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(mixture), 1, 1) / 20)
-    X, V = (stft(a * gain)[..., :N_BINS] for a in (mixture, vocals))
+    X, V = (stft(a)[..., :N_BINS] for a in (mixture, vocals))
+    X, V, taught, weight = overlay(X, V, soften(target / 255), weight)
+    gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(X), 1, 1, 1) / 20)
+    gain = gain * equaliser(len(X), N_BINS)[:, None, None]
+    X, V = X * gain, V * gain
     magnitude = X.abs().contiguous(memory_format=torch.channels_last)
     features = features_of_spectrum(X, net.n_features, p)
     with torch.autocast("cpu", torch.bfloat16):
@@ -147,7 +193,7 @@ def losses(
     loud = loud / (loud.mean((1, 2, 3), keepdim=True) + 1e-3)
     soft = magnitude**0.6
     soft = soft / (soft.mean((1, 2, 3), keepdim=True) + 1e-3)
-    distance = mask - soften(target / 255)
+    distance = mask - taught
     distill = (3 * loud * distance.pow(2) + soft * distance.abs()).mean()
     error = (mask * X - V).abs() / mean
     truth = (error.mean((1, 2, 3)) * weight).mean()
@@ -211,6 +257,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--true-weight", type=float, default=0.1)
+    parser.add_argument("--accumulate", type=int, default=1, help="lessons per update")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--eval-minutes", type=float, default=8.0)
@@ -237,9 +284,8 @@ class Run:
         self.slopes = (self.net.slope, self.net.slope)
         if args.slope is not None:
             self.slopes = (self.net.slope, args.slope)
-        self.average = UNet(self.net.channels, self.net.n_features)
+        self.average = copy.deepcopy(self.net)
         self.net = self.net.to(memory_format=torch.channels_last)
-        self.average.load_state_dict(self.net.state_dict())
         self.optimiser = make_optimiser(self.net)
         self.state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
         self.running: dict[str, float] = {}
@@ -317,21 +363,23 @@ class Run:
             rate = learning_rate(self.progress, self.args.rate)
             group["lr"] = group["share"] * rate
         p = self.glide()
-        self.optimiser.zero_grad(set_to_none=True)
         loss, parts = losses(self.net, batch, p, self.args.true_weight)
-        loss.backward()
+        (loss / self.args.accumulate).backward()
+        self.state["steps"] += 1
+        self.state["seen"] += len(batch[0]) // 2 * batch[0].shape[2] / 44100
+        for key, value in {"loss": loss.item(), **parts}.items():
+            self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
+        if self.state["steps"] % self.args.accumulate:
+            return
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
-        n = self.state["steps"]
+        self.optimiser.zero_grad(set_to_none=True)
+        n = self.state["steps"] // self.args.accumulate
         decay = min(0.999, (n + 1) / (n + 10))
         pairs = zip(self.average.parameters(), self.net.parameters(), strict=True)
         with torch.no_grad():
             for a, b in pairs:
                 a.lerp_(b, 1 - decay)
-        for key, value in {"loss": loss.item(), **parts}.items():
-            self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
-        self.state["steps"] += 1
-        self.state["seen"] += batch[0].shape[0] * batch[0].shape[2] / 44100
 
 
 def main() -> None:
@@ -339,6 +387,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
     run = Run(args)
+    torch.manual_seed(args.seed + int(run.state["steps"]))
     if run.state["steps"] == 0:
         run.evaluate()
     follow(run, Lessons)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,26 +24,55 @@ from tools import bands
 from tools import songs as dev_songs
 from tools.spectrum import HOP, N_FFT, compress
 from tools.streamnet import StreamNet
-from tools.train import P_END, follow, learning_rate
+from tools.train import P_END, equaliser, follow, learning_rate, overlay_gain
 
 LEVEL_SPREAD_DB = 7.0  # around the lessons' -21 dBFS
+WIDTH = torch.from_numpy(bands.WIDTHS).float()
+N_BINS = N_FFT // 2
+CENTRES = torch.from_numpy(bands.WIDTHS).cumsum(0) - 1
+WEIGHT_DECAY = 0.01
 SOFT_POWER = 0.3  # of a band's power, for the term that hears quiet bands
 
 
-def losses(net: StreamNet, batch: list[Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Energy of the error as a share of the mixture's, and a soft term."""
+def overlay(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Lay the second half of a batch over the first, as `tools.train.overlay` does.
+
+    The bands hold powers only, so the two parts meet at random phases, which count
+    the less the more bins a band has.
+    """
     magnitude, taught, true, weight = batch
+    n = len(magnitude) // 2
+    gain = overlay_gain(n).view(n, 1, 1, 1)
+    one, other = magnitude[:n], gain * magnitude[n:]
+    phase = torch.cos(2 * math.pi * torch.rand_like(one)) / WIDTH.sqrt()
+    power = one**2 + other**2
+    mixed = (power + 2 * one * other * phase).clamp(min=0.02 * power).sqrt()
+    share = (one**2 / (power + 1e-9))[:, :2]
+    masks = (share * m[:n] + (1 - share) * m[n:] for m in (taught, true))
+    known = torch.where(
+        gain.view(n) > 0, torch.minimum(weight[:n], weight[n:]), weight[:n]
+    )
+    level = (1 + gain**2).rsqrt()
+    return mixed * level, *masks, known
+
+
+def losses(
+    net: StreamNet, batch: tuple[Tensor, ...]
+) -> tuple[Tensor, dict[str, float]]:
+    """Energy of the error as a share of the mixture's, and a soft term."""
+    magnitude, taught, true, weight = overlay(batch)
     gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(magnitude), 1, 1, 1) / 20)
+    # A band keeps its place in the equaliser's octaves well enough by its centre.
+    gain = gain * equaliser(len(magnitude), N_BINS)[:, None, None, CENTRES]
     features = compress(magnitude * gain, P_END)
     features = features.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(features)
     mask = torch.sigmoid(logits.float())
-    width = torch.from_numpy(bands.WIDTHS).float()
     power = magnitude[:, :2].pow(2)
-    energy = power * width
+    energy = power * WIDTH
     energy = energy / (energy.mean((1, 2, 3), keepdim=True) + 1e-3)
-    soft = width.sqrt() * (power + 1e-6) ** SOFT_POWER
+    soft = WIDTH.sqrt() * (power + 1e-6) ** SOFT_POWER
     soft = soft / soft.mean((1, 2, 3), keepdim=True)
 
     def distance(target: Tensor) -> Tensor:
@@ -131,7 +161,9 @@ class Run:
             self.net.load_state_dict({k: v.float() for k, v in saved.items()})
         self.net = self.net.to(memory_format=torch.channels_last)
         self.average.load_state_dict(self.net.state_dict())
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), weight_decay=WEIGHT_DECAY
+        )
         self.running: dict[str, float] = {}
         self.path = args.run / "state.pt"
         if self.path.exists():
@@ -168,7 +200,7 @@ class Run:
             torch.save({"net": self.average.state_dict()}, self.args.run / "best.pt")
         self.save()
 
-    def step(self, batch: list[Tensor]) -> None:
+    def step(self, batch: tuple[Tensor, ...]) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.progress, self.args.rate)
         self.optimiser.zero_grad(set_to_none=True)
@@ -185,7 +217,7 @@ class Run:
         for key, value in {"loss": loss.item(), **parts}.items():
             self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
         self.state["steps"] += 1
-        self.state["seen"] += batch[0].shape[0] * batch[0].shape[2] * HOP / 44100
+        self.state["seen"] += len(batch[0]) // 2 * batch[0].shape[2] * HOP / 44100
 
 
 def main() -> None:
