@@ -244,6 +244,28 @@ def test_latency_measured_is_latency_stated_and_told_to_the_graph(
     assert latencies("edgestem:in_2")["playback"] == running.latency
 
 
+def test_a_longer_period_while_it_plays_is_taken_up(
+    stream: Callable[..., Stream], bench: Callable[[], Bench]
+) -> None:
+    running = stream("--vocals-db", "0", "--slack", "300")
+    graph = bench()
+    x = np.zeros((2000, 2), np.float32)
+    x[777] = 0.5
+    stated = running.latency + PERIOD
+    try:
+        for period in (2 * PERIOD, PERIOD):
+            graph.sink.blocksize = period
+            if period > PERIOD:
+                running.read(f"latency {stated} samples")
+            wait_for(lambda: latencies("edgestem:out_1")["capture"] == stated)
+            y = graph.run(x, 40_000, is_freewheeling=True)
+            loud = np.flatnonzero(np.abs(y).max(1) > 1e-4)
+            # A shorter period later keeps the latency: nothing has to be cut out.
+            assert loud.tolist() == [777 + stated]
+    finally:
+        graph.sink.blocksize = PERIOD
+
+
 def test_a_song_through_the_graph_is_what_separate_gives(
     stream: Callable[..., Stream],
     bench: Callable[[], Bench],
