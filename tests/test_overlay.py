@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 
 import torch
 
-from tools import train, train_live
+from tools import train, train_live, training
 from tools.bands import MATRIX, WIDTHS
 
 
@@ -23,7 +23,7 @@ def spectra() -> tuple:
 
 
 def test_the_overlaid_mask_is_that_of_both_parts(spectra, monkeypatch) -> None:
-    monkeypatch.setattr(train, "OVERLAY_SHARE", 1.0)
+    monkeypatch.setattr(training, "OVERLAY_SHARE", 1.0)
     X, _ = spectra
     taught = torch.full(X.shape, 0.25)
     taught[2:] = 0.75
@@ -39,7 +39,7 @@ def test_the_overlaid_mask_is_that_of_both_parts(spectra, monkeypatch) -> None:
 
 
 def test_without_overlay_a_batch_is_its_first_half(spectra, monkeypatch) -> None:
-    monkeypatch.setattr(train, "OVERLAY_SHARE", 0.0)
+    monkeypatch.setattr(training, "OVERLAY_SHARE", 0.0)
     X, V = spectra
     taught = torch.rand(X.shape)
     weight = torch.tensor([1.0, 0.4, 0.0, 1.0])
@@ -51,7 +51,7 @@ def test_without_overlay_a_batch_is_its_first_half(spectra, monkeypatch) -> None
 
 
 def test_bands_add_up_in_power(monkeypatch) -> None:
-    monkeypatch.setattr(train, "OVERLAY_SHARE", 1.0)
+    monkeypatch.setattr(training, "OVERLAY_SHARE", 1.0)
     torch.manual_seed(0)
     magnitude = torch.rand(2, 3, 400, 256) + 0.1
     masks = torch.zeros(2, 2, 400, 256)
@@ -68,8 +68,8 @@ def test_bands_add_up_in_power(monkeypatch) -> None:
 
 
 def test_the_equaliser_is_smooth_and_bounded() -> None:
-    gain = 20 * torch.log10(train.equaliser(200, 1024))
-    assert gain.abs().max() <= train.EQUALISER_DB + 1e-3
+    gain = 20 * torch.log10(training.equaliser(200, 1024))
+    assert gain.abs().max() <= training.EQUALISER_DB + 1e-3
     flat = (gain.abs().amax(1) == 0).float().mean().item()
     assert 0.35 < flat < 0.65
     assert gain.diff(dim=1)[:, 100:].abs().max() < 0.1

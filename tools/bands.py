@@ -112,6 +112,10 @@ class BandLessons(Lessons):
 
     per_batch = 2
 
+    @staticmethod
+    def seconds(batch: tuple[Tensor, ...]) -> float:
+        return len(batch[0]) // 2 * batch[0].shape[2] * HOP / 44100
+
     def read(self, paths: list[Path], rng: np.random.Generator) -> tuple:
         parts = [np.load(p) for p in paths]
         out = []

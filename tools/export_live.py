@@ -143,13 +143,13 @@ def load_net(path: Path) -> tuple[StreamNet, dict[str, Quant] | None]:
     """Read a checkpoint; batch norm is folded."""
     saved = torch.load(path, weights_only=True)
     net = StreamNet()
-    if "quants" in saved:
+    net.load(saved["net"])
+    net.eval()
+    if not net.is_folded:
         net.fold()
-        net.load_state_dict({k: v.float() for k, v in saved["net"].items()})
-        return net.eval(), {k: Quant(s, z) for k, (s, z) in saved["quants"].items()}
-    net.load_state_dict({k: v.float() for k, v in saved["net"].items()})
-    net.eval().fold()
-    return net, None
+    if "quants" not in saved:
+        return net, None
+    return net, {k: Quant(s, z) for k, (s, z) in saved["quants"].items()}
 
 
 def save_net(path: Path, net: StreamNet, quants: dict[str, Quant]) -> None:

@@ -58,6 +58,11 @@ class Lessons(torch.utils.data.IterableDataset):
 
     per_batch = 1
 
+    @staticmethod
+    def seconds(batch: tuple[Tensor, ...]) -> float:
+        """What there is to learn from in a batch."""
+        return len(batch[0]) // 2 * batch[0].shape[2] / 44100
+
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
 

@@ -141,6 +141,12 @@ class StreamNet(nn.Module):
             h = self.join(f"sum_dec{i}", h, f(f"dec{i}", h))
         return unfold_bands(f("logits", h), FOLD)
 
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take weights; folded ones, as they are shipped, fold this net first."""
+        if "conv.in.bias" in state and not self.is_folded:
+            self.fold()
+        self.load_state_dict({k: v.float() for k, v in state.items()})
+
     @torch.no_grad()
     def fold(self) -> None:
         """Fold batch norm into the kernels, for calibration and export."""

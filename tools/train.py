@@ -19,9 +19,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,13 +42,12 @@ from tools.spectrum import (
     stft,
 )
 from tools.tflite_writer import Quant
+from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
 from tools.unet import Teacher, UNet, ratio_mask
 
 P_END = 0.4
 GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
-OVERLAY_SHARE, OVERLAY_DB = 0.4, (-14.0, 3.0)  # another lesson laid over one
-EQUALISER_DB, N_KNOTS = 4.0, 6
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 
 
@@ -133,23 +131,6 @@ class DevSet:
 # ---- training ---------------------------------------------------------------
 
 
-def overlay_gain(n: int) -> Tensor:
-    """Amplitude of the other lesson for each of n examples, 0 where it stays out."""
-    gain = 10 ** (torch.empty(n).uniform_(*OVERLAY_DB) / 20)
-    return gain * (torch.rand(n) < OVERLAY_SHARE)
-
-
-def equaliser(n: int, n_bins: int) -> Tensor:
-    """Smooth random gain over the bins, (n, n_bins); half of them flat."""
-    octaves = torch.log2(torch.linspace(1, n_bins, n_bins)) / math.log2(n_bins)
-    at = octaves * (N_KNOTS - 1)
-    low = at.floor().clamp(max=N_KNOTS - 2).long()
-    knots = torch.empty(n, N_KNOTS).uniform_(-EQUALISER_DB, EQUALISER_DB)
-    knots = knots * (torch.rand(n, 1) < 0.5)
-    share = at - low
-    return 10 ** ((knots[:, low] * (1 - share) + knots[:, low + 1] * share) / 20)
-
-
 def overlay(
     X: Tensor, V: Tensor, taught: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -167,10 +148,7 @@ def overlay(
     sung, played = sung.abs(), played.abs()
     mask = torch.where(gain > 0, sung / (sung + played + 1e-6), taught[:n])
     X, V = ((y[:n] + gain * y[n:]) * level for y in (X, V))
-    known = torch.where(
-        gain.view(n) > 0, torch.minimum(weight[:n], weight[n:]), weight[:n]
-    )
-    return X, V, mask, known
+    return X, V, mask, overlay_weight(gain, weight)
 
 
 def losses(
@@ -219,11 +197,6 @@ def exponent(progress: float) -> float:
     return 1.0 + (P_END - 1.0) * min(1.0, progress / GLIDE)
 
 
-def learning_rate(progress: float, peak: float) -> float:
-    warm = min(1.0, progress / 0.02)
-    return peak * warm * max(0.02, 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
 @torch.no_grad()
 def calibrate(net: UNet, pool: Path, n_batches: int) -> dict[str, Quant]:
     """Equalise the net's channels and choose int8 grids on pool mixtures."""
@@ -254,66 +227,48 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="a checkpoint instead of Spleeter")
     parser.add_argument("--int8", action="store_true", help="fake quantisation")
     parser.add_argument("--slope", type=float, help="of LeakyReLU at the end")
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--true-weight", type=float, default=0.1)
-    parser.add_argument("--accumulate", type=int, default=1, help="lessons per update")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--eval-minutes", type=float, default=8.0)
+    add_arguments(parser, rate=3e-4)
     return parser.parse_args()
 
 
-class Run:
-    """One training run: the student, its average, and what is on disk."""
+class KaraokeRun(Run):
+    """A run whose exponent or slope glides, perhaps with fake quantisation."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
         weights = dict(np.load(args.teacher))
         self.teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
         self.quants: dict[str, Quant] | None = None
         if args.start is None:
-            self.net = UNet()
-            self.net.load_teacher(weights)
+            net = UNet()
+            net.load_teacher(weights)
         else:
-            self.net, self.quants = load_net(args.start)
-            if self.quants is None and args.int8 and not self._is_resumed:
-                self.quants = calibrate(self.net, args.pool, 16)
-            elif not args.int8:
+            net, self.quants = load_net(args.start)
+            if not args.int8:
                 self.quants = None
-        self.slopes = (self.net.slope, self.net.slope)
-        if args.slope is not None:
-            self.slopes = (self.net.slope, args.slope)
-        self.average = copy.deepcopy(self.net)
-        self.net = self.net.to(memory_format=torch.channels_last)
-        self.optimiser = make_optimiser(self.net)
-        self.state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
-        self.running: dict[str, float] = {}
-        self._resume()
+            elif self.quants is None and not (args.run / "state.pt").exists():
+                self.quants = calibrate(net, args.pool, 16)
+        self.slopes = (net.slope, net.slope if args.slope is None else args.slope)
+        average = copy.deepcopy(net)
+        net = net.to(memory_format=torch.channels_last)
+        super().__init__(args, net, average, make_optimiser(net))
         if self.quants is not None:
             self.net.tap = self.average.tap = FakeQuant(self.quants)
         self.dev = DevSet(args.dev, self.teachers)
-        self.log = (args.run / "log.jsonl").open("a", buffering=1)
         print(json.dumps({"teacher": self.dev.teacher}), file=self.log)
 
-    @property
-    def _is_resumed(self) -> bool:
-        return (self.args.run / "state.pt").exists()
+    def restore(self, data: dict[str, Any]) -> None:
+        super().restore(data)
+        if data.get("quants"):
+            self.quants = {k: Quant(*v) for k, v in data["quants"].items()}
 
-    def _resume(self) -> None:
-        if not self._is_resumed:
-            return
-        saved = torch.load(self.args.run / "state.pt", weights_only=True)
-        self.net.load_state_dict(saved["net"])
-        self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.state = saved["state"]
-        if saved.get("quants"):
-            self.quants = {k: Quant(*v) for k, v in saved["quants"].items()}
+    def data(self) -> dict[str, Any]:
+        return super().data() | {"quants": self._plain_quants()}
 
-    @property
-    def progress(self) -> float:
-        return self.state["elapsed"] / (self.args.minutes * 60)
+    def _plain_quants(self) -> dict[str, tuple[float, int]] | None:
+        if self.quants is None:
+            return None
+        return {k: (q.scale, q.zero_point) for k, q in self.quants.items()}
 
     def glide(self) -> float:
         """Set fade and slope as the progress has them; return the exponent."""
@@ -324,31 +279,18 @@ class Run:
             net.fade = 1.0 if self.args.start is not None else done
         return P_END if self.args.start is not None else exponent(self.progress)
 
-    def _plain_quants(self) -> dict[str, tuple[float, int]] | None:
-        if self.quants is None:
-            return None
-        return {k: (q.scale, q.zero_point) for k, q in self.quants.items()}
+    def rate(self, group: dict[str, Any]) -> float:
+        return super().rate(group) * group["share"]
 
-    def save(self) -> None:
-        path = self.args.run / "state.pt"
-        data = {
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "state": self.state,
-            "quants": self._plain_quants(),
-        }
-        torch.save(data, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+    def losses(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
+        return losses(self.net, batch, self.glide(), self.args.true_weight)
 
     def evaluate(self) -> None:
         p = self.glide()
         scores = self.dev(self.average, p)
         against = {k: round(v - self.dev.teacher[k], 2) for k, v in scores.items()}
         mean = float(np.mean(list(against.values())))
-        entry = {k: round(v, 4) for k, v in {**self.state, **self.running}.items()}
-        entry |= {"p": round(p, 3), "mean": round(mean, 3), "against": against}
-        print(json.dumps(entry), file=self.log)
+        self.write({"p": round(p, 3), "mean": round(mean, 3), "against": against})
         is_settled = p == P_END and self.average.slope == self.slopes[1]
         if is_settled and mean > self.state["best"]:
             self.state["best"] = mean
@@ -358,55 +300,15 @@ class Run:
             torch.save(best, self.args.run / "best.pt")
         self.save()
 
-    def step(self, batch: tuple[Tensor, ...]) -> None:
-        for group in self.optimiser.param_groups:
-            rate = learning_rate(self.progress, self.args.rate)
-            group["lr"] = group["share"] * rate
-        p = self.glide()
-        loss, parts = losses(self.net, batch, p, self.args.true_weight)
-        (loss / self.args.accumulate).backward()
-        self.state["steps"] += 1
-        self.state["seen"] += len(batch[0]) // 2 * batch[0].shape[2] / 44100
-        for key, value in {"loss": loss.item(), **parts}.items():
-            self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
-        if self.state["steps"] % self.args.accumulate:
-            return
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        n = self.state["steps"] // self.args.accumulate
-        decay = min(0.999, (n + 1) / (n + 10))
-        pairs = zip(self.average.parameters(), self.net.parameters(), strict=True)
-        with torch.no_grad():
-            for a, b in pairs:
-                a.lerp_(b, 1 - decay)
-
 
 def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
-    run = Run(args)
-    torch.manual_seed(args.seed + int(run.state["steps"]))
+    run = KaraokeRun(args)
     if run.state["steps"] == 0:
         run.evaluate()
-    follow(run, Lessons)
-
-
-def follow(run, lessons: type[Lessons]) -> None:
-    """Take steps until the run is over; evaluate now and then, and at the end."""
-    args = run.args
-    data = lessons(args.lessons, args.seed + int(run.state["steps"]))
-    loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
-    last = run.state["elapsed"]
-    while run.progress < 1:
-        start = time.monotonic()
-        run.step(next(loader))
-        run.state["elapsed"] += time.monotonic() - start
-        if run.state["elapsed"] - last > args.eval_minutes * 60:
-            last = run.state["elapsed"]
-            run.evaluate()
-    run.evaluate()
+    run.follow(Lessons)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
     python -m tools.train_live RUN --lessons LIVE_LESSONS --dev DEV --minutes 60
 
+    python -m tools.train_live RUN2 ... --start RUN/best.pt (or models/live.pt)
+
 It learns the true vocals where they are known and the teacher's everywhere, both as
 masks of the bands that the engine's short-delay windows give.  Levels are spread
 widely: the engine feeds this net the stream as it is.  RUN/state.pt is written at
@@ -12,7 +14,6 @@ net with the best mean instrumental SDR over the dev songs so far.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from tools import bands
 from tools import songs as dev_songs
 from tools.spectrum import HOP, N_FFT, compress
 from tools.streamnet import StreamNet
-from tools.train import P_END, equaliser, follow, learning_rate, overlay_gain
+from tools.train import P_END
+from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
 
 LEVEL_SPREAD_DB = 7.0  # around the lessons' -21 dBFS
 WIDTH = torch.from_numpy(bands.WIDTHS).float()
@@ -49,11 +51,8 @@ def overlay(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     mixed = (power + 2 * one * other * phase).clamp(min=0.02 * power).sqrt()
     share = (one**2 / (power + 1e-9))[:, :2]
     masks = (share * m[:n] + (1 - share) * m[n:] for m in (taught, true))
-    known = torch.where(
-        gain.view(n) > 0, torch.minimum(weight[:n], weight[n:]), weight[:n]
-    )
     level = (1 + gain**2).rsqrt()
-    return mixed * level, *masks, known
+    return mixed * level, *masks, overlay_weight(gain, weight)
 
 
 def losses(
@@ -140,92 +139,48 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--synthesis", type=int, default=bands.SYNTHESIS)
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--eval-minutes", type=float, default=8.0)
+    add_arguments(parser, rate=2e-3)
     return parser.parse_args()
 
 
-class Run:
-    """One training run: the net, its average, and what is on disk."""
+class LiveRun(Run):
+    """A run from nothing, or from a checkpoint."""
+
+    keep = 0.998
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
         torch.manual_seed(args.seed)
-        self.net, self.average = StreamNet(), StreamNet()
-        self.state = {"elapsed": 0.0, "steps": 0, "seen": 0.0, "best": -99.0}
+        net, average = StreamNet(), StreamNet()
         if args.start is not None:
-            saved = torch.load(args.start, weights_only=True)["net"]
-            self.net.load_state_dict({k: v.float() for k, v in saved.items()})
-        self.net = self.net.to(memory_format=torch.channels_last)
-        self.average.load_state_dict(self.net.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), weight_decay=WEIGHT_DECAY
+            net.load(torch.load(args.start, weights_only=True)["net"])
+        average.load(net.state_dict())
+        net = net.to(memory_format=torch.channels_last)
+        decay = {"weight_decay": WEIGHT_DECAY}
+        super().__init__(
+            args, net, average, torch.optim.AdamW(net.parameters(), **decay)
         )
-        self.running: dict[str, float] = {}
-        self.path = args.run / "state.pt"
-        if self.path.exists():
-            saved = torch.load(self.path, weights_only=True)
-            self.net.load_state_dict(saved["net"])
-            self.average.load_state_dict(saved["average"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            self.state = saved["state"]
         self.dev = DevSet(args.dev, args.synthesis)
-        self.log = (args.run / "log.jsonl").open("a", buffering=1)
 
-    @property
-    def progress(self) -> float:
-        return self.state["elapsed"] / (self.args.minutes * 60)
-
-    def save(self) -> None:
-        data = {
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "state": self.state,
-        }
-        torch.save(data, self.path.with_suffix(".part"))
-        self.path.with_suffix(".part").rename(self.path)
+    def losses(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
+        return losses(self.net, batch)
 
     def evaluate(self) -> None:
         scores = self.dev(self.average)
         mean = float(np.mean(list(scores.values())))
-        entry = {k: round(v, 4) for k, v in {**self.state, **self.running}.items()}
-        scores = {k: round(v, 2) for k, v in scores.items()}
-        print(json.dumps({**entry, "mean": round(mean, 3), **scores}), file=self.log)
+        self.write(
+            {"mean": round(mean, 3)} | {k: round(v, 2) for k, v in scores.items()}
+        )
         if mean > self.state["best"]:
             self.state["best"] = mean
             torch.save({"net": self.average.state_dict()}, self.args.run / "best.pt")
         self.save()
-
-    def step(self, batch: tuple[Tensor, ...]) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.progress, self.args.rate)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss, parts = losses(self.net, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        n = self.state["steps"]
-        decay = min(0.998, (n + 1) / (n + 10))
-        new, old = self.net.state_dict(), self.average.state_dict()
-        for key, value in old.items():
-            if value.is_floating_point():
-                value.lerp_(new[key], 1 - decay)
-        for key, value in {"loss": loss.item(), **parts}.items():
-            self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
-        self.state["steps"] += 1
-        self.state["seen"] += len(batch[0]) // 2 * batch[0].shape[2] * HOP / 44100
 
 
 def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
-    run = Run(args)
-    follow(run, bands.BandLessons)
+    LiveRun(args).follow(bands.BandLessons)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--mixed", action="store_true", help="with the CPU's help")
     args = parser.parse_args()
     config = read_config(args.model)
+    if config.states:
+        parser.error(f"{args.model} keeps states between calls: not tried here")
     features = np.ascontiguousarray(clip(config)[0])
     wanted, cpu_ms = timed(on_cpu(config), features)
     got, ms = timed(on_accelerator(config, args.mixed), features)
