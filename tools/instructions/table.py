@@ -1,6 +1,6 @@
 """Count the work per second of audio: kernel, network, and Spleeter's in the same run.
 
-    python -m tools.instructions.table --spleeter DIR [--arm64 FOLDER] MODEL.tflite
+    python -m tools.instructions.table [--spleeter DIR] [--arm64 FOLDER] MODEL.tflite
 
 x86-64 with callgrind; aarch64 with qemu-user and a counting plugin when FOLDER (of
 tools/arm/run.sh arm64) is given.  DIR is what tools/export_spleeter.py wrote.  Then an
@@ -130,17 +130,18 @@ def about(out: str) -> tuple[float, str]:
 
 
 def measure(
-    machine: X86 | Arm64, model: Path, spleeter: Path, runtimes: list[str]
+    machine: X86 | Arm64, model: Path, spleeter: Path | None, runtimes: list[str]
 ) -> dict[str, float]:
     """Instructions per second of audio of every part, in millions."""
     rows = {}
     parts = [("analysis", model, ""), ("synthesis", model, "")]
     for runtime in runtimes:
         parts.append(("network", model, runtime))
-        parts += [
-            ("network", spleeter / f"spleeter_{kind}.tflite", runtime)
-            for kind in ("float", "int8")
-        ]
+        if spleeter is not None:
+            parts += [
+                ("network", spleeter / f"spleeter_{kind}.tflite", runtime)
+                for kind in ("float", "int8")
+            ]
     for part, path, runtime in parts:
         count, seconds, who = machine.run(part, path, runtime)
         label = part if part != "network" else f"{path.stem} {runtime}"
@@ -156,10 +157,13 @@ def estimate(
     kernel = rows["analysis"] + rows["synthesis"]
     for runtime in runtimes:
         ours = kernel + rows[f"{model.stem} {runtime}"]
+        line = f"{board:14} {runtime:15} {ours / 1000 / (ghz * ipc):6.3f} by clock"
+        if f"spleeter_float {runtime}" not in rows:
+            print(line)
+            continue
         theirs = 2 * rows[f"spleeter_float {runtime}"]
         print(
-            f"{board:14} {runtime:15} {ours / 1000 / (ghz * ipc):6.3f} by clock, "
-            f"{ours / theirs:6.3f} of two Spleeter nets"
+            f"{line}, {ours / theirs:6.3f} of two Spleeter nets"
             + (f", {SPLEETER_RTF_A76 * ours / theirs:.3f} by that ratio to its "
                f"published {SPLEETER_RTF_A76}" if board == "Pi 5" else "")
         )  # fmt: skip
@@ -168,13 +172,13 @@ def estimate(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--spleeter", type=Path, required=True)
+    parser.add_argument("--spleeter", type=Path, help="without: only our model")
     parser.add_argument("--no-x86", action="store_true", help="only --arm64")
     parser.add_argument("--arm64", type=Path, help="folder of tools/arm/run.sh arm64")
     parser.add_argument("--runtime", choices=RUNTIMES, help="only this one")
     args = parser.parse_args()
     runtimes = [args.runtime] if args.runtime else list(RUNTIMES)
-    model, spleeter = args.model.resolve(), args.spleeter.resolve()
+    model, spleeter = args.model.resolve(), args.spleeter and args.spleeter.resolve()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not args.no_x86:
