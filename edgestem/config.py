@@ -164,7 +164,7 @@ def read_config(path: Path) -> ModelConfig:
                 path=str(needed),
             )
     try:
-        data = json.loads(_read(sidecar))
+        data = json.loads(read_file(sidecar))
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)}
@@ -179,7 +179,7 @@ def read_config(path: Path) -> ModelConfig:
 
 def check_digest(config: ModelConfig) -> None:
     """Compare the .tflite file with the digest in its sidecar."""
-    digest = hashlib.sha256(_read(config.path)).hexdigest()
+    digest = hashlib.sha256(read_file(config.path)).hexdigest()
     if digest != config.sha256:
         raise ModelError(
             f"{config.path} is not the file its sidecar describes; reinstall the model",
@@ -188,7 +188,7 @@ def check_digest(config: ModelConfig) -> None:
         )
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Read one of a model's files; a daemon may have no descriptor left for it."""
     try:
         return path.read_bytes()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgestem.config import read_file
 from edgestem.errors import ModelError
 
 # What the accessors raise, or trip over, on a file that is cut or no model.
@@ -132,14 +133,7 @@ def read_graph(path: Path) -> Graph:
         No such file, not a .tflite file, or the extra is not installed.
     """
     schema = _schema()
-    try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise ModelError(
-            f"cannot read {path}: {cause.strerror}",
-            code="model_not_found",
-            path=str(path),
-        ) from cause
+    data = read_file(path)
     if data[4:8] != b"TFL3":
         raise _damaged(path)
     try:

@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from memory import allocations
 
 from edgestem.faders import MAX_BLOCK, Levels, midi_db, parse_db
 from edgestem.rig import FALLBACKS, Rig
@@ -314,17 +314,9 @@ def test_the_callback_allocates_no_arrays(make: Make) -> None:
     rig.levels.set(-6.0, None, 10**6)
     for _ in range(20):
         rig.process(x, x)
-    tracemalloc.start()
-    rig.process(x, x)
-    before = tracemalloc.get_traced_memory()[0]
-    for _ in range(100):
-        rig.process(x, x)
-    tracemalloc.reset_peak()
-    rig.process(x, x)
-    now, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert now - before < 4096
-    assert peak - now < 8192, "process allocates arrays"
+    growth, peak = allocations(lambda: rig.process(x, x))
+    assert growth < 4096
+    assert peak < 8192, "process allocates arrays"
 
 
 def test_the_callback_takes_no_lock_and_does_not_log(make: Make) -> None:

@@ -59,6 +59,8 @@ SPEECH_PACKAGES = (
     "asterisk-core-sounds-ru-g722",
     "festvox-ru",
 )
+# Sounds of a game, not music.
+NOT_MUSIC = ("*/audio/ambient/*", "*/audio/interface/*")
 # Tracks in which a separator heard voices: mixtures for the teacher, never backing.
 WITH_VOICES = (
     "*sara_airport*",
@@ -76,10 +78,6 @@ WITH_VOICES = (
     "*Land_between*",
     "*Midwinter*",
 )
-
-
-# Sounds of a game, not music.
-NOT_MUSIC = ("*/audio/ambient/*", "*/audio/interface/*")
 
 
 @dataclass
