@@ -112,7 +112,7 @@ class Model:
         c = self.config
         shape = (1, c.frames_per_call, c.n_bands, c.n_features)
         self._features = self._tensor(inputs, "features", shape)
-        self._mask = self._tensor(outputs, "mask", (*shape[:3], 2))
+        self._mask, self._first = self._find_mask(outputs)
         self._states = [
             (
                 self._tensor(inputs, a, None),
@@ -122,6 +122,19 @@ class Model:
             for a, b in c.states
         ]
         self.reset()
+
+    def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
+        """Find the mask, and the first of its frames that is used.
+
+        A net gives the masks of all frames of a call, or of those used only.
+        """
+        c = self.config
+        n_rows = c.frames_per_call
+        if "mask" in outputs and int(outputs["mask"]["shape"][1]) == c.group:
+            n_rows = c.group
+        shape = (1, n_rows, c.n_bands, 2)
+        first = c.left_context if n_rows > c.group else 0
+        return self._tensor(outputs, "mask", shape), first
 
     def _tensor(
         self, details: dict[str, Any], name: str, shape: tuple[int, ...] | None
@@ -159,6 +172,7 @@ class Model:
             np.copyto(state_in(), state_out())
 
     def mask(self) -> NDArray[np.int8]:
-        """View of the result: (frames_per_call, n_bands, 2) int8."""
-        view: NDArray[np.int8] = self._mask()[0]
+        """View of the result, of the frames used: (group, n_bands, 2) int8."""
+        last = self._first + self.config.group
+        view: NDArray[np.int8] = self._mask()[0, self._first : last]
         return view

@@ -314,7 +314,7 @@ class Separator:
         first = c.left_context
         group = slice(first, first + c.group)
         self._spectral.synthesise(
-            self._model.mask()[group], self._X[group], self._tail, self._vocals
+            self._model.mask(), self._X[group], self._tail, self._vocals
         )
         self._silence_outside()
         step = c.group * hop

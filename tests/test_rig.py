@@ -130,12 +130,15 @@ def test_in_time_it_is_separate_to_the_bit(make: Make, name: str, block: int) ->
     assert rig.latency_samples == separator.latency_samples + block
 
 
-def test_a_block_net_with_its_own_level_agrees_until_the_end(make: Make) -> None:
+@pytest.mark.parametrize("name", ["tiny", "slide"])
+def test_a_block_net_with_its_own_level_agrees_until_the_end(
+    make: Make, name: str
+) -> None:
     x = noise(40_000)
-    separator = Separator(RATE, 2, model=net("tiny"))
+    separator = Separator(RATE, 2, model=net(name))
     rig, crew = make(separator, is_waiting=True)
     crew.start()
-    expected = separate(x, RATE, model=net("tiny")).instrumental
+    expected = separate(x, RATE, model=net(name)).instrumental
     n = len(x) - rig.first_samples - 2048  # a live stream does not know its end
     assert np.array_equal(render(rig, x)[:n], expected[:n])
 

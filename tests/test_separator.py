@@ -16,7 +16,16 @@ import edgestem
 from edgestem.separator import Separator, Stems, frame_sizes, separate
 
 DATA = Path(__file__).parent / "data"
-NETS = ("tiny", "stateful1", "stateful2", "stateful8", "stateful64", "short1", "short8")
+NETS = (
+    "tiny",
+    "stateful1",
+    "stateful2",
+    "stateful8",
+    "stateful64",
+    "short1",
+    "short8",
+    "slide",
+)
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000)
 
 

@@ -27,6 +27,7 @@ from tools import spectrum
 from tools.lessons import Lessons, from_int16, soften
 from tools.spectrum import HOP, N_BINS, N_FFT
 
+POWER = 0.4  # exponent that compresses the magnitudes
 SYNTHESIS = 2048  # samples; with one frame a call, also the latency
 BANDS = (
     (128, 1),
@@ -45,6 +46,26 @@ def window_pair(n_synthesis: int) -> tuple[Tensor, Tensor]:
 def transform(x: Tensor, analysis: Tensor) -> Tensor:
     """(..., n_samples) -> complex (..., n_frames, 2049), no padding."""
     return torch.fft.rfft(x.unfold(-1, N_FFT, HOP) * analysis)
+
+
+def padded(mixture: np.ndarray, n_synthesis: int) -> tuple[Tensor, int]:
+    """Samples (2, n) with what the engine has around a song, and its frames."""
+    x = torch.from_numpy(np.ascontiguousarray(mixture.T))
+    n_frames = -(-(x.shape[1] + n_synthesis - HOP) // HOP)
+    behind = n_frames * HOP - x.shape[1]
+    return torch.nn.functional.pad(x, (N_FFT - HOP, behind)), n_frames
+
+
+def overlap_add(spectrum: Tensor, synthesis: Tensor, n_samples: int) -> np.ndarray:
+    """Samples (n_samples, 2) of the frames (2, T, 2049) of a padded song."""
+    n, n_frames = len(synthesis), spectrum.shape[1]
+    frames = torch.fft.irfft(spectrum)[..., -n:] * synthesis
+    total = (n_frames - 1) * HOP + n
+    out = torch.nn.functional.fold(
+        frames.transpose(1, 2), (1, total), (1, n), stride=(1, HOP)
+    )
+    samples: np.ndarray = out[:, 0, 0, n - HOP :][:, :n_samples].T.numpy()
+    return samples
 
 
 def _matrix() -> Tensor:

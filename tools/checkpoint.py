@@ -1,8 +1,9 @@
-"""Checkpoints of the karaoke U-net: its weights, its slope, its int8 grids.
+"""Checkpoints of the karaoke U-net: weights, exponent, slope, int8 grids.
 
-A file holds a dict: `net` (state dict, float32 or float16), `slope` of the
-encoder's LeakyReLU (0 is ReLU) and, once it has been calibrated, `quants`
-(name -> scale, zero point).  Channels and features follow from the shapes.
+A file holds a dict: `net` (state dict, float32 or float16), `power` that compresses
+its features, `slope` of the encoder's LeakyReLU (0 is ReLU) and, once it has been
+calibrated, `quants` (name -> scale, zero point).  Channels and features follow from
+the shapes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tools.tflite_writer import Quant
-from tools.unet import SLOPE, UNet
+from tools.unet import UNet
 
 
 def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
@@ -22,8 +23,7 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     channels = tuple(len(state[f"enc_w.{i}"]) for i in range(n_levels))
     net = UNet(channels, state["enc_w.0"].shape[1])
     net.load_state_dict(state)
-    net.settle()
-    net.slope = float(saved.get("slope", SLOPE))
+    net.power, net.slope = float(saved["power"]), float(saved["slope"])
     quants = saved.get("quants")
     if quants is None:
         return net, None
@@ -33,7 +33,7 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
 def save_net(path: Path, net: UNet, quants: dict[str, Quant] | None = None) -> None:
     """Write weights as float16 with the grids they were chosen with."""
     weights = {k: v.half() for k, v in net.state_dict().items()}
-    data = {"net": weights, "slope": net.slope}
+    data = {"net": weights, "power": net.power, "slope": net.slope}
     if quants is not None:
         data["quants"] = {k: (q.scale, q.zero_point) for k, q in quants.items()}
     torch.save(data, path)

@@ -5,7 +5,8 @@
 A checkpoint that was trained with fake quantisation carries its int8 grids; for
 one that was not, `--pool` gives the mixtures to calibrate on (post-training), and
 `--save` keeps the equalised weights (float16) with the grids that were chosen.
-`--float` writes the float32 reference instead.
+`--float` writes the float32 reference instead, `--stage` the net as a live one (see
+tools/stage.py).
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools import spectrum, train
+from tools import bands, blocks, spectrum, stage
+from tools.calibrate import calibrate, pool_features, stage_features
 from tools.checkpoint import load_net, save_net
 from tools.quantise import N_GROUPS, group_of
 from tools.spleeter import HOP, N_BINS, N_FFT
 from tools.tflite_writer import RELU, Graph, Quant, Tensor
-from tools.unet import UNet
+from tools.unet import UNet, decoder_spans
 
 LICENCE = "MIT"
 ATTRIBUTION = (
@@ -32,24 +34,23 @@ ATTRIBUTION = (
 )
 
 
-def phase_taps(is_odd: bool) -> list[int | None]:
-    """Which tap of a "same" 5-tap transposed kernel meets input m - 1, m, m + 1.
+def phase_taps(is_odd: bool) -> list[int]:
+    """Which tap of a "same" 5-tap transposed kernel meets input m - 1, m (, m + 1).
 
     Output 2 m (+ 1) gets input i through tap 2 (m - i) + 1 (+ 1).
     """
-    return [4, 2, 0] if is_odd else [3, 1, None]
+    return [4, 2, 0] if is_odd else [3, 1]
 
 
 def phase_kernel(w: np.ndarray, rows_odd: bool) -> np.ndarray:
     """Kernel of every second output row; channels are (column parity, out)."""
     n_out, _, _, n_in = w.shape
-    kernel = np.zeros((2, n_out, 3, 3, n_in), w.dtype)
+    rows = w[:, phase_taps(rows_odd)]
+    kernel = np.zeros((2, n_out, rows.shape[1], 3, n_in), w.dtype)
     for odd in (False, True):
-        for y, ky in enumerate(phase_taps(rows_odd)):
-            for x, kx in enumerate(phase_taps(odd)):
-                if ky is not None and kx is not None:
-                    kernel[int(odd), :, y, x] = w[:, ky, kx]
-    return kernel.reshape(2 * n_out, 3, 3, n_in)
+        for x, kx in enumerate(phase_taps(odd)):
+            kernel[int(odd), :, :, x] = rows[:, :, kx]
+    return kernel.reshape(2 * n_out, -1, 3, n_in)
 
 
 def upsample(
@@ -58,13 +59,19 @@ def upsample(
     """A 5x5 transposed convolution of stride 2 as two convolutions and reshapes.
 
     Transposed convolutions are slow in tflite-runtime, need much scratch, and
-    the Edge TPU's compiler often leaves them out.  w is (out, 5, 5, in).
+    the Edge TPU's compiler often leaves them out.  w is (out, 5, 5, in), b the
+    phases' (out, 2, 2).
     """
     _, n_rows, n_columns, _ = x.shape
     n_out, rows = len(w), []
-    for rows_odd, which in ((False, "even"), (True, "odd")):
-        kernel, bias = phase_kernel(w, rows_odd), np.tile(b, 2)
-        y = g.conv(f"{name}/{which}", x, kernel, bias, quant, fused=RELU)
+    # Even rows need the row above only: "same" would want a third one of zeros.
+    above = g.pad(f"{name}/above", x, ((0, 0), (1, 0), (1, 1), (0, 0)))
+    for odd, which in enumerate(("even", "odd")):
+        kernel, bias = phase_kernel(w, bool(odd)), b[:, odd].T.ravel()
+        source, padding = (x, "SAME") if odd else (above, "VALID")
+        y = g.conv(
+            f"{name}/{which}", source, kernel, bias, quant, fused=RELU, padding=padding
+        )
         # Channels (column parity, out) lie in memory as two neighbouring columns.
         shape = (1, n_rows, 2 * n_columns, n_out)
         rows.append(g.reshape(f"{name}/{which}/columns", y, shape))
@@ -73,10 +80,34 @@ def upsample(
     return g.reshape(name, both, (1, 2 * n_rows, 2 * n_columns, n_out))
 
 
+def leaky(
+    g: Graph,
+    level: int,
+    z: Tensor,
+    slope: float,
+    quants: tuple[Quant | None, Quant | None],
+) -> Tensor:
+    """LeakyReLU divided by its slope: z + (1 / slope - 1) ReLU(z).
+
+    The Edge TPU has no LeakyReLU, and its kernels have it in no hurry.
+    """
+    gain = np.full((1, 1, 1, z.shape[3]), 1 / slope - 1)
+    zero = np.zeros(z.shape[3])
+    p = g.depthwise(f"p{level}", z, gain, zero, quants[0], fused=RELU)
+    return g.add(f"r{level}", z, p.index, quants[1])
+
+
 def write_unet(
-    net: UNet, quants: dict[str, Quant] | None, n_frames: int, path: Path
+    net: UNet,
+    quants: dict[str, Quant] | None,
+    n_frames: int,
+    path: Path,
+    held: int = 0,
 ) -> None:
-    """Write the graph; float32 when there are no quants."""
+    """Write the graph; float32 when there are no quants.
+
+    With `held` the last frame is repeated so often, and only its mask comes out.
+    """
     g = Graph(f"edgestem {path.stem}, {n_frames} frames a call")
 
     def quant(name: str) -> Quant | None:
@@ -89,9 +120,16 @@ def write_unet(
         return b.detach().double().numpy()
 
     h = g.input("features", (1, n_frames, N_BINS, net.n_features), quant("features"))
+    row = n_frames - 1 if held else None
+    if held:
+        last = g.rows("features/last", h, n_frames - 1, n_frames)
+        h = g.concat("features/held", [h, *[last] * held], axis=1)
+    spans = decoder_spans(h.shape[1], row)
     skips: list[Tensor] = []
     for i, (w, b) in enumerate(zip(net.enc_w, net.enc_b, strict=True)):
         w_tf = hwio(w, (0, 2, 3, 1))
+        if i > 0 and net.slope:
+            w_tf = w_tf * net.slope  # see `leaky`
         z = g.conv(f"z{i}", h, w_tf, bias(b), quant(f"z{i}"), stride=2)
         skips.append(z)
         if i > N_GROUPS - 1:
@@ -99,14 +137,18 @@ def write_unet(
         if net.slope == 0:
             h = g.relu(f"r{i}", z, quant(f"r{i}"))
         else:
-            h = g.leaky_relu(f"r{i}", z, net.slope, quant(f"r{i}"))
+            h = leaky(g, i, z, net.slope, (quant(f"p{i}"), quant(f"r{i}")))
     h = skips.pop()
     for i, (w, b) in enumerate(zip(net.dec_w, net.dec_b, strict=True)):
         h = upsample(g, f"d{i}", h, hwio(w, (1, 2, 3, 0)), bias(b), quant(f"d{i}"))
+        (before, _), (first, end) = spans[i : i + 2]
+        h = g.rows(f"d{i}/rows", h, first - 2 * before, end - 2 * before)
         if skips:
-            h = g.concat(f"c{i}", [skips.pop(), h])
+            h = g.concat(f"c{i}", [g.rows(f"s{i}", skips.pop(), first, end), h])
     w_tf = hwio(net.mask_w, (0, 2, 3, 1))
     h = g.conv("logits", h, w_tf, bias(net.mask_b), quant("logits"), dilation=2)
+    if row is not None:
+        h = g.rows("logits/row", h, row - first, row - first + 1)
     g.output(g.logistic("mask", h))
     g.write(path)
 
@@ -122,7 +164,6 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
         "right_context": 0,
         "lookahead_frames": 0,
         "states": [],
-        "compression_power": train.P_END,
         "compression_offset": spectrum.OFFSET,
         "compression_pivot": spectrum.PIVOT,
         "feature_scale": features.scale,
@@ -140,42 +181,54 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
+def about(net: UNet, is_stage: bool, n_frames: int = blocks.BLOCK) -> dict:
+    """What a sidecar says of this net."""
+    context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
+    if is_stage:
+        n_frames = stage.WINDOW
+        context = {"left_context": stage.ROW, "synthesis_length": bands.SYNTHESIS}
+    return context | {
+        "bands": [[N_BINS, 1]],
+        "n_features": net.n_features,
+        "frames_per_call": n_frames,
+        "compression_power": net.power,
+        "top_bands": 64,
+        "target_rms_db": spectrum.TARGET_RMS_DB,
+        "attribution": ATTRIBUTION,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--frames", type=int, default=train.BLOCK)
-    parser.add_argument("--context", type=int, default=train.CONTEXT)
+    parser.add_argument("--frames", type=int, default=blocks.BLOCK)
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
-    parser.add_argument("--batches", type=int, default=16)
+    parser.add_argument("--stage", action="store_true", dest="is_stage")
     args = parser.parse_args()
     net, quants = load_net(args.checkpoint)
+    n_frames, held = (stage.WINDOW, stage.HELD) if args.is_stage else (args.frames, 0)
     if args.is_float:
-        write_unet(net, None, args.frames, args.output)
+        write_unet(net, None, n_frames, args.output, held)
         return
     if quants is None:
         if args.pool is None:
             parser.error("this checkpoint has no int8 grids: --pool to calibrate")
-        quants = train.calibrate(net, args.pool, args.batches)
+        if args.is_stage:
+            quants = calibrate(net, stage_features(net, args.pool), stage.ROW)
+        else:
+            quants = calibrate(net, pool_features(net, args.pool))
     if args.save:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
-    write_unet(net, quants, args.frames, args.output)
-    about = {
-        "bands": [[N_BINS, 1]],
-        "n_features": net.n_features,
-        "frames_per_call": args.frames,
-        "left_context": args.context,
-        "right_context": args.context,
-        "top_bands": 64,
-        "target_rms_db": spectrum.TARGET_RMS_DB,
-        "attribution": ATTRIBUTION,
-    }
-    write_sidecar(args.output, quants["features"], about)
+    write_unet(net, quants, n_frames, args.output, held)
+    write_sidecar(
+        args.output, quants["features"], about(net, args.is_stage, args.frames)
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ from tools.streamnet import (
     StreamNet,
 )
 from tools.tflite_writer import NONE, RELU, Graph, Quant, Tensor
-from tools.train import P_END
 from tools.train_live import LEVEL_SPREAD_DB
 
 ATTRIBUTION = (
@@ -135,7 +134,7 @@ def calibrate(net: StreamNet, lessons: Path, n_batches: int) -> dict[str, Quant]
     for _ in range(n_batches):
         magnitude = next(batches)[0]
         spread = torch.randn(len(magnitude), 1, 1, 1, generator=generator)
-        net(compress(magnitude * 10 ** (LEVEL_SPREAD_DB * spread / 20), P_END))
+        net(compress(magnitude * 10 ** (LEVEL_SPREAD_DB * spread / 20), bands.POWER))
     return observer.quants()
 
 
@@ -182,6 +181,7 @@ def main() -> None:
     writer.write(args.output)
     about = {
         "bands": bands.BANDS,
+        "compression_power": bands.POWER,
         "n_features": N_FEATURES,
         "frames_per_call": args.frames,
         "states": writer.states,

@@ -2,10 +2,11 @@
 
     python -m tools.make_test_models tests/data
 
-`tiny` is a block net with context, `stateful` a causal U-net with state tensors
-and lookahead, written for 1, 2, 8 and 64 frames a call from one set of scales.
-`short` is the latter without lookahead and with a short synthesis window, as the
-live model has it.
+`tiny` is a block net with context, `slide` one whose window slides by a frame and
+that gives the last frame's mask alone, as the stage model has it.  `stateful` is a
+causal U-net with state tensors and lookahead, written for 1, 2, 8 and 64 frames a
+call from one set of scales.  `short` is the latter without lookahead and with a short
+synthesis window, as the live model has it.
 Their weights are random (seeded): the tests hold laws with them, not quality.
 """
 
@@ -30,16 +31,27 @@ def kernel(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.normal(0, 1.4 / np.sqrt(np.prod(shape[1:])), shape)
 
 
-def write_tiny(path: Path) -> dict:
+def write_block(path: Path, n_frames: int, is_sliding: bool) -> None:
     rng = np.random.default_rng(1)
     g = Graph("edgestem test block net")
-    x = g.input("features", (1, 8, 64, 2), INPUT)
+    x = g.input("features", (1, n_frames, 64, 2), INPUT)
     h = g.conv("a", x, kernel(rng, 8, 3, 3, 2), np.zeros(8), HIDDEN, fused=RELU)
     w = 3 * kernel(rng, 2, 3, 3, 8)
     h = g.conv("b", h, w, np.float64([-0.4, 0.4]), LOGITS)
+    if is_sliding:
+        h = g.rows("last", h, n_frames - 1, n_frames)
     g.output(g.logistic("mask", h))
     g.write(path)
+
+
+def write_tiny(path: Path) -> dict:
+    write_block(path, 8, is_sliding=False)
     return {"frames_per_call": 8, "left_context": 1, "right_context": 2}
+
+
+def write_slide(path: Path) -> dict:
+    write_block(path, 4, is_sliding=True)
+    return {"frames_per_call": 4, "left_context": 3, "synthesis_length": 512}
 
 
 class Stateful:
@@ -135,6 +147,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     sidecar(folder / "tiny.tflite", write_tiny(folder / "tiny.tflite"))
+    sidecar(folder / "slide.tflite", write_slide(folder / "slide.tflite"))
     for n_frames in (1, 2, 8, 64):
         path = folder / f"stateful{n_frames}.tflite"
         sidecar(path, Stateful(n_frames).write(path))

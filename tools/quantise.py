@@ -125,5 +125,5 @@ def equalise(net, ranges: dict[str, Tensor]) -> None:
             j = n - 2 - i
             f = factors(f"d{j}", target)
             net.dec_w[j].mul_(f.view(1, -1, 1, 1))
-            net.dec_b[j].mul_(f)
+            net.dec_b[j].mul_(f.view(-1, 1, 1))
             net.dec_w[skip_into][-len(f) :].div_(f.view(-1, 1, 1, 1))

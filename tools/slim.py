@@ -1,12 +1,14 @@
-"""Make a trained U-net smaller without retraining: fewer channels at the bottom.
+"""Make a U-net smaller without training: fewer channels at the bottom.
 
-    python -m tools.slim models/karaoke.pt START --lessons LESSONS --channels 192
+    python -m tools.slim spleeter.npz START --lessons LESSONS --channels 248 --side
 
 The deepest encoder level goes into the first decoder without a nonlinearity
 between them, so the pair is one linear map and its channels can be projected onto
 the principal components of what passes through them: the best that so many
-channels can do in the squared error.  `--side` adds |L - R| as a third input
-channel with zero weights.  The result starts `tools.train --start`.
+channels can do in the squared error.  The components are then rotated at random, or
+one of them would fill the int8 range of all.  `--side` adds |L - R| as a third
+input channel with zero weights.  It slims a checkpoint, or Spleeter's own vocals
+net; the result starts `tools.train --start`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tools.checkpoint import load_net
+from tools.blocks import features_of
+from tools.checkpoint import load_net, save_net
 from tools.lessons import Lessons
 from tools.quantise import Identity
-from tools.train import P_END, features_of
 from tools.unet import UNet
 
 
@@ -49,7 +52,7 @@ def basis(net: UNet, lessons: Path, n_batches: int) -> tuple[Tensor, Tensor]:
     batches = iter(Lessons(lessons, 1))
     for _ in range(n_batches):
         mixture = next(batches)[0]
-        net(features_of(mixture, net.n_features, P_END))
+        net(features_of(mixture, net))
     net.tap = Identity()
     values, vectors = torch.linalg.eigh(bottom.square)
     return vectors.flip(1), values.flip(0)
@@ -57,18 +60,18 @@ def basis(net: UNet, lessons: Path, n_batches: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def project(net: UNet, vectors: Tensor, n: int) -> UNet:
-    """Replace the bottom z by U^T z, U being the first n components."""
+    """Replace the bottom z by U^T z, U spanning the first n components."""
     small = UNet((*net.channels[:-1], n), net.n_features)
     state = net.state_dict()
     last = len(net.enc_w) - 1
-    u = vectors[:, :n]
+    rotation = torch.linalg.qr(torch.randn(n, n).double())[0]
+    u = vectors[:, :n] @ rotation
     enc_w = net.enc_w[last].double()
     state[f"enc_w.{last}"] = torch.einsum("cn,cihw->nihw", u, enc_w)
     state[f"enc_b.{last}"] = u.T @ net.enc_b[last].double()
     state["dec_w.0"] = torch.einsum("cn,cohw->nohw", u, net.dec_w[0].double())
-    state["shift0"] = torch.zeros(n)
     small.load_state_dict({k: v.float() for k, v in state.items()})
-    small.slope = net.slope
+    small.power, small.slope = net.power, net.slope
     return small
 
 
@@ -80,7 +83,7 @@ def with_side(net: UNet) -> UNet:
     w = state["enc_w.0"]
     state["enc_w.0"] = torch.cat([w, torch.zeros_like(w[:, :1])], 1)
     wide.load_state_dict(state)
-    wide.slope = net.slope
+    wide.power, wide.slope = net.power, net.slope
     return wide
 
 
@@ -95,14 +98,19 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--side", action="store_true")
     args = parser.parse_args()
-    net, _ = load_net(args.checkpoint)
+    torch.manual_seed(1)
+    if args.checkpoint.suffix == ".npz":
+        net = UNet()
+        net.load_teacher(dict(np.load(args.checkpoint)))
+    else:
+        net, _ = load_net(args.checkpoint)
     vectors, values = basis(net, args.lessons, args.batches)
     lost = values[args.channels :].sum() / values.sum()
     print(f"{args.channels} channels lose {100 * lost:.2f} % of the bottom's power")
     net = project(net, vectors, args.channels)
     if args.side:
         net = with_side(net)
-    torch.save({"net": net.state_dict(), "slope": net.slope}, args.output)
+    save_net(args.output, net)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch
 
 import edgestem
 from edgestem.runtime import open_interpreter
-from tools import export_live, spectrum, train
+from tools import blocks, export_live, spectrum
 from tools.bands import SYNTHESIS
 from tools.checkpoint import load_net
 from tools.export_spleeter import write_pair
@@ -63,7 +63,7 @@ def spleeter(path: Path) -> System:
     teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
 
     def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vocals = train.teacher_mask(X, teachers)
+        vocals = blocks.teacher_mask(X, teachers)
         rest = 1 - vocals
         rest[:, :, N_BINS:] = 0
         return vocals, rest
@@ -150,7 +150,7 @@ def student(path: Path) -> System:
     net, _ = load_net(path)
 
     def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vocals = train.student_mask(net, x, X, train.P_END)
+        vocals = blocks.student_mask(net, x, X)
         return vocals, 1 - vocals
 
     return by_mask(masks)

@@ -171,6 +171,19 @@ class Graph:
         self.op("CONV_2D", inputs, [y.index], options, 1 if quant is None else 3)
         return y
 
+    def depthwise(self, name: str, x: Tensor, w, b, quant, *, fused=NONE) -> Tensor:
+        """DepthwiseConv2D, "same", stride 1; w is (1, height, width, channels)."""
+        options = schema.DepthwiseConv2DOptionsT()
+        options.padding = schema.Padding.SAME
+        options.strideH = options.strideW = options.depthMultiplier = 1
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.fusedActivationFunction = fused
+        y = self.activation(name, x.shape, quant)
+        inputs = (x.index, *self._weights(name, x, w, b, 3))
+        version = 1 if quant is None else 3
+        self.op("DEPTHWISE_CONV_2D", inputs, [y.index], options, version)
+        return y
+
     def transpose_conv(
         self, name: str, x: Tensor, w, b, quant, *, stride=2, fused=NONE
     ) -> Tensor:
@@ -235,6 +248,14 @@ class Graph:
         version = 1 if x.quant is None else 2
         self.op("SLICE", (x.index, at, n), [y.index], options, version)
         return y
+
+    def rows(self, name: str, x: Tensor, first: int, end: int) -> Tensor:
+        """Rows [first, end) of x; x itself if these are all."""
+        _, n_rows, n_columns, n_channels = x.shape
+        if (first, end) == (0, n_rows):
+            return x
+        size = (1, end - first, n_columns, n_channels)
+        return self.slice(name, x, (0, first, 0, 0), size)
 
     def reshape(self, name: str, x: Tensor, shape) -> Tensor:
         """The same values in the same order."""

@@ -4,14 +4,14 @@
 
     python -m tools.train RUN2 ... --start RUN/best.pt --minutes 60 --rate 1e-4
 
-The student starts as Spleeter's vocals net.  While the input exponent glides
-from 1 to 0.4 it is trained to give the teacher's two-net ratio mask on every
-mixture, and the true stem where there is one (`tools.lessons` holds both, brought
-to about -21 dBFS RMS).  RUN/state.pt is written every few minutes and taken up
-again; RUN/log.jsonl plots; RUN/best.pt is the averaged student with the best mean
-instrumental SDR over the dev songs so far.  With `--start` the exponent stays at
-its end and LeakyReLU's slope glides from the checkpoint's to `--slope`; with
-`--int8` every activation and kernel is rounded as in the exported graph.
+The student starts as Spleeter's vocals net, or as the checkpoint `--start`, and is
+trained to give the teacher's two-net ratio mask on every mixture, and the true stem
+where there is one (`tools.lessons` holds both, brought to about -21 dBFS RMS).  The
+exponent that compresses its features and LeakyReLU's slope glide from where they
+are to `--power` and `--slope`.  RUN/state.pt is written every few minutes and taken
+up again; RUN/log.jsonl plots; RUN/best.pt is the averaged student with the best
+mean instrumental SDR over the dev songs so far.  With `--int8` every activation and
+kernel is rounded as in the exported graph.
 """
 
 from __future__ import annotations
@@ -26,109 +26,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import songs as dev_songs
+from tools.blocks import DevSet, features_of_spectrum
+from tools.calibrate import calibrate, pool_features
 from tools.checkpoint import load_net
 from tools.lessons import Lessons, soften
-from tools.mixtures import Mixtures
-from tools.quantise import FakeQuant, Observer, equalise
+from tools.quantise import FakeQuant
 from tools.spectrum import (
-    HOP,
     N_BINS,
-    N_FFT,
-    compress,
-    loudness_gain,
-    overlap_add,
-    song_spectrum,
     stft,
 )
 from tools.tflite_writer import Quant
 from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
-from tools.unet import Teacher, UNet, ratio_mask
+from tools.unet import Teacher, UNet
 
-P_END = 0.4
-GLIDE = 0.6  # share of the run in which the exponent, or the slope, glides
+GLIDE = 0.6  # share of the run in which the exponent and the slope glide
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
-BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
-
-
-def features_of(x: Tensor, n_features: int, p: float) -> Tensor:
-    """Samples (batch, 2, n) at their level -> (batch, n_features, T, 1024)."""
-    return features_of_spectrum(stft(x)[..., :N_BINS], n_features, p)
-
-
-def features_of_spectrum(X: Tensor, n_features: int, p: float) -> Tensor:
-    """Compressed magnitudes of L, R and, as a third, L - R."""
-    if n_features == 3:
-        X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
-    return compress(X.abs(), p).contiguous(memory_format=torch.channels_last)
-
-
-# ---- the dev songs ----------------------------------------------------------
-
-
-def teacher_mask(spectrum: Tensor, teachers: tuple[Teacher, Teacher]) -> Tensor:
-    """Spleeter as published: 512 frames a call, level as it is."""
-    n_frames = spectrum.shape[1]
-    out = torch.zeros(spectrum.shape)
-    for start in range(0, n_frames, 512):
-        X = spectrum[:, start : start + 512, :N_BINS].abs()
-        n = X.shape[1]
-        X = torch.nn.functional.pad(X, (0, 0, 0, 512 - n))[None]
-        mask = ratio_mask(teachers[0](X), teachers[1](X))[0, :, :n]
-        out[:, start : start + n, :N_BINS] = mask
-    return out
-
-
-@torch.no_grad()
-def student_mask(
-    net: UNet, x: Tensor, spectrum: Tensor, p: float, top: int = 64
-) -> Tensor:
-    """The engine's block scheme: fixed grid, context, loudness per block."""
-    n_frames, step = spectrum.shape[1], BLOCK - 2 * CONTEXT
-    out = torch.zeros(spectrum.shape)
-    for start in range(0, n_frames, step):
-        first, last = start - CONTEXT, start - CONTEXT + BLOCK
-        inside = spectrum[:, max(first, 0) : last, :N_BINS]
-        pad = (0, 0, max(-first, 0), max(last - n_frames, 0))
-        X = torch.nn.functional.pad(inside, pad)
-        samples = x[:, max(first, 0) * HOP : last * HOP + N_FFT - HOP]
-        X = X * loudness_gain(samples[None])[0]
-        feats = features_of_spectrum(X[None], net.n_features, p)
-        mask = torch.sigmoid(net(feats))[0, :, CONTEXT:-CONTEXT]
-        n = min(step, n_frames - start)
-        out[:, start : start + n, :N_BINS] = mask[:, :n]
-        out[:, start : start + n, N_BINS:] = mask[:, :n, -top:].mean(-1, keepdim=True)
-    return out
-
-
-class DevSet:
-    """Instrumental SDR of a student over the dev songs, beside the teacher's."""
-
-    def __init__(self, root: Path, teachers: tuple[Teacher, Teacher]) -> None:
-        self.songs, self.teacher = [], {}
-        for song in dev_songs.find(root):
-            vocals, instrumental = dev_songs.load(song)
-            self.songs.append((song.name, vocals, instrumental))
-            mixture = vocals + instrumental
-            _, X = song_spectrum(mixture)
-            kept = torch.ones(X.shape)
-            kept[:, :, N_BINS:] = 0  # "zeros": Spleeter's own mask extension
-            rest = (kept - teacher_mask(X, teachers)) * X
-            estimate = overlap_add(rest, len(mixture)).T.numpy()
-            self.teacher[song.name] = dev_songs.sdr(instrumental, estimate)
-
-    def __call__(self, net: UNet, p: float) -> dict[str, float]:
-        out = {}
-        for name, vocals, instrumental in self.songs:
-            mixture = vocals + instrumental
-            x, X = song_spectrum(mixture)
-            estimate = overlap_add(student_mask(net, x, X, p) * X, len(mixture))
-            rest = mixture - estimate.T.numpy()
-            out[name] = dev_songs.sdr(instrumental, rest)
-        return out
-
-
-# ---- training ---------------------------------------------------------------
 
 
 def overlay(
@@ -152,7 +64,7 @@ def overlay(
 
 
 def losses(
-    net: UNet, batch: tuple[Tensor, ...], p: float, true_weight: float
+    net: UNet, batch: tuple[Tensor, ...], true_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
     mixture, vocals, target, weight = batch
     X, V = (stft(a)[..., :N_BINS] for a in (mixture, vocals))
@@ -161,7 +73,7 @@ def losses(
     gain = gain * equaliser(len(X), N_BINS)[:, None, None]
     X, V = X * gain, V * gain
     magnitude = X.abs().contiguous(memory_format=torch.channels_last)
-    features = features_of_spectrum(X, net.n_features, p)
+    features = features_of_spectrum(X, net)
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(features)
     mask = torch.sigmoid(logits.float())
@@ -193,31 +105,9 @@ def make_optimiser(net: UNet) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
-def exponent(progress: float) -> float:
-    return 1.0 + (P_END - 1.0) * min(1.0, progress / GLIDE)
-
-
-@torch.no_grad()
-def calibrate(net: UNet, pool: Path, n_batches: int) -> dict[str, Quant]:
-    """Equalise the net's channels and choose int8 grids on pool mixtures."""
-    batches = iter(Mixtures(pool, 12345, (128,)))
-    features = []
-    for _ in range(n_batches):
-        mixture = torch.from_numpy(next(batches)[0])
-        mixture = mixture * loudness_gain(mixture)
-        features.append(features_of(mixture, net.n_features, P_END))
-    for is_equalised in (False, True):
-        observer = net.tap = Observer()
-        for x in features:
-            net(x)
-        if not is_equalised:
-            equalise(net, observer.ranges)
-    return observer.quants()
-
-
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--lessons", type=Path, required=True)
@@ -226,6 +116,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint instead of Spleeter")
     parser.add_argument("--int8", action="store_true", help="fake quantisation")
+    parser.add_argument("--power", type=float, help="exponent at the end")
     parser.add_argument("--slope", type=float, help="of LeakyReLU at the end")
     parser.add_argument("--true-weight", type=float, default=0.1)
     add_arguments(parser, rate=3e-4)
@@ -234,6 +125,8 @@ def parse_arguments() -> argparse.Namespace:
 
 class KaraokeRun(Run):
     """A run whose exponent or slope glides, perhaps with fake quantisation."""
+
+    row: int | None = None  # the only frame whose mask is used
 
     def __init__(self, args: argparse.Namespace) -> None:
         weights = dict(np.load(args.teacher))
@@ -247,15 +140,28 @@ class KaraokeRun(Run):
             if not args.int8:
                 self.quants = None
             elif self.quants is None and not (args.run / "state.pt").exists():
-                self.quants = calibrate(net, args.pool, 16)
-        self.slopes = (net.slope, net.slope if args.slope is None else args.slope)
+                self.quants = calibrate(net, self.calibration(net), self.row)
+        self.ends = {
+            name: (start, start if end is None else end)
+            for name, start, end in (
+                ("power", net.power, args.power),
+                ("slope", net.slope, args.slope),
+            )
+        }
         average = copy.deepcopy(net)
         net = net.to(memory_format=torch.channels_last)
         super().__init__(args, net, average, make_optimiser(net))
         if self.quants is not None:
             self.net.tap = self.average.tap = FakeQuant(self.quants)
-        self.dev = DevSet(args.dev, self.teachers)
+        self.dev = self.make_dev()
         print(json.dumps({"teacher": self.dev.teacher}), file=self.log)
+
+    def calibration(self, net: UNet) -> list[Tensor]:
+        """Features to choose int8 grids on, for --int8."""
+        return pool_features(net, self.args.pool)
+
+    def make_dev(self) -> DevSet:
+        return DevSet(self.args.dev, self.teachers)
 
     def restore(self, data: dict[str, Any]) -> None:
         super().restore(data)
@@ -270,46 +176,46 @@ class KaraokeRun(Run):
             return None
         return {k: (q.scale, q.zero_point) for k, q in self.quants.items()}
 
-    def glide(self) -> float:
-        """Set fade and slope as the progress has them; return the exponent."""
+    def glide(self) -> bool:
+        """Set exponent and slope as the progress has them; return whether they rest."""
         done = min(1.0, self.progress / GLIDE)
-        start, end = self.slopes
         for net in (self.net, self.average):
-            net.slope = start + (end - start) * done
-            net.fade = 1.0 if self.args.start is not None else done
-        return P_END if self.args.start is not None else exponent(self.progress)
+            for name, (start, end) in self.ends.items():
+                setattr(net, name, start + (end - start) * done)
+        return done == 1.0 or all(start == end for start, end in self.ends.values())
 
     def rate(self, group: dict[str, Any]) -> float:
         return super().rate(group) * group["share"]
 
     def losses(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
-        return losses(self.net, batch, self.glide(), self.args.true_weight)
+        self.glide()
+        return losses(self.net, batch, self.args.true_weight)
 
     def evaluate(self) -> None:
-        p = self.glide()
-        scores = self.dev(self.average, p)
+        is_settled = self.glide()
+        scores = self.dev(self.average)
         against = {k: round(v - self.dev.teacher[k], 2) for k, v in scores.items()}
         mean = float(np.mean(list(against.values())))
-        self.write({"p": round(p, 3), "mean": round(mean, 3), "against": against})
-        is_settled = p == P_END and self.average.slope == self.slopes[1]
+        ends = {"power": self.average.power, "slope": self.average.slope}
+        self.write({"mean": round(mean, 3), "against": against} | ends)
         if is_settled and mean > self.state["best"]:
             self.state["best"] = mean
-            best = {"net": self.average.state_dict(), "slope": self.slopes[1]}
+            best = {"net": self.average.state_dict()} | ends
             if self.quants is not None:
                 best["quants"] = self._plain_quants()
             torch.save(best, self.args.run / "best.pt")
         self.save()
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(kind: type[KaraokeRun], description: str | None) -> None:
+    args = parse_arguments(description)
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
-    run = KaraokeRun(args)
+    run = kind(args)
     if run.state["steps"] == 0:
         run.evaluate()
     run.follow(Lessons)
 
 
 if __name__ == "__main__":
-    main()
+    main(KaraokeRun, __doc__)

@@ -23,9 +23,8 @@ from torch import Tensor
 
 from tools import bands
 from tools import songs as dev_songs
-from tools.spectrum import HOP, N_FFT, compress
+from tools.spectrum import N_FFT, compress
 from tools.streamnet import StreamNet
-from tools.train import P_END
 from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
 
 LEVEL_SPREAD_DB = 7.0  # around the lessons' -21 dBFS
@@ -63,7 +62,7 @@ def losses(
     gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(magnitude), 1, 1, 1) / 20)
     # A band keeps its place in the equaliser's octaves well enough by its centre.
     gain = gain * equaliser(len(magnitude), N_BINS)[:, None, None, CENTRES]
-    features = compress(magnitude * gain, P_END)
+    features = compress(magnitude * gain, bands.POWER)
     features = features.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(features)
@@ -93,23 +92,11 @@ def losses(
 def live_vocals(net: StreamNet, mixture: np.ndarray, n_synthesis: int) -> np.ndarray:
     """Vocals of a whole song at its own level, each sample at its place."""
     analysis, synthesis = bands.window_pair(n_synthesis)
-    x = torch.from_numpy(np.ascontiguousarray(mixture.T))
-    n_frames = -(-(x.shape[1] + n_synthesis - HOP) // HOP)
-    behind = n_frames * HOP - x.shape[1]
-    X = bands.transform(torch.nn.functional.pad(x, (N_FFT - HOP, behind)), analysis)
-    features = compress(bands.magnitudes(X[None]), P_END)
+    x, _ = bands.padded(mixture, n_synthesis)
+    X = bands.transform(x, analysis)
+    features = compress(bands.magnitudes(X[None]), bands.POWER)
     mask = torch.sigmoid(net(features.contiguous(memory_format=torch.channels_last)))
-    frames = torch.fft.irfft(bands.expand(mask[0]) * X)[..., -n_synthesis:]
-    total = (n_frames - 1) * HOP + n_synthesis
-    out = torch.nn.functional.fold(
-        (frames * synthesis).transpose(1, 2),
-        (1, total),
-        (1, n_synthesis),
-        stride=(1, HOP),
-    )
-    out = out[:, 0, 0, n_synthesis - HOP :][:, : x.shape[1]]
-    vocals: np.ndarray = out.T.numpy()
-    return vocals
+    return bands.overlap_add(bands.expand(mask[0]) * X, synthesis, len(mixture))
 
 
 class DevSet:

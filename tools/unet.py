@@ -1,11 +1,11 @@
 """The karaoke U-net in PyTorch: Spleeter's vocals net in a form int8 can hold.
 
 `Teacher` is one Spleeter net as published.  `UNet` is the deployable student:
-batch-norm scales folded into the kernels, one linear tensor per encoder level
-that serves both the skip and the LeakyReLU branch, ReLU decoders with nothing
-behind them.  Started from the teacher's weights with `fade=0` it computes the
-teacher's function exactly; `fade` glides 0 -> 1 during training and removes the
-constants that transposed convolutions cannot fold (see `UNet.forward`).
+batch norm folded into kernels and biases, one linear tensor per encoder level that
+serves both the skip and the LeakyReLU branch, ReLU decoders with nothing behind
+them.  A transposed convolution of stride 2 has four output phases (even and odd
+rows and columns) and a bias for each: with it, and with the teacher's weights, the
+student computes the teacher's function.
 
 Tensors are (batch, channels, n_frames, n_bins); n_frames and n_bins divide by 64.
 """
@@ -28,15 +28,48 @@ def down(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (1, 2, 1, 2)), w, b, stride=2)
 
 
-def up(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+def up(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """5x5 transposed convolution, stride 2, TensorFlow's "same"."""
     y = F.conv_transpose2d(x, w, b, stride=2, padding=1)
     return y[:, :, : 2 * x.shape[2], : 2 * x.shape[3]]
 
 
+def add_phases(y: Tensor, b: Tensor) -> Tensor:
+    """Add the bias of each phase, (out, 2, 2), to what `up` gave."""
+    n_rows, n_columns = y.shape[2] // 2, y.shape[3] // 2
+    tiled = b.permute(1, 2, 0).repeat(n_rows, n_columns, 1).permute(2, 0, 1)
+    return y + tiled.to(y.dtype)
+
+
+def phase_sums(w: Tensor, x: Tensor) -> Tensor:
+    """What a constant x (in,) gives in each phase of `up`, (out, 2, 2).
+
+    An even output row (or column) meets the taps 1 and 3, an odd one 0, 2 and 4.
+    """
+    taps = torch.einsum("iohw,i->ohw", w, x)
+    rows = torch.stack([taps[:, 1::2].sum(1), taps[:, 0::2].sum(1)], 1)
+    return torch.stack([rows[:, :, 1::2].sum(2), rows[:, :, 0::2].sum(2)], 2)
+
+
 def mask_layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """4x4 convolution with dilation 2, "same"; returns logits."""
     return F.conv2d(F.pad(x, (3, 3, 3, 3)), w, b, dilation=2)
+
+
+def decoder_spans(n_rows: int, row: int | None) -> list[tuple[int, int]]:
+    """Rows [first, end) of each decoder's input, then of the mask layer's, that count.
+
+    For the mask of one row, or of all: an even output row of `up` needs the input
+    rows m - 1 and m, an odd one m + 1 too; the mask layer reaches 3 rows each way.
+    """
+    first, last = (0, n_rows - 1) if row is None else (row - 3, row + 3)
+    spans = []
+    for level in range(N_LEVELS + 1):
+        n = n_rows >> level
+        first, last = max(first, 0), min(last, n - 1)
+        spans.append((first, last + 1))
+        first, last = first // 2 - 1, (last + 1) // 2
+    return spans[::-1]
 
 
 def conv_kernel(w: np.ndarray) -> Tensor:
@@ -118,25 +151,21 @@ class UNet(nn.Module):
         self.dec_w = nn.ParameterList(
             torch.zeros(i, o, 5, 5) for i, o in zip(ins, outs, strict=True)
         )
-        self.dec_b = nn.ParameterList(torch.zeros(o) for o in outs)
+        self.dec_b = nn.ParameterList(torch.zeros(o, 2, 2) for o in outs)
         self.mask_w = nn.Parameter(torch.zeros(2, 1, 4, 4))
         self.mask_b = nn.Parameter(torch.zeros(2))
-        # Constants added to each decoder's input while fade < 1.
-        for i, c in enumerate(ins):
-            self.register_buffer(f"shift{i}", torch.zeros(c))
-        self.fade = 1.0
+        self.power = 1.0
         self.slope = SLOPE
         self.tap: Identity | FakeQuant = Identity()
 
     def load_teacher(self, weights: dict) -> None:
-        """Start from Spleeter's vocals net; exact while `fade` is 0.
-
-        Only for its own channels and two features.
+        """Start from Spleeter's vocals net; only for its own channels, two features.
 
         Encoder level i: z = scale * conv + shift folds into the kernel.  A
         decoder wants raw = (z - shift) / scale: the division folds into its
-        kernel, the constant -shift / scale becomes `shift*`.  The same for a
-        decoder's own scale and shift, which act behind its ReLU.
+        kernel, the constant -shift / scale into its phases' biases (exactly,
+        but for the borders).  The same for a decoder's own scale and shift,
+        which act behind its ReLU.
         """
         inverse, constants = [], []
         for i in range(N_LEVELS):
@@ -152,34 +181,23 @@ class UNet(nn.Module):
         for i in range(N_LEVELS):
             name = f"vocals/dec{i + 1}"
             w = transposed_kernel(weights[f"{name}/kernel"])
+            b = torch.from_numpy(weights[f"{name}/bias"])
             self.dec_w[i].data = w * factor.view(-1, 1, 1, 1)
-            self.dec_b[i].data = torch.from_numpy(weights[f"{name}/bias"]).clone()
-            getattr(self, f"shift{i}").copy_(constant / factor)
+            self.dec_b[i].data = b.view(-1, 1, 1) + phase_sums(w, constant)
             scale, shift = affine(weights, name)
             if inverse:
                 factor = torch.cat([inverse.pop(), scale])
                 constant = torch.cat([constants.pop(), shift])
-        self.mask_w.data = conv_kernel(weights["vocals/mask/kernel"]) * scale
-        bias = torch.from_numpy(weights["vocals/mask/bias"])
-        # A stride-1 layer folds the constant exactly (but for its borders).
         w = conv_kernel(weights["vocals/mask/kernel"])
+        self.mask_w.data = w * scale
+        bias = torch.from_numpy(weights["vocals/mask/bias"])
         self.mask_b.data = bias + w.sum((1, 2, 3)) * shift
 
-    def _decoder_bias(self, i: int) -> Tensor:
-        """The bias plus what the faded constants gave on average.
-
-        A constant through a stride-2 transposed convolution differs between
-        the four output phases, so only its mean (all taps / 4) fits a bias.
-        """
-        if self.fade == 0.0:
-            return self.dec_b[i]
-        mean = torch.einsum("iohw,i->o", self.dec_w[i], getattr(self, f"shift{i}")) / 4
-        return self.dec_b[i] + self.fade * mean
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, row: int | None = None) -> Tensor:
         """Compressed magnitudes in, vocals mask logits (batch, 2, T, F) out.
 
-        Channels of x: |L|, |R| and, with three features, |L - R|.
+        Channels of x: |L|, |R| and, with three features, |L - R|.  With `row` only
+        that frame's logits, (batch, 2, 1, F), without the work for the others.
         """
         tap = self.tap
         skips, h = [], tap.act("features", x)
@@ -187,22 +205,23 @@ class UNet(nn.Module):
             z = tap.act(f"z{i}", down(h, tap.kernel(w, 0), b))
             skips.append(z)
             if i + 1 < len(self.enc_w):
-                h = tap.act(f"r{i}", F.leaky_relu(z, self.slope))
+                h = self._leaky(i, z)
+        spans = decoder_spans(x.shape[2], row)
         h = skips.pop()
-        for i, w in enumerate(self.dec_w):
-            if self.fade < 1.0:
-                shift = getattr(self, f"shift{i}").view(1, -1, 1, 1)
-                h = h + ((1.0 - self.fade) * shift).to(h.dtype)
-            h = F.relu(up(h, tap.kernel(w, 1), self._decoder_bias(i)))
-            h = tap.act(f"d{i}", h)
+        for i, (w, b) in enumerate(zip(self.dec_w, self.dec_b, strict=True)):
+            h = F.relu(add_phases(up(h, tap.kernel(w, 1)), b))
+            (before, _), (first, end) = spans[i : i + 2]
+            h = tap.act(f"d{i}", h[:, :, first - 2 * before : end - 2 * before])
             if skips:
-                h = torch.cat([skips.pop(), h], dim=1)
-        return tap.act("logits", mask_layer(h, tap.kernel(self.mask_w, 0), self.mask_b))
+                h = torch.cat([skips.pop()[:, :, first:end], h], dim=1)
+        logits = mask_layer(h, tap.kernel(self.mask_w, 0), self.mask_b)
+        if row is not None:
+            logits = logits[:, :, row - first : row - first + 1]
+        return tap.act("logits", logits)
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """After the glide: fold what is left of the constants into the biases."""
-        for i in range(len(self.dec_w)):
-            self.dec_b[i].copy_(self._decoder_bias(i))
-            getattr(self, f"shift{i}").zero_()
-        self.fade = 1.0
+    def _leaky(self, i: int, z: Tensor) -> Tensor:
+        """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export."""
+        if type(self.tap) is Identity or self.slope == 0.0:
+            return self.tap.act(f"r{i}", F.leaky_relu(z, self.slope))
+        positive = self.tap.act(f"p{i}", F.relu((1 / self.slope - 1) * z))
+        return self.slope * self.tap.act(f"r{i}", z + positive)

@@ -1,0 +1,83 @@
+"""Windows of the stage model: needs torch, so only beside training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra edgestem[train]")
+
+import torch
+
+from edgestem.separator import separate
+from tools import bands, export, stage, train_stage, training
+from tools.calibrate import calibrate
+from tools.quantise import FakeQuant
+from tools.unet import UNet
+
+
+@pytest.fixture(scope="module")
+def net() -> UNet:
+    """A small net with random weights that hears loud bins as vocals."""
+    torch.manual_seed(3)
+    net = UNet((4, 4, 8, 8, 8, 12), 3)
+    net.power = 0.5
+    with torch.no_grad():
+        for w in (*net.enc_w, *net.dec_w, net.mask_w):
+            w.normal_().mul_(1.4 / w[0].numel() ** 0.5)
+    return net
+
+
+def music(n: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    t = np.arange(n)[:, None] / 44100
+    x = np.sin(2 * np.pi * t * [220, 330]) * np.exp(-3 * (t % 0.5))
+    return np.float32(0.2 * x + 0.01 * rng.normal(size=(n, 2)))
+
+
+@torch.no_grad()
+def test_the_engine_is_the_model_of_it(net: UNet, tmp_path: Path) -> None:
+    """What training measures is what the engine plays, to the int8 grids."""
+    x = music(80_000)
+    analysis, _ = bands.window_pair(bands.SYNTHESIS)
+    padded, n_frames = bands.padded(x, bands.SYNTHESIS)
+    X, ends = bands.transform(padded, analysis), list(range(0, n_frames, 3))
+    gain = stage.gains(padded, ends).view(-1, 1, 1, 1)
+    features = stage.features_of_windows(net, stage.windows(X, ends) * gain)
+    quants = calibrate(net, [features], stage.ROW)
+    net.tap = FakeQuant(quants)
+    path = tmp_path / "stage.tflite"
+    export.write_unet(net, quants, stage.WINDOW, path, stage.HELD)
+    export.write_sidecar(path, quants["features"], export.about(net, is_stage=True))
+    assert json.loads(path.with_suffix(".json").read_text())["compression_power"] == 0.5
+    played = separate(x, 44100, model=path).vocals
+    expected = stage.stage_vocals(net, x)
+    error = np.square(played - expected).sum() / np.square(expected).sum()
+    assert error < 0.01
+    assert np.square(expected).sum() > 0.05 * np.square(x).sum()
+
+
+def test_gains_bring_windows_to_the_models_level() -> None:
+    x = torch.randn(2, 200 * 1024, generator=torch.Generator().manual_seed(2)) * 0.3
+    (gain,) = stage.gains(x, [100])
+    assert float(gain) * 0.3 == pytest.approx(10 ** (-21 / 20), rel=0.01)
+    # At the start of a song only what has been played counts.
+    (gain,) = stage.gains(x, [0])
+    assert float(gain) * 0.3 == pytest.approx(10 ** (-21 / 20), rel=0.05)
+
+
+def test_an_example_ends_where_its_vocals_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "OVERLAY_SHARE", 0.0)
+    generator = torch.Generator().manual_seed(0)
+    mixture = 0.1 * torch.randn(4, 2, 255 * 1024 + 4096, generator=generator)
+    mask = torch.full((4, 2, 256, 1024), 255, dtype=torch.uint8)  # all is sung
+    X, Y, V, weight = train_stage.examples((mixture, mixture, mask, torch.ones(4)))
+    n = 2 * train_stage.N_WINDOWS
+    assert X.shape == (n, 2, stage.WINDOW, 1024)
+    assert Y.shape == V.shape == (n, 2, 1024)
+    torch.testing.assert_close(X[:, :, -1], V, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(X[:, :, -1], Y, atol=1e-2, rtol=1e-2)
+    assert weight.tolist() == [1.0] * n

@@ -1,0 +1,78 @@
+"""The U-net as a live net: it hears a window that slides, and gives one frame's mask.
+
+Spleeter's function holds at the right edge of what it hears: with two frames more,
+held still, the mask of the last real frame is nearly as good as with a future.  So
+the window ends now, its mask of now is used, and the rest of the latency is that of
+the short synthesis window.  The decoder works only for that frame (`UNet.forward`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools import bands
+from tools.blocks import features_of_spectrum
+from tools.spectrum import HOP, MAX_GAIN, N_BINS, N_FFT, TARGET_RMS
+from tools.unet import UNet
+
+WINDOW, HELD = 62, 2  # frames; together what the net's 64 need
+ROW = WINDOW - 1  # whose mask is used
+TOP = 64  # bins below 11 kHz whose mean mask goes on above
+SAMPLES = (WINDOW - 1) * HOP + N_FFT
+
+
+def hold(features: Tensor) -> Tensor:
+    """Repeat the last frame of (batch, features, WINDOW, bins) HELD times."""
+    last = features[:, :, -1:].expand(-1, -1, HELD, -1)
+    both = torch.cat([features, last], 2)
+    return both.contiguous(memory_format=torch.channels_last)
+
+
+def gains(x: Tensor, ends: list[int]) -> Tensor:
+    """Gain of each window of samples (2, n) that ends with frame `ends`, (len, )."""
+    total = torch.nn.functional.pad(x.double().pow(2).mean(0).cumsum(0), (1, 0))
+    out = []
+    for end in ends:
+        last = end * HOP + N_FFT
+        first = max(0, last - SAMPLES)
+        rms = ((total[last] - total[first]) / (last - first)).sqrt()
+        out.append(TARGET_RMS / max(float(rms), TARGET_RMS / MAX_GAIN))
+    return torch.tensor(out)
+
+
+def windows(X: Tensor, ends: list[int]) -> Tensor:
+    """Cut the bins below 11 kHz of (2, T, 2049) to (len(ends), 2, WINDOW, N_BINS)."""
+    padded = torch.nn.functional.pad(X[..., :N_BINS], (0, 0, WINDOW - 1, 0))
+    return torch.stack([padded[:, end : end + WINDOW] for end in ends])
+
+
+def features_of_windows(net: UNet, X: Tensor) -> Tensor:
+    """Features of windows X at their level, with the frames that are held."""
+    return hold(features_of_spectrum(X, net))
+
+
+def logits_of(net: UNet, X: Tensor) -> Tensor:
+    """Logits of the last frames of windows X at their level, (batch, 2, N_BINS)."""
+    return net(features_of_windows(net, X), ROW)[:, :, 0]
+
+
+@torch.no_grad()
+def stage_vocals(
+    net: UNet, mixture: np.ndarray, n_synthesis: int = bands.SYNTHESIS, batch: int = 8
+) -> np.ndarray:
+    """Vocals of a whole song, each sample at its place, (n_samples, 2)."""
+    analysis, synthesis = bands.window_pair(n_synthesis)
+    x, n_frames = bands.padded(mixture, n_synthesis)
+    X = bands.transform(x, analysis)
+    mask = torch.zeros(X.shape)
+    for start in range(0, n_frames, batch):
+        ends = list(range(start, min(start + batch, n_frames)))
+        inside = windows(X, ends) * gains(x, ends).view(-1, 1, 1, 1)
+        part = torch.sigmoid(logits_of(net, inside)).transpose(0, 1)
+        mask[:, start : start + len(ends), :N_BINS] = part
+        mask[:, start : start + len(ends), N_BINS:] = part[..., -TOP:].mean(
+            -1, keepdim=True
+        )
+    return bands.overlap_add(mask * X, synthesis, len(mixture))

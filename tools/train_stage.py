@@ -1,0 +1,104 @@
+"""Train the karaoke U-net to be a live net: see tools/stage.py.
+
+    python -m tools.train_stage RUN --lessons LESSONS --teacher spleeter.npz \\
+        --dev DEV --start models/karaoke.pt --minutes 60 --rate 1e-4
+
+It starts as a karaoke net.  Every example is a window of a lesson, seen through the
+short-delay windows of the engine at its own level; what is learnt is the mask of its
+last frame that comes nearest to the vocals the teacher hears (with the whole lesson
+before and behind), and to the true ones where they are known.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tools import bands, stage, train
+from tools.blocks import DevSet
+from tools.calibrate import stage_features
+from tools.lessons import soften
+from tools.spectrum import HOP, N_BINS, N_FFT
+from tools.training import equaliser, overlay_gain, overlay_weight
+from tools.unet import UNet
+
+N_WINDOWS = 12  # of each example
+DEV_SECONDS = 12.0  # of each dev song: a frame costs as much as a window
+EDGE = N_FFT - HOP  # of a lesson, where the teacher's frames do not overlap fully
+
+
+def overlay(samples: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Lay the second half of (3, batch, 2, n) over the first, as `train.overlay`."""
+    one, other = samples.chunk(2, 1)
+    gain = overlay_gain(one.shape[1])
+    level = (1 + gain**2).rsqrt().view(-1, 1, 1)
+    return (one + gain.view(-1, 1, 1) * other) * level, overlay_weight(gain, weight)
+
+
+def examples(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Windows X, and of their last frames the taught and true vocals, the weight."""
+    mixture, vocals, mask, weight = batch
+    taught = bands.taught_vocals(mixture, soften(mask / 255))
+    samples, weight = overlay(
+        torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE], weight
+    )
+    analysis, _ = bands.window_pair(bands.SYNTHESIS)
+    spectra = bands.transform(samples[0], analysis)
+    parts = []
+    for i, spectrum in enumerate(spectra):
+        n_frames = spectrum.shape[1]
+        ends = torch.randint(stage.WINDOW - 1, n_frames, (N_WINDOWS,)).tolist()
+        gain = stage.gains(samples[0, i], ends).view(-1, 1, 1, 1)
+        spread = torch.randn(N_WINDOWS, 1, 1, 1)
+        gain = gain * 10 ** (train.LEVEL_SPREAD_DB * spread / 20)
+        gain = gain * equaliser(N_WINDOWS, N_BINS)[:, None, None]
+        last = torch.stack([samples[1:, i, :, e * HOP : e * HOP + N_FFT] for e in ends])
+        Y, V = (torch.fft.rfft(last * analysis)[..., :N_BINS] * gain).unbind(1)
+        X = stage.windows(spectrum, ends) * gain
+        parts.append((X, Y, V, weight[i].expand(N_WINDOWS)))
+    X, Y, V, known = (torch.cat(p) for p in zip(*parts, strict=True))
+    return X, Y, V, known
+
+
+def losses(
+    net: UNet, batch: tuple[Tensor, ...], true_weight: float
+) -> tuple[Tensor, dict[str, float]]:
+    """As `train.losses`, of the last frame; its loudness counts within its window."""
+    X, Y, V, weight = examples(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = stage.logits_of(net, X)
+    mask = torch.sigmoid(logits.float())
+    magnitude = X.abs()
+    mean = magnitude.mean((1, 2, 3))[:, None, None] + 1e-3
+    powers = (magnitude**2.0, magnitude**0.6)
+    loud, soft = (
+        p[:, :, -1] / (p.mean((1, 2, 3)) + 1e-3)[:, None, None] for p in powers
+    )
+    now = X[:, :, -1]
+    nearest = (now.conj() * Y).real / (now.abs().pow(2) + 1e-9)
+    distance = mask - nearest.clamp(0, 1)
+    distill = (3 * loud * distance.pow(2) + soft * distance.abs()).mean()
+    error = (mask * now - V).abs() / mean
+    truth = (error.mean((1, 2)) * weight).mean()
+    parts = {"distill": distill.item(), "truth": truth.item()}
+    return distill + true_weight * truth, parts
+
+
+class StageRun(train.KaraokeRun):
+    """A run that learns from the last frames of windows."""
+
+    row = stage.ROW
+
+    def calibration(self, net: UNet) -> list[Tensor]:
+        return stage_features(net, self.args.pool)
+
+    def make_dev(self) -> DevSet:
+        return DevSet(self.args.dev, self.teachers, stage.stage_vocals, DEV_SECONDS)
+
+    def losses(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
+        self.glide()
+        return losses(self.net, batch, self.args.true_weight)
+
+
+if __name__ == "__main__":
+    train.main(StageRun, __doc__)
