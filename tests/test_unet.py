@@ -99,7 +99,7 @@ def test_one_row_alone_is_that_row_of_all(net: UNet, row: int) -> None:
 def test_the_stage_graph_holds_the_last_frame(net: UNet, tmp_path: Path) -> None:
     x = features(1)[:, :, : stage.WINDOW]
     path = tmp_path / "stage.tflite"
-    export.write_unet(net, None, stage.WINDOW, path, stage.HELD)
+    export.write_unet(net, None, stage.WINDOW, path, 1024)
     mask = invoke(path, x.permute(0, 2, 3, 1).numpy())
     held = torch.cat([x, x[:, :, -1:], x[:, :, -1:]], 2)
     expected = torch.sigmoid(net(held))[:, :, stage.ROW : stage.ROW + 1]

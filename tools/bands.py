@@ -37,34 +37,36 @@ WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
 TOP_BANDS = 4  # whose mean mask the bin above the last band gets
 
 
-def window_pair(n_synthesis: int) -> tuple[Tensor, Tensor]:
+def window_pair(n_synthesis: int, hop: int = HOP) -> tuple[Tensor, Tensor]:
     """Analysis and synthesis window of the engine, (4096,) and (n_synthesis,)."""
-    analysis, synthesis = windows.window_pair(N_FFT, HOP, n_synthesis)
+    analysis, synthesis = windows.window_pair(N_FFT, hop, n_synthesis)
     return torch.from_numpy(analysis), torch.from_numpy(synthesis)
 
 
-def transform(x: Tensor, analysis: Tensor) -> Tensor:
+def transform(x: Tensor, analysis: Tensor, hop: int = HOP) -> Tensor:
     """(..., n_samples) -> complex (..., n_frames, 2049), no padding."""
-    return torch.fft.rfft(x.unfold(-1, N_FFT, HOP) * analysis)
+    return torch.fft.rfft(x.unfold(-1, N_FFT, hop) * analysis)
 
 
-def padded(mixture: np.ndarray, n_synthesis: int) -> tuple[Tensor, int]:
+def padded(mixture: np.ndarray, n_synthesis: int, hop: int = HOP) -> tuple[Tensor, int]:
     """Samples (2, n) with what the engine has around a song, and its frames."""
     x = torch.from_numpy(np.ascontiguousarray(mixture.T))
-    n_frames = -(-(x.shape[1] + n_synthesis - HOP) // HOP)
-    behind = n_frames * HOP - x.shape[1]
-    return torch.nn.functional.pad(x, (N_FFT - HOP, behind)), n_frames
+    n_frames = -(-(x.shape[1] + n_synthesis - hop) // hop)
+    behind = n_frames * hop - x.shape[1]
+    return torch.nn.functional.pad(x, (N_FFT - hop, behind)), n_frames
 
 
-def overlap_add(spectrum: Tensor, synthesis: Tensor, n_samples: int) -> np.ndarray:
+def overlap_add(
+    spectrum: Tensor, synthesis: Tensor, n_samples: int, hop: int = HOP
+) -> np.ndarray:
     """Samples (n_samples, 2) of the frames (2, T, 2049) of a padded song."""
     n, n_frames = len(synthesis), spectrum.shape[1]
     frames = torch.fft.irfft(spectrum)[..., -n:] * synthesis
-    total = (n_frames - 1) * HOP + n
+    total = (n_frames - 1) * hop + n
     out = torch.nn.functional.fold(
-        frames.transpose(1, 2), (1, total), (1, n), stride=(1, HOP)
+        frames.transpose(1, 2), (1, total), (1, n), stride=(1, hop)
     )
-    samples: np.ndarray = out[:, 0, 0, n - HOP :][:, :n_samples].T.numpy()
+    samples: np.ndarray = out[:, 0, 0, n - hop :][:, :n_samples].T.numpy()
     return samples
 
 

@@ -11,7 +11,7 @@ from tools import bands, stage
 from tools.blocks import features_of
 from tools.mixtures import Mixtures
 from tools.quantise import Observer, equalise
-from tools.spectrum import loudness_gain
+from tools.spectrum import HOP, loudness_gain
 from tools.tflite_writer import Quant
 from tools.unet import UNet
 
@@ -26,15 +26,20 @@ def pool_features(net: UNet, pool: Path) -> list[Tensor]:
 
 
 def stage_features(net: UNet, pool: Path) -> list[Tensor]:
-    """Features of windows of mixtures, as `tools.stage` cuts them."""
-    analysis, _ = bands.window_pair(bands.SYNTHESIS)
+    """Features of windows of mixtures, as each of the models of tools/stage.py hears.
+
+    One set of grids serves all of them.
+    """
     out = []
     for mixture in pool_mixtures(pool):
-        for x in mixture:
-            X = bands.transform(x, analysis)
-            gain = stage.gains(x, STAGE_ENDS).view(-1, 1, 1, 1)
-            inside = stage.windows(X, STAGE_ENDS) * gain
-            out.append(stage.features_of_windows(net, inside))
+        for hop in stage.HOPS.values():
+            analysis, _ = bands.window_pair(2 * hop, hop)
+            ends = [end * HOP // hop for end in STAGE_ENDS]
+            for x in mixture:
+                X = bands.transform(x, analysis, hop)
+                gain = stage.gains(x, ends, hop).view(-1, 1, 1, 1)
+                inside = stage.windows(X, ends, hop) * gain
+                out.append(stage.features_of_windows(net, inside))
     return out
 
 

@@ -47,10 +47,8 @@ def build(args: argparse.Namespace, folder: Path) -> dict[str, System]:
     rows: dict[str, System] = {
         engine_row(m): systems.through_engine(m, args.runtime) for m in args.model
     }
-    if args.checkpoint:
-        rows["edgestem karaoke float"] = systems.student(args.checkpoint)
-    if args.live_checkpoint:
-        rows["edgestem live float"] = systems.live_student(args.live_checkpoint)
+    for path in args.checkpoint:
+        rows[f"edgestem {path.stem} float"] = systems.student(path.stem, path)
     if args.teacher:
         peer = systems.remembered(systems.spleeter(args.teacher))
         rows["Spleeter 2stems float"] = peer
@@ -143,10 +141,7 @@ def shown_command(args: argparse.Namespace) -> str:
     parts += [f"--model {Path(m).stem}" for m in args.model]
     if args.runtime:
         parts.append(f"--runtime {args.runtime}")
-    if args.checkpoint:
-        parts.append(f"--checkpoint {args.checkpoint.name}")
-    if args.live_checkpoint:
-        parts.append(f"--live-checkpoint {args.live_checkpoint.name}")
+    parts += [f"--checkpoint {path.name}" for path in args.checkpoint]
     if args.teacher:
         parts.append("--teacher TEACHER/spleeter.npz")
     parts += ["--extra"] * args.extra
@@ -202,8 +197,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("songs", type=Path)
     parser.add_argument("--model", action="append", help="name or .tflite; repeatable")
     parser.add_argument("--runtime", help="TFLite distribution; default the fastest")
-    parser.add_argument("--checkpoint", type=Path, help="karaoke's float weights")
-    parser.add_argument("--live-checkpoint", type=Path, help="live's float weights")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        action="append",
+        default=[],
+        help="float weights: karaoke.pt, stage.pt or live.pt; repeatable",
+    )
     parser.add_argument("--teacher", type=Path, help="spleeter.npz of tools/spleeter")
     parser.add_argument("--extra", action="store_true", help="loudness, 48 kHz ...")
     parser.add_argument("--report", type=Path, help="write this .md and its .png")

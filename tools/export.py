@@ -5,7 +5,7 @@
 A checkpoint that was trained with fake quantisation carries its int8 grids; for
 one that was not, `--pool` gives the mixtures to calibrate on (post-training), and
 `--save` keeps the equalised weights (float16) with the grids that were chosen.
-`--float` writes the float32 reference instead, `--stage` the net as a live one (see
+`--float` writes the float32 reference instead, `--live-hop` a live net (see
 tools/stage.py).
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools import bands, blocks, spectrum, stage
+from tools import blocks, spectrum, stage
 from tools.calibrate import calibrate, pool_features, stage_features
 from tools.checkpoint import load_net, save_net
 from tools.quantise import N_GROUPS, group_of
@@ -97,16 +97,30 @@ def leaky(
     return g.add(f"r{level}", z, p.index, quants[1])
 
 
+def window_of(g: Graph, features: Tensor, hop: int) -> Tensor:
+    """Frames that are HOP apart, up to the last one, which is then held."""
+    _, n_frames, n_bins, n_features = features.shape
+    apart = HOP // hop
+    # The last of every `apart` frames, side by side with the others of its group.
+    n_rows = n_frames // apart
+    h = g.reshape("features/groups", features, (1, n_rows, apart * n_bins, n_features))
+    if apart > 1:
+        begin, size = (0, 0, (apart - 1) * n_bins, 0), (1, n_rows, n_bins, n_features)
+        h = g.slice("features/apart", h, begin, size)
+    last = g.rows("features/last", h, n_rows - 1, n_rows)
+    return g.concat("features/held", [h, *[last] * stage.HELD], axis=1)
+
+
 def write_unet(
     net: UNet,
     quants: dict[str, Quant] | None,
     n_frames: int,
     path: Path,
-    held: int = 0,
+    hop: int | None = None,
 ) -> None:
     """Write the graph; float32 when there are no quants.
 
-    With `held` the last frame is repeated so often, and only its mask comes out.
+    With a hop it is a live net: see tools/stage.py; only one frame's mask comes out.
     """
     g = Graph(f"edgestem {path.stem}, {n_frames} frames a call")
 
@@ -119,11 +133,11 @@ def write_unet(
     def bias(b: torch.Tensor) -> np.ndarray:
         return b.detach().double().numpy()
 
-    h = g.input("features", (1, n_frames, N_BINS, net.n_features), quant("features"))
-    row = n_frames - 1 if held else None
-    if held:
-        last = g.rows("features/last", h, n_frames - 1, n_frames)
-        h = g.concat("features/held", [h, *[last] * held], axis=1)
+    shape = (1, n_frames, N_BINS, net.n_features)
+    h = g.input("features", shape, quant("features"))
+    row = None
+    if hop is not None:
+        h, row = window_of(g, h, hop), stage.ROW
     spans = decoder_spans(h.shape[1], row)
     skips: list[Tensor] = []
     for i, (w, b) in enumerate(zip(net.enc_w, net.enc_b, strict=True)):
@@ -181,12 +195,13 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
-def about(net: UNet, is_stage: bool, n_frames: int = blocks.BLOCK) -> dict:
+def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     """What a sidecar says of this net."""
-    context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
-    if is_stage:
-        n_frames = stage.WINDOW
-        context = {"left_context": stage.ROW, "synthesis_length": bands.SYNTHESIS}
+    if hop is None:
+        context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
+    else:
+        context = {"left_context": n_frames - 1, "hop": hop}
+        context["synthesis_length"] = 2 * hop
     return context | {
         "bands": [[N_BINS, 1]],
         "n_features": net.n_features,
@@ -208,27 +223,29 @@ def main() -> None:
     parser.add_argument("--pool", type=Path)
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
-    parser.add_argument("--stage", action="store_true", dest="is_stage")
+    parser.add_argument(
+        "--live-hop", type=int, help="make a live net: 1024 (stage) or 512 (monitor)"
+    )
     args = parser.parse_args()
     net, quants = load_net(args.checkpoint)
-    n_frames, held = (stage.WINDOW, stage.HELD) if args.is_stage else (args.frames, 0)
+    hop, n_frames = args.live_hop, args.frames
+    if hop is not None:
+        n_frames = stage.WINDOW * (HOP // hop)
     if args.is_float:
-        write_unet(net, None, n_frames, args.output, held)
+        write_unet(net, None, n_frames, args.output, hop)
         return
     if quants is None:
         if args.pool is None:
             parser.error("this checkpoint has no int8 grids: --pool to calibrate")
-        if args.is_stage:
-            quants = calibrate(net, stage_features(net, args.pool), stage.ROW)
-        else:
+        if hop is None:
             quants = calibrate(net, pool_features(net, args.pool))
+        else:
+            quants = calibrate(net, stage_features(net, args.pool), stage.ROW)
     if args.save:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
-    write_unet(net, quants, n_frames, args.output, held)
-    write_sidecar(
-        args.output, quants["features"], about(net, args.is_stage, args.frames)
-    )
+    write_unet(net, quants, n_frames, args.output, hop)
+    write_sidecar(args.output, quants["features"], about(net, n_frames, hop))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,12 @@ from tools import metrics, songs, systems
 from tools.metrics import EXCERPT_S, LEVELS_DB
 from tools.systems import System
 
-SKIPPED = ("centre cancellation", "mixture as it is", "Spleeter 2stems float, full")
+SKIPPED = (
+    "centre cancellation",
+    "mixture as it is",
+    "Spleeter 2stems float, full",
+    "edgestem stage float",  # in torch a frame of it costs as much as a window
+)
 
 
 def excerpts(root: Path, rate: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

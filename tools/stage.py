@@ -2,8 +2,11 @@
 
 Spleeter's function holds at the right edge of what it hears: with two frames more,
 held still, the mask of the last real frame is nearly as good as with a future.  So
-the window ends now, its mask of now is used, and the rest of the latency is that of
-the short synthesis window.  The decoder works only for that frame (`UNet.forward`).
+the window ends now, its mask of now is used, and all latency is that of the short
+synthesis window.  The decoder works only for that frame (`UNet.forward`).
+
+A window's frames are 1024 samples apart, whatever the hop: with a hop of 512 the net
+hears every second frame, twice as often.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from tools.blocks import features_of_spectrum
 from tools.spectrum import HOP, MAX_GAIN, N_BINS, N_FFT, TARGET_RMS
 from tools.unet import UNet
 
-WINDOW, HELD = 62, 2  # frames; together what the net's 64 need
+WINDOW, HELD = 62, 2  # frames; together the 64 of the net
+HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
-SAMPLES = (WINDOW - 1) * HOP + N_FFT
 
 
 def hold(features: Tensor) -> Tensor:
@@ -30,22 +33,25 @@ def hold(features: Tensor) -> Tensor:
     return both.contiguous(memory_format=torch.channels_last)
 
 
-def gains(x: Tensor, ends: list[int]) -> Tensor:
-    """Gain of each window of samples (2, n) that ends with frame `ends`, (len, )."""
+def gains(x: Tensor, ends: list[int], hop: int = HOP) -> Tensor:
+    """Gain of the window of samples (2, n) that ends with each frame of `ends`."""
     total = torch.nn.functional.pad(x.double().pow(2).mean(0).cumsum(0), (1, 0))
     out = []
     for end in ends:
-        last = end * HOP + N_FFT
-        first = max(0, last - SAMPLES)
+        last = end * hop + N_FFT
+        # The engine counts from its oldest frame, which is no part of the window.
+        first = max(0, last - (WINDOW * (HOP // hop) - 1) * hop - N_FFT)
         rms = ((total[last] - total[first]) / (last - first)).sqrt()
         out.append(TARGET_RMS / max(float(rms), TARGET_RMS / MAX_GAIN))
     return torch.tensor(out)
 
 
-def windows(X: Tensor, ends: list[int]) -> Tensor:
+def windows(X: Tensor, ends: list[int], hop: int = HOP) -> Tensor:
     """Cut the bins below 11 kHz of (2, T, 2049) to (len(ends), 2, WINDOW, N_BINS)."""
-    padded = torch.nn.functional.pad(X[..., :N_BINS], (0, 0, WINDOW - 1, 0))
-    return torch.stack([padded[:, end : end + WINDOW] for end in ends])
+    apart = HOP // hop
+    reach = (WINDOW - 1) * apart
+    padded = torch.nn.functional.pad(X[..., :N_BINS], (0, 0, reach, 0))
+    return torch.stack([padded[:, end : end + reach + 1 : apart] for end in ends])
 
 
 def features_of_windows(net: UNet, X: Tensor) -> Tensor:
@@ -60,19 +66,18 @@ def logits_of(net: UNet, X: Tensor) -> Tensor:
 
 @torch.no_grad()
 def stage_vocals(
-    net: UNet, mixture: np.ndarray, n_synthesis: int = bands.SYNTHESIS, batch: int = 8
+    net: UNet, mixture: np.ndarray, hop: int = HOP, batch: int = 8
 ) -> np.ndarray:
     """Vocals of a whole song, each sample at its place, (n_samples, 2)."""
-    analysis, synthesis = bands.window_pair(n_synthesis)
-    x, n_frames = bands.padded(mixture, n_synthesis)
-    X = bands.transform(x, analysis)
+    analysis, synthesis = bands.window_pair(2 * hop, hop)
+    x, n_frames = bands.padded(mixture, 2 * hop, hop)
+    X = bands.transform(x, analysis, hop)
     mask = torch.zeros(X.shape)
     for start in range(0, n_frames, batch):
         ends = list(range(start, min(start + batch, n_frames)))
-        inside = windows(X, ends) * gains(x, ends).view(-1, 1, 1, 1)
+        inside = windows(X, ends, hop) * gains(x, ends, hop).view(-1, 1, 1, 1)
         part = torch.sigmoid(logits_of(net, inside)).transpose(0, 1)
+        top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part
-        mask[:, start : start + len(ends), N_BINS:] = part[..., -TOP:].mean(
-            -1, keepdim=True
-        )
-    return bands.overlap_add(mask * X, synthesis, len(mixture))
+        mask[:, start : start + len(ends), N_BINS:] = top
+    return bands.overlap_add(mask * X, synthesis, len(mixture), hop)

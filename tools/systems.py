@@ -14,7 +14,7 @@ import torch
 
 import edgestem
 from edgestem.runtime import open_interpreter
-from tools import blocks, export_live, spectrum
+from tools import blocks, export_live, spectrum, stage
 from tools.bands import SYNTHESIS
 from tools.checkpoint import load_net
 from tools.export_spleeter import write_pair
@@ -136,24 +136,26 @@ def invoke_int8(net, x: np.ndarray) -> np.ndarray:
     return (np.float32(net.get_tensor(sink["index"])) - zero) * np.float32(scale)
 
 
-def live_student(path: Path) -> System:
-    net, _ = export_live.load_net(path)
+def by_vocals(separate: Callable[[np.ndarray], np.ndarray]) -> System:
+    """Estimates from a function mixture -> vocals; the rest is the instrumental."""
 
     def run(mixture: np.ndarray) -> Pair:
-        vocals = live_vocals(net, mixture, SYNTHESIS)
+        vocals = separate(mixture)
         return vocals, mixture - vocals
 
     return run
 
 
-def student(path: Path) -> System:
+def student(name: str, path: Path) -> System:
+    """The float weights of one of our models, as its training measures them."""
+    if name == "live":
+        live, _ = export_live.load_net(path)
+        return by_vocals(lambda mixture: live_vocals(live, mixture, SYNTHESIS))
     net, _ = load_net(path)
-
-    def masks(x: torch.Tensor, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vocals = blocks.student_mask(net, x, X)
-        return vocals, 1 - vocals
-
-    return by_mask(masks)
+    if name in stage.HOPS:
+        hop = stage.HOPS[name]
+        return by_vocals(lambda mixture: stage.stage_vocals(net, mixture, hop))
+    return by_vocals(lambda mixture: blocks.vocals_of(net, mixture))
 
 
 def centre_cancellation(mixture: np.ndarray) -> Pair:

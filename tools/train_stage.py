@@ -23,6 +23,7 @@ from tools.training import equaliser, overlay_gain, overlay_weight
 from tools.unet import UNet
 
 N_WINDOWS = 12  # of each example
+MONITOR_SHARE = 0.33  # of the lessons, seen through the shorter pair of windows
 DEV_SECONDS = 12.0  # of each dev song: a frame costs as much as a window
 EDGE = N_FFT - HOP  # of a lesson, where the teacher's frames do not overlap fully
 
@@ -42,7 +43,8 @@ def examples(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]
     samples, weight = overlay(
         torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE], weight
     )
-    analysis, _ = bands.window_pair(bands.SYNTHESIS)
+    hop = stage.HOPS["monitor" if torch.rand(1) < MONITOR_SHARE else "stage"]
+    analysis, _ = bands.window_pair(2 * hop, hop)
     spectra = bands.transform(samples[0], analysis)
     parts = []
     for i, spectrum in enumerate(spectra):
