@@ -8,7 +8,6 @@ Activations: affine int8 per tensor.  Kernels: symmetric int8 per output channel
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,48 +34,30 @@ class Identity:
 
 
 class Observer(Identity):
-    """Record channel ranges and a sample of the values of every activation."""
+    """Record the range of every activation: of each channel, and of its group."""
 
     def __init__(self) -> None:
         self.ranges: dict[str, Tensor] = {}
-        self.samples: dict[str, list[Tensor]] = {}
+        self.extremes: dict[str, tuple[float, float]] = {}
 
     def act(self, name: str, x: Tensor) -> Tensor:
         rows = x.detach().float().transpose(0, 1).flatten(1)
-        n = max(1, rows.shape[1] // 20000)
-        part = rows[:, ::n]
+        part = rows[:, :: max(1, rows.shape[1] // 20000)]
         # The very last outliers are not worth a coarser grid for all others.
         peak = torch.quantile(part.abs(), 0.9998, dim=1)
         old = self.ranges.get(name)
         self.ranges[name] = peak if old is None else torch.maximum(old, peak)
-        values = part.flatten()
-        pick = torch.randperm(len(values))[:20000]
-        self.samples.setdefault(group_of(name), []).append(
-            torch.cat([values[pick], values.min()[None], values.max()[None]])
-        )
+        low, high = self.extremes.get(group_of(name), (0.0, 0.0))
+        extremes = min(low, float(part.min())), max(high, float(part.max()))
+        self.extremes[group_of(name)] = extremes
         return x
 
     def quants(self) -> dict[str, Quant]:
-        """Grid of each group; the features' covers all, as loud bins make the SDR."""
-        quants = {k: best_quant(torch.cat(v).numpy()) for k, v in self.samples.items()}
-        peak = float(torch.cat(self.samples["features"]).max())
-        return quants | {"features": quant_for(0.0, 1.05 * peak)}
-
-
-def best_quant(values: np.ndarray) -> Quant:
-    """The affine grid with the least squared error that covers most of the range."""
-    low, high = float(values.min()), float(values.max())
-    # Searching below 0.6 of the range clips what is rare but loud.
-    shares = np.linspace(0.6, 1.0, 9)
-    best, best_error = quant_for(low, high), np.inf
-    for a in shares if low < 0 else shares[-1:]:
-        for b in shares:
-            q = quant_for(a * low, b * high)
-            codes = np.clip(np.round(values / q.scale) + q.zero_point, -128, 127)
-            error = np.mean((values - (codes - q.zero_point) * q.scale) ** 2)
-            if error < best_error:
-                best, best_error = q, error
-    return best
+        """Grid of each group, over all that was seen: a clipped bin is a loud one."""
+        quants = {name: quant_for(*ends) for name, ends in self.extremes.items()}
+        return quants | {
+            "features": quant_for(0.0, 1.05 * self.extremes["features"][1])
+        }
 
 
 class FakeQuant:
