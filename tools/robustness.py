@@ -21,6 +21,7 @@ SKIPPED = (
     "mixture as it is",
     "Spleeter 2stems float, full",
     "edgestem stage float",  # in torch a frame of it costs as much as a window
+    "edgestem monitor",  # the stage net, twice as often
 )
 
 
