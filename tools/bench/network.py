@@ -14,17 +14,8 @@ import statistics
 import time
 from pathlib import Path
 
-from edgestem.config import read_config
 from edgestem.runtime import installed, open_interpreter
-
-HOP, SAMPLE_RATE = 1024, 44100  # of both
-
-
-def frames_out(path: Path, n_in: int) -> int:
-    """Frames whose masks one call yields; a bare net yields all."""
-    if path.with_suffix(".json").exists():
-        return read_config(path).group
-    return n_in
+from tools.bench.footprint import seconds_out
 
 
 def main() -> None:
@@ -41,7 +32,7 @@ def main() -> None:
             net, name = open_interpreter(path, distribution=runtime)
             net.invoke()
             n_in = int(net.get_input_details()[0]["shape"][1])
-            nets[path] = (net, frames_out(path, n_in) * HOP / SAMPLE_RATE, [])
+            nets[path] = (net, seconds_out(path, n_in), [])
         for _ in range(args.rounds):
             for net, seconds, rtf in nets.values():
                 start = time.perf_counter()
