@@ -232,8 +232,9 @@ class Daemon:
         with self._lock:
             self._sessions.add(session)
         self.n_served += 1
-        session.start()
+        # Before it runs: it could subscribe and be told of itself, or close first.
         self.event("session", state="opened", pid=peer.pid)
+        session.start()
 
     def _refusal(self, uid: int, is_welcome: bool) -> tuple[str, str] | None:
         if not is_welcome:

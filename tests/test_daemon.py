@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -394,11 +396,18 @@ def test_slow_and_silent_clients_are_let_go(tmp_path: Path) -> None:
 
 
 def test_events_reach_those_who_subscribed(daemon: DaemonProcess) -> None:
+    visit = "import sys, edgestem; edgestem.Client(sys.argv[1]).close()"
     with daemon.client() as listener:
         listener.request("subscribe", "subscribed", events=["session"])
-        with daemon.client():
-            assert listener.receive("event").fields["state"] == "opened"
-        assert listener.receive("event").fields["state"] == "closed"
+        visitor = subprocess.Popen([sys.executable, "-c", visit, str(daemon.socket)])
+        seen: list[tuple[int, str]] = []
+        while (visitor.pid, "closed") not in seen:
+            told = listener.receive("event").fields
+            seen.append((told["pid"], told["state"]))
+        assert visitor.wait() == 0
+    assert [state for pid, state in seen if pid == visitor.pid] == ["opened", "closed"]
+    # Clients of earlier tests may still be leaving; nobody is told of himself.
+    assert {state for pid, state in seen if pid != visitor.pid} <= {"closed"}
 
 
 def test_a_lost_device_is_an_event_and_streams_go_on(
