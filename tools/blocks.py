@@ -27,6 +27,7 @@ from tools.spectrum import (
 from tools.unet import Teacher, UNet, ratio_mask
 
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
+TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
 
 def features_of(x: Tensor, net: UNet) -> Tensor:
@@ -56,7 +57,7 @@ def teacher_mask(spectrum: Tensor, teachers: tuple[Teacher, Teacher]) -> Tensor:
 
 
 @torch.no_grad()
-def student_mask(net: UNet, x: Tensor, spectrum: Tensor, top: int = 64) -> Tensor:
+def student_mask(net: UNet, x: Tensor, spectrum: Tensor) -> Tensor:
     """The engine's block scheme: fixed grid, context, loudness per block."""
     n_frames, step = spectrum.shape[1], BLOCK - 2 * CONTEXT
     out = torch.zeros(spectrum.shape)
@@ -71,7 +72,7 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor, top: int = 64) -> Tenso
         mask = torch.sigmoid(logits)[0, :, CONTEXT:-CONTEXT]
         n = min(step, n_frames - start)
         out[:, start : start + n, :N_BINS] = mask[:, :n]
-        out[:, start : start + n, N_BINS:] = mask[:, :n, -top:].mean(-1, keepdim=True)
+        out[:, start : start + n, N_BINS:] = mask[:, :n, -TOP:].mean(-1, keepdim=True)
     return out
 
 
@@ -102,8 +103,8 @@ class DevSet:
         self.songs, self.teacher = [], {}
         for song in dev_songs.find(root):
             vocals, instrumental = dev_songs.load(song)
-            spare = max(0, len(vocals) - min(seconds, 3600) * 44100) / 2
-            middle = slice(int(spare), len(vocals) - int(spare))
+            spare = int(max(0, len(vocals) - seconds * 44100) / 2)
+            middle = slice(spare, len(vocals) - spare)
             vocals, instrumental = vocals[middle], instrumental[middle]
             self.songs.append((song.name, vocals, instrumental))
             mixture = vocals + instrumental

@@ -48,7 +48,7 @@ def build(args: argparse.Namespace, folder: Path) -> dict[str, System]:
         engine_row(m): systems.through_engine(m, args.runtime) for m in args.model
     }
     for path in args.checkpoint:
-        rows[f"edgestem {path.stem} float"] = systems.student(path.stem, path)
+        rows[f"edgestem {path.stem} float"] = systems.student(path)
     if args.teacher:
         peer = systems.remembered(systems.spleeter(args.teacher))
         rows["Spleeter 2stems float"] = peer

@@ -89,7 +89,7 @@ def leaky(
 ) -> Tensor:
     """LeakyReLU divided by its slope: z + (1 / slope - 1) ReLU(z).
 
-    The Edge TPU has no LeakyReLU, and its kernels have it in no hurry.
+    The Edge TPU has no LeakyReLU; the next kernel takes the slope.
     """
     gain = np.full((1, 1, 1, z.shape[3]), 1 / slope - 1)
     zero = np.zeros(z.shape[3])
@@ -207,7 +207,7 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
         "n_features": net.n_features,
         "frames_per_call": n_frames,
         "compression_power": net.power,
-        "top_bands": 64,
+        "top_bands": blocks.TOP,
         "target_rms_db": spectrum.TARGET_RMS_DB,
         "attribution": ATTRIBUTION,
     }
@@ -224,7 +224,10 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
     parser.add_argument(
-        "--live-hop", type=int, help="make a live net: 1024 (stage) or 512 (monitor)"
+        "--live-hop",
+        type=int,
+        choices=stage.HOPS.values(),
+        help="make a live net: 1024 is stage, 512 monitor",
     )
     args = parser.parse_args()
     net, quants = load_net(args.checkpoint)

@@ -1,7 +1,7 @@
 """The U-net as a live net: it hears a window that slides, and gives one frame's mask.
 
 Spleeter's function holds at the right edge of what it hears: with two frames more,
-held still, the mask of the last real frame is nearly as good as with a future.  So
+held still, the mask of the last real frame loses half a dB (EXPERIMENTS.md).  So
 the window ends now, its mask of now is used, and all latency is that of the short
 synthesis window.  The decoder works only for that frame (`UNet.forward`).
 
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from tools import bands
-from tools.blocks import features_of_spectrum
+from tools.blocks import TOP, features_of_spectrum
 from tools.spectrum import HOP, MAX_GAIN, N_BINS, N_FFT, TARGET_RMS
 from tools.unet import UNet
 
 WINDOW, HELD = 62, 2  # frames; together the 64 of the net
 HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
-TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
 
 def hold(features: Tensor) -> Tensor:
@@ -72,10 +71,11 @@ def stage_vocals(
     analysis, synthesis = bands.window_pair(2 * hop, hop)
     x, n_frames = bands.padded(mixture, 2 * hop, hop)
     X = bands.transform(x, analysis, hop)
+    gain = gains(x, list(range(n_frames)), hop).view(-1, 1, 1, 1)
     mask = torch.zeros(X.shape)
     for start in range(0, n_frames, batch):
         ends = list(range(start, min(start + batch, n_frames)))
-        inside = windows(X, ends, hop) * gains(x, ends, hop).view(-1, 1, 1, 1)
+        inside = windows(X, ends, hop) * gain[start : start + batch]
         part = torch.sigmoid(logits_of(net, inside)).transpose(0, 1)
         top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part

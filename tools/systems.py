@@ -146,8 +146,9 @@ def by_vocals(separate: Callable[[np.ndarray], np.ndarray]) -> System:
     return run
 
 
-def student(name: str, path: Path) -> System:
+def student(path: Path) -> System:
     """The float weights of one of our models, as its training measures them."""
+    name = path.stem
     if name == "live":
         live, _ = export_live.load_net(path)
         return by_vocals(lambda mixture: live_vocals(live, mixture, SYNTHESIS))
