@@ -24,7 +24,7 @@ from torch import Tensor
 
 from edgestem import windows
 from tools import spectrum
-from tools.lessons import Lessons, from_int16, soften
+from tools.lessons import Lessons, from_int16
 from tools.spectrum import HOP, N_BINS, N_FFT
 
 POWER = 0.4  # exponent that compresses the magnitudes
@@ -114,10 +114,9 @@ def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def band_lesson(path: Path, analysis: Tensor) -> dict[str, np.ndarray]:
-    data = np.load(path)
+def band_lesson(data: dict[str, np.ndarray], analysis: Tensor) -> dict[str, np.ndarray]:
     mixture, vocals = from_int16(data["mixture"]), from_int16(data["vocals"])
-    taught = taught_vocals(mixture, soften(torch.from_numpy(data["mask"]) / 255))
+    taught = taught_vocals(mixture, torch.from_numpy(data["mask"]) / 255)
     # Only where the teacher's frames overlap fully.
     cut = slice(N_FFT - HOP, -(N_FFT - HOP))
     X, V, Y = (transform(a[..., cut], analysis) for a in (mixture, vocals, taught))
@@ -157,18 +156,20 @@ def main() -> None:
     )
     parser.add_argument("output", type=Path)
     parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--masks", type=Path, help="of tools.ensemble")
     parser.add_argument("--synthesis", type=int, default=SYNTHESIS)
     parser.add_argument("--limit", type=int, help="only so many lessons")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.output.mkdir(parents=True, exist_ok=True)
     analysis, _ = window_pair(args.synthesis)
-    for path in sorted(args.lessons.glob("*.npz"))[: args.limit]:
+    lessons = Lessons(args.lessons, 0, args.masks)
+    for path in lessons.paths()[: args.limit]:
         target = args.output / path.name
         if not target.exists():
             part = target.with_suffix(".part")
             with part.open("wb") as file:
-                np.savez(file, **band_lesson(path, analysis))
+                np.savez(file, **band_lesson(lessons.open(path), analysis))
             part.rename(target)
 
 

@@ -49,11 +49,17 @@ def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
     return vocals / (vocals + rest)
 
 
+# The softened mask in 255ths, by the mask in 255ths.
+SOFTENED = (soften(torch.arange(256) / 255) * 255).round().to(torch.uint8).numpy()
+
+
 class Lessons(torch.utils.data.IterableDataset):
     """Endless batches (mixture, vocals, mask, weight).
 
     The first half of a batch is `per_batch` lessons to learn from, the second as
-    many of others, to lay over them (`tools.train.overlay`).
+    many of others, to lay over them (`tools.train.overlay`).  The mask is what is to
+    be learnt, in 255ths: the teacher's, softened, or the one in the folder `masks`
+    (`tools.ensemble`); there only lessons that have one are given.
     """
 
     per_batch = 1
@@ -63,14 +69,14 @@ class Lessons(torch.utils.data.IterableDataset):
         """What there is to learn from in a batch."""
         return len(batch[0]) // 2 * batch[0].shape[2] / 44100
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, masks: Path | None = None) -> None:
+        self.folder, self.seed, self.masks = folder, seed, masks
 
     def __iter__(self):
         rng = np.random.default_rng(self.seed)
         while True:
             # Listed anew every round: lessons may still be written.
-            paths = sorted(self.folder.glob("*.npz"))
+            paths = self.paths()
             rng.shuffle(paths)
             last = self.read(paths[-self.per_batch :], rng)
             for at in range(0, len(paths) - self.per_batch + 1, self.per_batch):
@@ -78,9 +84,26 @@ class Lessons(torch.utils.data.IterableDataset):
                 yield tuple(torch.cat(pair) for pair in zip(new, last, strict=True))
                 last = new
 
+    def paths(self) -> list[Path]:
+        paths = sorted(self.folder.glob("*.npz"))
+        if self.masks is None:
+            return paths
+        return [p for p in paths if self.mask_path(p).exists()]
+
+    def mask_path(self, path: Path) -> Path:
+        return (self.masks or self.folder) / f"{path.stem}.npy"
+
+    def open(self, path: Path) -> dict[str, np.ndarray]:
+        lesson = dict(np.load(path))
+        if self.masks is not None:
+            lesson["mask"] = np.load(self.mask_path(path))
+        else:
+            lesson["mask"] = SOFTENED[lesson["mask"]]
+        return lesson
+
     def read(self, paths: list[Path], rng: np.random.Generator) -> tuple:
-        parts = [np.load(p) for p in paths]
-        joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0].files}
+        parts = [self.open(p) for p in paths]
+        joined = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
         swap = slice(None, None, -1 if rng.random() < 0.5 else 1)
         mixture, vocals = (
             from_int16(np.ascontiguousarray(joined[k][:, swap]))

@@ -1,11 +1,12 @@
 """What asking the teacher several times is worth, on the dev songs.
 
-    python -m tools.teacher_views --teacher spleeter.npz --dev DEV
+    python -m tools.teacher_views --teacher spleeter.npz --dev DEV --net karaoke.pt
 
 Spleeter's mask depends on where its grid begins, on the level and on which channel
 is which.  Rows: mean full-track SDR of 40 seconds from the middle of every dev song
 for one view, for the mean of several, and for that mean softened by an exponent
-(`tools.lessons.soften`); the mask goes on above 11 kHz in all of them.
+(`tools.lessons.soften`); the mask goes on above 11 kHz in all of them.  Then every
+`--net`, asked twice as well, and what all agree on (`tools.ensemble`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ import torch
 from torch import Tensor
 
 from tools import songs as dev_songs
+from tools.blocks import student_mask
+from tools.checkpoint import load_net
 from tools.lessons import soften
-from tools.spectrum import N_BINS, N_FFT, loudness_gain, overlap_add, song_spectrum
-from tools.unet import Teacher, ratio_mask
+from tools.spectrum import (
+    HOP,
+    N_BINS,
+    N_FFT,
+    loudness_gain,
+    overlap_add,
+    song_spectrum,
+)
+from tools.unet import Teacher, UNet, ratio_mask
 
 BLOCK = 512  # frames, as Spleeter takes them
 SECONDS = 40
+NET_SHIFT = 72  # frames that the grid of a net's second view moves
 EXPONENTS = (0.4, 0.5, 0.65, 0.8, 1.25)
 # (frames the grid moves, gain, channels swapped)
 VIEWS = (
@@ -52,6 +63,15 @@ def view(
     return out.flip(0) if is_swapped else out
 
 
+def net_mask(net: UNet, x: Tensor, X: Tensor) -> Tensor:
+    """Mean vocals mask (2, n_frames, 1024) of a net's two views, as deployed."""
+    pad = torch.nn.functional.pad
+    one = student_mask(net, x, X)
+    moved = pad(x, (NET_SHIFT * HOP, 0)).flip(0), pad(X, (0, 0, NET_SHIFT, 0)).flip(0)
+    other = student_mask(net, *moved)[:, NET_SHIFT:].flip(0)
+    return ((one + other) / 2)[..., :N_BINS]
+
+
 def scores(mask: Tensor, X: Tensor, vocals: np.ndarray, rest: np.ndarray) -> list:
     """SDR of both stems."""
     top = mask[..., -64:].mean(-1, keepdim=True)
@@ -74,8 +94,10 @@ def main() -> None:
     )
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
+    parser.add_argument("--net", type=Path, action="append", default=[])
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    nets = {path.stem: load_net(path)[0] for path in args.net}
     torch.set_num_threads(args.threads)
     weights = dict(np.load(args.teacher))
     teachers = (Teacher(weights, "vocals"), Teacher(weights, "accompaniment"))
@@ -91,6 +113,11 @@ def main() -> None:
         masks["four views"] = sum(seen) / 4
         for e in EXPONENTS:
             masks[f"two views, exponent {e}"] = soften(masks["two views"], e)
+        asked = {name: net_mask(net, x, X) for name, net in nets.items()}
+        masks |= {f"{name}, two views": mask for name, mask in asked.items()}
+        if asked:
+            together = [masks["two views"], *asked.values()]
+            masks["all of these agreed"] = sum(together) / len(together)
         for name, mask in masks.items():
             results.setdefault(name, []).append(scores(mask, X, vocals, rest))
     print("| view | vocals | instrumental |\n|---|---|---|")

@@ -5,8 +5,9 @@
     python -m tools.train RUN2 ... --start RUN/best.pt --minutes 60 --rate 1e-4
 
 The student starts as Spleeter's vocals net, or as the checkpoint `--start`, and is
-trained to give the teacher's two-net ratio mask on every mixture, and the true stem
-where there is one (`tools.lessons` holds both, brought to about -21 dBFS RMS).  The
+trained to give the teacher's two-net ratio mask (with `--masks` the one that several
+nets agree on) on every mixture, and the true stem where there is one
+(`tools.lessons` holds both, brought to about -21 dBFS RMS).  The
 exponent that compresses its features and LeakyReLU's slope glide from where they
 are to `--power` and `--slope`.  RUN/state.pt is written every few minutes and taken
 up again; RUN/log.jsonl plots; RUN/best.pt is the averaged student with the best
@@ -29,7 +30,7 @@ from torch import Tensor
 from tools.blocks import DevSet, features_of_spectrum
 from tools.calibrate import calibrate, pool_features
 from tools.checkpoint import load_net
-from tools.lessons import Lessons, soften
+from tools.lessons import Lessons
 from tools.quantise import FakeQuant
 from tools.spectrum import (
     N_BINS,
@@ -68,7 +69,7 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     mixture, vocals, target, weight = batch
     X, V = (stft(a)[..., :N_BINS] for a in (mixture, vocals))
-    X, V, taught, weight = overlay(X, V, soften(target / 255), weight)
+    X, V, taught, weight = overlay(X, V, target / 255, weight)
     gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(X), 1, 1, 1) / 20)
     gain = gain * equaliser(len(X), N_BINS)[:, None, None]
     X, V = X * gain, V * gain
@@ -111,6 +112,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--masks", type=Path, help="of tools.ensemble")
     parser.add_argument("--pool", type=Path, help="to calibrate on, for --int8")
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
@@ -214,7 +216,7 @@ def main(kind: type[KaraokeRun], description: str | None) -> None:
     run = kind(args)
     if run.state["steps"] == 0:
         run.evaluate()
-    run.follow(Lessons)
+    run.follow(lambda seed: Lessons(args.lessons, seed, args.masks))
 
 
 if __name__ == "__main__":

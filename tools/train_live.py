@@ -167,7 +167,7 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
-    LiveRun(args).follow(bands.BandLessons)
+    LiveRun(args).follow(lambda seed: bands.BandLessons(args.lessons, seed))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from torch import Tensor
 from tools import bands, stage, train
 from tools.blocks import DevSet
 from tools.calibrate import stage_features
-from tools.lessons import soften
 from tools.spectrum import HOP, N_BINS, N_FFT
 from tools.training import equaliser, overlay_gain, overlay_weight
 from tools.unet import UNet
@@ -39,7 +38,7 @@ def overlay(samples: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def examples(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Windows X, and of their last frames the taught and true vocals, the weight."""
     mixture, vocals, mask, weight = batch
-    taught = bands.taught_vocals(mixture, soften(mask / 255))
+    taught = bands.taught_vocals(mixture, mask / 255)
     samples, weight = overlay(
         torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE], weight
     )

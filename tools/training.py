@@ -7,6 +7,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -141,16 +142,19 @@ class Run(ABC):
             if value.is_floating_point():
                 value.lerp_(new[key], 1 - decay)
 
-    def follow(self, lessons: type[Lessons]) -> None:
-        """Take steps until the run is over; evaluate now and then, and at the end."""
+    def follow(self, lessons: Callable[[int], Lessons]) -> None:
+        """Take steps until the run is over; evaluate now and then, and at the end.
+
+        `lessons` gives those of a seed.
+        """
         args = self.args
-        data = lessons(args.lessons, args.seed + int(self.state["steps"]))
+        data = lessons(args.seed + int(self.state["steps"]))
         loader = iter(torch.utils.data.DataLoader(data, batch_size=None, num_workers=1))
         last = self.state["elapsed"]
         while self.progress < 1:
             start = time.monotonic()
             batch = next(loader)
-            self.step(batch, lessons.seconds(batch))
+            self.step(batch, data.seconds(batch))
             self.state["elapsed"] += time.monotonic() - start
             if self.state["elapsed"] - last > args.eval_minutes * 60:
                 last = self.state["elapsed"]
