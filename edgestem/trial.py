@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, read_config
@@ -22,17 +23,18 @@ from edgestem.separator import make_spectral
 
 # What TFLite adds to the text of a delegate that refuses a model.
 RESTORED = "Restored original execution plan after delegate application failure."
-CLIP_FRAMES = 64  # 1.5 s of the karaoke model; at least two calls
+CLIP_FRAMES = 64  # whose masks are compared, 1.5 s; at least two calls
 
 
 def clip(config: ModelConfig) -> NDArray[np.int8]:
     """Make a moment of music: (n_calls, frames_per_call, n_bands, n_features) int8.
 
-    A voice of harmonics with vibrato in the middle, a chord left and right.
+    A voice of harmonics with vibrato in the middle, a chord left and right; calls
+    overlap by their context, as in a song.
     """
     c = config
-    n_calls = max(2, CLIP_FRAMES // c.frames_per_call)
-    n_frames = n_calls * c.frames_per_call
+    n_calls = max(2, CLIP_FRAMES // c.group)
+    n_frames = (n_calls - 1) * c.group + c.frames_per_call
     t = np.arange((n_frames - 1) * c.hop + c.n_fft) / c.sample_rate
     phase = 2 * np.pi * (220 * t + 0.6 * np.sin(2 * np.pi * 5.5 * t))
     voice = sum(np.sin(k * phase) / k for k in range(1, 12))
@@ -45,7 +47,8 @@ def clip(config: ModelConfig) -> NDArray[np.int8]:
     features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
     spectrum = np.empty((n_frames, 2, c.n_fft // 2 + 1), np.complex64)
     spectral.analyse(np.ascontiguousarray(x, np.float32), 1.0, spectrum, features)
-    return features.reshape(n_calls, c.frames_per_call, c.n_bands, c.n_features)
+    calls = sliding_window_view(features, c.frames_per_call, axis=0)[:: c.group]
+    return np.moveaxis(calls, -1, 1)
 
 
 def run_clip(

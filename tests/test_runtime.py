@@ -16,8 +16,9 @@ import pytest
 from edgestem import coral, devices, probe, runtime
 from edgestem.config import ModelConfig, read_config
 from edgestem.errors import ModelError
-from edgestem.model import Model
+from edgestem.model import Model, model_path
 from edgestem.separator import Separator
+from edgestem.trial import CLIP_FRAMES, clip
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -49,6 +50,21 @@ def trial(config: ModelConfig, library: str, **options: str) -> probe.Job:
 
 
 # ---- the probe: every fault, every sentence ---------------------------------
+
+
+@pytest.mark.parametrize("model", ["karaoke", "stage", "live"])
+def test_the_clip_is_cut_as_a_song_is(model: str) -> None:
+    config = read_config(model_path(model))
+    calls = clip(config)
+    assert len(calls) * config.group >= CLIP_FRAMES
+    assert calls.shape[1:] == (
+        config.frames_per_call,
+        config.n_bands,
+        config.n_features,
+    )
+    step = config.group
+    assert (calls[0, step:] == calls[1, :-step]).all()
+    assert calls.std(axis=(1, 2, 3)).min() > 0  # music in every one
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
