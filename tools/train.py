@@ -64,6 +64,15 @@ def overlay(
     return X, V, mask, overlay_weight(gain, weight)
 
 
+def distance_loss(distance: Tensor, magnitude: Tensor) -> Tensor:
+    """How far a mask is off; loud bins make the SDR, compressed ones the ear."""
+    loud = magnitude.pow(2)
+    loud = loud / (loud.mean((1, 2, 3), keepdim=True) + 1e-3)
+    soft = magnitude**0.6
+    soft = soft / (soft.mean((1, 2, 3), keepdim=True) + 1e-3)
+    return (3 * loud * distance.pow(2) + soft * distance.abs()).mean()
+
+
 def losses(
     net: UNet, batch: tuple[Tensor, ...], true_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
@@ -78,14 +87,8 @@ def losses(
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(features)
     mask = torch.sigmoid(logits.float())
-    # Two views of one distance: loud bins make the SDR, compressed ones the ear.
     mean = magnitude.mean((1, 2, 3), keepdim=True) + 1e-3
-    loud = magnitude.pow(2)
-    loud = loud / (loud.mean((1, 2, 3), keepdim=True) + 1e-3)
-    soft = magnitude**0.6
-    soft = soft / (soft.mean((1, 2, 3), keepdim=True) + 1e-3)
-    distance = mask - taught
-    distill = (3 * loud * distance.pow(2) + soft * distance.abs()).mean()
+    distill = distance_loss(mask - taught, magnitude)
     error = (mask * X - V).abs() / mean
     truth = (error.mean((1, 2, 3)) * weight).mean()
     parts = {"distill": distill.item(), "truth": truth.item()}
