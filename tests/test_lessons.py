@@ -100,6 +100,7 @@ def test_it_goes_on_where_it_stopped(
     start, masks = tmp_path / "start.pt", tmp_path / "masks"
     masks.mkdir()
     (masks / "000000.npy").write_bytes(b"done")
+    (masks / "000001.part").write_bytes(b"half")
     torch.save({"net": net.state_dict(), "power": 1.0, "slope": 0.2}, start)
     command = ["ensemble", str(masks), "--lessons", str(folder), "--net", str(start)]
     monkeypatch.setattr("sys.argv", command)

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from edgestem import windows
 from tools import spectrum
-from tools.lessons import Lessons, from_int16
+from tools.blocks import TOP
+from tools.lessons import Lessons, from_int16, whole
 from tools.spectrum import HOP, N_BINS, N_FFT
 
 POWER = 0.4  # exponent that compresses the magnitudes
@@ -104,7 +105,7 @@ def best_mask(X: Tensor, V: Tensor) -> Tensor:
 def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
     """The teacher's vocals as samples, from its mask below 11 kHz."""
     X = spectrum.stft(mixture)
-    top = mask[..., -64:].mean(-1, keepdim=True)
+    top = mask[..., -TOP:].mean(-1, keepdim=True)
     full = torch.cat([mask, top.expand(*mask.shape[:-1], X.shape[-1] - N_BINS)], -1)
     n = mixture.shape[-1]
     stems = [spectrum.overlap_add(y, n) for y in full * X]
@@ -167,10 +168,8 @@ def main() -> None:
     for path in lessons.paths()[: args.limit]:
         target = args.output / path.name
         if not target.exists():
-            part = target.with_suffix(".part")
-            with part.open("wb") as file:
+            with whole(target) as file:
                 np.savez(file, **band_lesson(lessons.open(path), analysis))
-            part.rename(target)
 
 
 if __name__ == "__main__":

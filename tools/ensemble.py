@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 
 from tools.blocks import features_of_spectrum
 from tools.checkpoint import load_net
-from tools.lessons import MARGIN, from_int16
+from tools.lessons import MARGIN, from_int16, whole
 from tools.spectrum import N_BINS, stft
 from tools.unet import UNet
 
@@ -60,17 +60,9 @@ def main() -> None:
     nets = [load_net(p)[0].to(memory_format=torch.channels_last) for p in args.net]
     for path in sorted(args.lessons.glob("*.npz")):
         out = args.masks / f"{path.stem}.npy"
-        # Claimed first, so that several processes share the work.
-        part = out.with_suffix(".part")
-        if out.exists():
-            continue
-        try:
-            file = part.open("xb")
-        except FileExistsError:
-            continue
-        with file:
-            np.save(file, agreed_mask(dict(np.load(path)), nets))
-        part.rename(out)
+        if not out.exists():
+            with whole(out) as file:
+                np.save(file, agreed_mask(dict(np.load(path)), nets))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ the same pool gives the same lessons.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -41,6 +44,15 @@ def to_int16(x: Tensor) -> np.ndarray:
 
 def from_int16(x: np.ndarray) -> Tensor:
     return torch.from_numpy(x).float() * (LEVEL / 32767)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that is there only when it is whole."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        yield file
+    part.rename(path)
 
 
 def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
@@ -88,17 +100,14 @@ class Lessons(torch.utils.data.IterableDataset):
         paths = sorted(self.folder.glob("*.npz"))
         if self.masks is None:
             return paths
-        return [p for p in paths if self.mask_path(p).exists()]
-
-    def mask_path(self, path: Path) -> Path:
-        return (self.masks or self.folder) / f"{path.stem}.npy"
+        return [p for p in paths if (self.masks / f"{p.stem}.npy").exists()]
 
     def open(self, path: Path) -> dict[str, np.ndarray]:
         lesson = dict(np.load(path))
-        if self.masks is not None:
-            lesson["mask"] = np.load(self.mask_path(path))
-        else:
+        if self.masks is None:
             lesson["mask"] = SOFTENED[lesson["mask"]]
+        else:
+            lesson["mask"] = np.load(self.masks / f"{path.stem}.npy")
         return lesson
 
     def read(self, paths: list[Path], rng: np.random.Generator) -> tuple:
@@ -175,10 +184,8 @@ def main() -> None:
         if path.exists():
             continue
         batch = next(iter(Mixtures(args.pool, number, (n_heard,), 2 * n_heard)))
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
+        with whole(path) as file:
             np.savez(file, **lesson(batch, teachers))
-        part.rename(path)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from tools import songs as dev_songs
-from tools.blocks import student_mask
+from tools.blocks import TOP, student_mask
 from tools.checkpoint import load_net
 from tools.lessons import soften
 from tools.spectrum import (
@@ -74,7 +74,7 @@ def net_mask(net: UNet, x: Tensor, X: Tensor) -> Tensor:
 
 def scores(mask: Tensor, X: Tensor, vocals: np.ndarray, rest: np.ndarray) -> list:
     """SDR of both stems."""
-    top = mask[..., -64:].mean(-1, keepdim=True)
+    top = mask[..., -TOP:].mean(-1, keepdim=True)
     above = top.expand(*mask.shape[:2], N_FFT // 2 + 1 - N_BINS)
     mixture = vocals + rest
     estimate = overlap_add(torch.cat([mask, above], -1) * X, len(mixture)).T.numpy()
