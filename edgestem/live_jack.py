@@ -6,26 +6,17 @@ PipeWire speaks JACK as well: `pw-jack edgestem stream --jack`.
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
 from typing import Any
 
 import numpy as np
 
 from edgestem.errors import EdgestemError
 from edgestem.faders import midi_db
+from edgestem.jack_library import CAPTURE, PLAYBACK, JackLibrary
 from edgestem.live import Live
 
 MAX_PERIOD = 8192  # what JACK allows
 CONTROL_CHANGE = 0xB0
-# JACK-Client has no words for latencies: these are the C library's own.
-_LATENCY = """
-typedef struct { uint32_t min, max; } jack_latency_range_t;
-int jack_set_latency_callback(void *client, void (*callback)(int mode, void *arg),
-                              void *arg);
-void jack_port_get_latency_range(void *port, int mode, jack_latency_range_t *range);
-void jack_port_set_latency_range(void *port, int mode, jack_latency_range_t *range);
-"""
-_CAPTURE, _PLAYBACK = 0, 1
 
 
 class JackDoor:
@@ -72,16 +63,17 @@ class JackDoor:
     def start(self, live: Live) -> None:
         """Play."""
         self._live = live
-        client = self._client
-        client.set_process_callback(self._process)
-        client.set_xrun_callback(self._xrun)
-        client.set_blocksize_callback(self._new_period)
-        client.set_freewheel_callback(self._freewheel)
-        client.set_shutdown_callback(self._gone)
-        self._tell_latency()
-        client.activate()
-        for mode in (_CAPTURE, _PLAYBACK):
-            self._answer(mode, None)  # PipeWire asks only when something connects
+        self._library = JackLibrary(self._client)
+        listen = self._library.on
+        listen("process", self._process)
+        listen("period", self._new_period)
+        listen("xrun", self._xrun)
+        listen("freewheel", self._freewheel)
+        listen("latency", self._tell_latency)
+        listen("shutdown", self._gone)
+        self._client.activate()
+        for mode in (CAPTURE, PLAYBACK):
+            self._tell_latency(mode)  # PipeWire asks only when something connects
         if self._is_connecting:
             self._connect()
 
@@ -126,7 +118,7 @@ class JackDoor:
             elif number == self._instrumental_cc:
                 live.levels.set(None, midi_db(value), live.n_ramp)
 
-    def _xrun(self, _: float) -> None:
+    def _xrun(self) -> None:
         assert self._live is not None
         self._live.n_door_xruns += 1
 
@@ -134,52 +126,24 @@ class JackDoor:
         if self._live is not None and n_samples > self._live.block:
             self._live.resize(n_samples)  # JACK asks for the new latency itself
 
-    def _freewheel(self, is_starting: bool) -> None:
+    def _freewheel(self, is_starting: int) -> None:
         assert self._live is not None
         self._live.rig.is_waiting = bool(is_starting)
 
-    def _gone(self, _: Any, reason: str) -> None:
+    def _gone(self, _: int, reason: str) -> None:
         assert self._live is not None
         self._live.end(f"the JACK server has gone: {reason}")
 
-    # ---- latency --------------------------------------------------------------
-
-    def _tell_latency(self) -> None:
+    def _tell_latency(self, mode: int) -> None:
         """Answer the graph's question how late each port is."""
-        from cffi import FFI
-
-        ffi = FFI()
-        ffi.cdef(_LATENCY)
-        lib = ffi.dlopen(ctypes.util.find_library("jack"))
-        ins, outs = ([_pointer(ffi, p) for p in ps] for ps in (self._ins, self._outs))
-        span = ffi.new("jack_latency_range_t *")
-
-        def answer(mode: int, _: object) -> None:
-            # What came so late to one side leaves or was later on the other.
-            sources, targets = (ins, outs) if mode == _CAPTURE else (outs, ins)
-            low, high = [], []
-            for port in sources:
-                lib.jack_port_get_latency_range(port, mode, span)
-                low.append(span.min)
-                high.append(span.max)
-            assert self._live is not None
-            own = self._live.rig.latency_samples
-            span.min, span.max = min(low) + own, max(high) + own
-            for port in targets:
-                lib.jack_port_set_latency_range(port, mode, span)
-
-        # Kept alive as long as the client.
-        self._answer = answer
-        self._callback = ffi.callback("void(int, void *)", answer)
-        client = _pointer(ffi, self._client)
-        lib.jack_set_latency_callback(client, self._callback, ffi.NULL)
-
-
-def _pointer(ffi: Any, owner: Any) -> Any:
-    """Find the C object behind one of JACK-Client's."""
-    import jack
-
-    return ffi.cast("void *", int(jack._ffi.cast("uintptr_t", owner._ptr)))
+        assert self._live is not None
+        # What came so late to one side leaves or was later on the other.
+        sources, targets = self._ins, self._outs
+        if mode == PLAYBACK:
+            sources, targets = targets, sources
+        low, high = self._library.latency(sources, mode)
+        own = self._live.rig.latency_samples
+        self._library.set_latency(targets, mode, low + own, high + own)
 
 
 def _open(name: str) -> Any:

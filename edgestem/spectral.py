@@ -36,7 +36,8 @@ from edgestem.stages import (
 )
 
 try:
-    from edgestem._native import ffi, lib
+    from edgestem._native import ffi as ffi
+    from edgestem._native import lib as lib
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 

@@ -1,7 +1,7 @@
-"""Build edgestem._native with cffi: one header, two readers.
+"""Build edgestem._native with cffi: each header has two readers.
 
-What stands between the fences of edgestem.h is what Python may call; the same
-header is compiled with the kernel, so a mismatch stops the build.
+What stands between the fences of a header is what Python may call; the same
+header is compiled with its source, so a mismatch stops the build.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 LEVELS = ("scalar", "sse2", "avx2", "neon")  # each file empties itself elsewhere
-SOURCES = ["fft.c", "spectral.c", *(f"level_{name}.c" for name in LEVELS)]
+SOURCES = ["fft.c", "guard.c", "spectral.c", *(f"level_{n}.c" for n in LEVELS)]
+HEADERS = ["edgestem.h", "guard.h"]
 FLAGS = [
     "-std=c11",
     "-O3",
@@ -52,10 +53,11 @@ def require_compiler() -> None:
 
 require_compiler()
 ffibuilder = FFI()
-ffibuilder.cdef(declarations((HERE / "edgestem.h").read_text(encoding="utf-8")))
+for name in HEADERS:
+    ffibuilder.cdef(declarations((HERE / name).read_text(encoding="utf-8")))
 ffibuilder.set_source(
     "edgestem._native",
-    '#include "edgestem.h"',
+    "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=[f"native/{name}" for name in SOURCES],
     include_dirs=["native"],
     depends=[f"native/{path.name}" for path in sorted(HERE.glob("*.h"))],

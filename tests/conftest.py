@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,18 @@ import soundfile
 
 DATA = Path(__file__).parent / "data"
 RATE = 44100
+
+
+def pytest_configure() -> None:
+    """Let signals reach the programs under test.
+
+    A background shell ignores SIGINT and nohup SIGHUP, and so would every child; what
+    this process catches is back at its default in them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_report_header() -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgestem.jack_library import JackLibrary
 from edgestem.separator import separate
 
 RATE, PERIOD = 48000, 256
@@ -139,8 +140,11 @@ class Bench:
         self.events: list[tuple[int, int]] = []
         self.event_at = -1
         self.n_recorded = 0
-        self.source.set_process_callback(self._play)
-        self.sink.set_process_callback(self._record)
+        self.libraries = JackLibrary(self.source), JackLibrary(self.sink)
+        for library, callback in zip(
+            self.libraries, (self._play, self._record), strict=True
+        ):
+            library.on("process", callback)
         self.source.activate()
         self.sink.activate()
         wait_for(lambda: len(self.sink.get_ports("edgestem:.*")) == 5)
@@ -302,6 +306,38 @@ def test_a_pedal_and_stdin_move_the_faders(
     assert not settled.any(), "both faders are down"
     running.say("sing")
     running.read("'sing' is no command: vocals DB")
+
+
+COME_AND_GO = """
+import sys, threading, time
+import jack
+from edgestem.jack_library import JackLibrary
+
+jack.set_error_function(lambda _: None)
+jack.set_info_function(lambda _: None)
+
+def keep_the_lock_busy():
+    while True:
+        sum(range(2000))
+
+threading.Thread(target=keep_the_lock_busy, daemon=True).start()
+for i in range(int(sys.argv[2])):
+    client = jack.Client("come-and-go", servername=sys.argv[1], no_start_server=True)
+    library = JackLibrary(client)
+    for event in ("process", "latency"):
+        library.on(event, lambda n: sum(range(2000)))
+    client.activate()
+    time.sleep(0.01)
+    client.deactivate()
+    client.close()
+"""
+
+
+def test_leaving_the_graph_in_the_middle_of_a_callback_is_safe(jackd: None) -> None:
+    """JACK cancels its threads; one of them may be waiting for Python's lock."""
+    pytest.importorskip("jack")
+    command = [sys.executable, "-c", COME_AND_GO, SERVER, "60"]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def test_without_a_server_it_says_so() -> None:
