@@ -13,9 +13,12 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from tools import checkpoint, export, slim, stage
-from tools.quantise import FakeQuant, Observer, equalise
+from tools.calibrate import calibrate
+from tools.quantise import FINE, FakeQuant
+from tools.spectrum import compress
 from tools.spleeter import N_BINS
-from tools.unet import Teacher, UNet, add_phases, phase_sums, up
+from tools.tflite_writer import Quant
+from tools.unet import Teacher, UNet, add_phases, phase_sums, up, widened
 
 CHANNELS = (4, 4, 8, 8, 8, 12)
 SHAPE = (1, 3, 64, N_BINS)
@@ -107,9 +110,11 @@ def test_the_stage_graph_holds_the_last_frame(net: UNet, tmp_path: Path) -> None
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("slope", [0.0, 0.2])
-def test_the_float_graph_is_the_net(net: UNet, slope: float, tmp_path: Path) -> None:
-    net.slope = slope
+@pytest.mark.parametrize(("slope", "n_wide"), [(0.0, 0), (0.2, 0), (0.2, 2)])
+def test_the_float_graph_is_the_net(
+    net: UNet, slope: float, n_wide: int, tmp_path: Path
+) -> None:
+    net.slope, net.n_wide = slope, n_wide
     x = features(1)
     export.write_unet(net, None, SHAPE[2], tmp_path / "float.tflite")
     mask = invoke(tmp_path / "float.tflite", x.permute(0, 2, 3, 1).numpy())
@@ -118,19 +123,14 @@ def test_the_float_graph_is_the_net(net: UNet, slope: float, tmp_path: Path) -> 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize(("slope", "n_wide"), [(0.0, 0), (0.2, 0), (0.2, 2)])
 def test_the_int8_graph_is_the_rounded_net(
-    net: UNet, slope: float, tmp_path: Path
+    net: UNet, slope: float, n_wide: int, tmp_path: Path
 ) -> None:
-    net.slope = slope
+    net.slope, net.n_wide = slope, n_wide
     x = features(1)
     exact = torch.sigmoid(net(x))
-    for is_equalised in (False, True):
-        observer = net.tap = Observer()
-        net(features(2))
-        if not is_equalised:
-            equalise(net, observer.ranges)
-    quants = observer.quants()
+    quants = calibrate(net, [features(2)])
     net.tap = FakeQuant(quants)
     expected = torch.sigmoid(net(x)).permute(0, 2, 3, 1).numpy()
     export.write_unet(net, quants, SHAPE[2], tmp_path / "int8.tflite")
@@ -138,7 +138,8 @@ def test_the_int8_graph_is_the_rounded_net(
     codes = np.round(x.permute(0, 2, 3, 1).numpy() / grid.scale) + grid.zero_point
     codes = np.int8(np.clip(codes, -128, 127))
     mask = (invoke(tmp_path / "int8.tflite", codes) + 128.0) / 256
-    assert np.abs(mask - expected).mean() < 1 / 256
+    # Half-way cases round differently, and on two grids there are more roundings.
+    assert np.abs(mask - expected).mean() < (2 if n_wide else 1) / 256
     assert np.abs(expected - exact.permute(0, 2, 3, 1).numpy()).mean() < 0.03
 
 
@@ -161,10 +162,35 @@ def test_a_bottom_with_all_its_components_is_the_same(net: UNet) -> None:
     torch.testing.assert_close(same(x), net(x), atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_a_widened_net_is_the_same_function_of_magnitudes(net: UNet) -> None:
+    magnitude = 10 * features(1)
+    wide = widened(net)
+    expected = net(compress(magnitude, net.power))
+    torch.testing.assert_close(
+        wide(compress(magnitude, wide.power)), expected, atol=1e-3, rtol=1e-3
+    )
+    with pytest.raises(ValueError, match="plain magnitudes"):
+        widened(wide)
+
+
+def test_two_parts_hold_what_is_quiet_and_what_is_loud() -> None:
+    whole = Quant(1.0, -20)
+    grids = {"z": whole, "z/fine": Quant(1 / FINE, -20), "z/rest": Quant(2.0, 0)}
+    x = torch.linspace(-100, 140, 100_001)
+    fine, rest = FakeQuant(grids).parts("z", x)
+    low, high = -108 / FINE, 147 / FINE
+    is_quiet = (x > low) & (x < high)
+    assert not rest[is_quiet].any(), "rounding must not leak into what is quiet"
+    assert (fine + rest - x)[is_quiet].abs().max() <= 0.5 / FINE + 1e-5
+    assert (fine + rest - x).abs().max() <= 1.5 + 1e-5
+
+
 def test_a_checkpoint_keeps_what_the_net_is(net: UNet, tmp_path: Path) -> None:
-    net.power, net.slope = 0.7, 0.1
+    net.power, net.slope, net.n_wide = 0.7, 0.1, 2
     checkpoint.save_net(tmp_path / "net.pt", net)
     again, quants = checkpoint.load_net(tmp_path / "net.pt")
     assert (again.power, again.slope, again.channels) == (0.7, 0.1, CHANNELS)
+    assert again.n_wide == 2
     assert quants is None
     torch.testing.assert_close(again.dec_b[0], net.dec_b[0], atol=1e-3, rtol=1e-3)

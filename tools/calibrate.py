@@ -10,7 +10,7 @@ from torch import Tensor
 from tools import bands, stage
 from tools.blocks import features_of
 from tools.mixtures import Mixtures
-from tools.quantise import Observer, equalise
+from tools.quantise import Observer, equalise, part_quants
 from tools.spectrum import HOP, loudness_gain
 from tools.tflite_writer import Quant
 from tools.unet import UNet
@@ -59,4 +59,5 @@ def calibrate(
             net(x, row)
         if not is_equalised:
             equalise(net, observer.ranges)
-    return observer.quants()
+    quants = observer.quants()
+    return quants | part_quants(quants, net.n_wide, net.slope)

@@ -1,9 +1,9 @@
 """Checkpoints of the karaoke U-net: weights, exponent, slope, int8 grids.
 
 A file holds a dict: `net` (state dict, float32 or float16), `power` that compresses
-its features, `slope` of the encoder's LeakyReLU (0 is ReLU) and, once it has been
-calibrated, `quants` (name -> scale, zero point).  Channels and features follow from
-the shapes.
+its features, `slope` of the encoder's LeakyReLU (0 is ReLU), `n_wide` levels on two
+grids and, once it has been calibrated, `quants` (name -> scale, zero point).
+Channels and features follow from the shapes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     net = UNet(channels, state["enc_w.0"].shape[1])
     net.load_state_dict(state)
     net.power, net.slope = float(saved["power"]), float(saved["slope"])
+    net.n_wide = int(saved.get("n_wide", 0))
     quants = saved.get("quants")
     if quants is None:
         return net, None
     return net, {k: Quant(s, z) for k, (s, z) in quants.items()}
 
 
+def kind_of(net: UNet) -> dict[str, float]:
+    """What a checkpoint says of a net besides its weights."""
+    return {"power": net.power, "slope": net.slope, "n_wide": net.n_wide}
+
+
 def save_net(path: Path, net: UNet, quants: dict[str, Quant] | None = None) -> None:
     """Write weights as float16 with the grids they were chosen with."""
     weights = {k: v.half() for k, v in net.state_dict().items()}
-    data = {"net": weights, "power": net.power, "slope": net.slope}
+    data = {"net": weights, **kind_of(net)}
     if quants is not None:
         data["quants"] = {k: (q.scale, q.zero_point) for k, q in quants.items()}
     torch.save(data, path)

@@ -23,6 +23,7 @@ from tools.blocks import features_of_spectrum
 from tools.checkpoint import load_net
 from tools.lessons import MARGIN, from_int16, whole
 from tools.spectrum import N_BINS, stft
+from tools.training import autocast
 from tools.unet import UNet
 
 SHIFT = MARGIN // 2  # frames that the second view's grid is moved
@@ -31,7 +32,7 @@ SHIFT = MARGIN // 2  # frames that the second view's grid is moved
 def answers(net: UNet, X: Tensor) -> Tensor:
     """Sum of a net's two views of a spectrum (batch, 2, n_frames, 1024)."""
     moved = pad(X, (0, 0, SHIFT, SHIFT)).flip(1)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         one, other = (net(features_of_spectrum(x, net)) for x in (X, moved))
     other = other[:, :, SHIFT:-SHIFT].flip(1)
     return torch.sigmoid(one.float()) + torch.sigmoid(other.float())

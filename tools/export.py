@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,12 @@ import torch
 from tools import blocks, spectrum, stage
 from tools.calibrate import calibrate, pool_features, stage_features
 from tools.checkpoint import load_net, save_net
-from tools.quantise import N_GROUPS, group_of
+from tools.quantise import N_GROUPS, group_of, which_part
 from tools.spleeter import HOP, N_BINS, N_FFT
 from tools.tflite_writer import RELU, Graph, Quant, Tensor
 from tools.unet import UNet, decoder_spans
+
+Grid = Callable[[str], Quant | None]  # of a tensor, by its name
 
 LICENCE = "MIT"
 ATTRIBUTION = (
@@ -80,21 +83,46 @@ def upsample(
     return g.reshape(name, both, (1, 2 * n_rows, 2 * n_columns, n_out))
 
 
-def leaky(
-    g: Graph,
-    level: int,
-    z: Tensor,
-    slope: float,
-    quants: tuple[Quant | None, Quant | None],
-) -> Tensor:
+def leaky(g: Graph, name: str, z: Tensor, slope: float, grid: Grid) -> Tensor:
     """LeakyReLU divided by its slope: z + (1 / slope - 1) ReLU(z).
 
     The Edge TPU has no LeakyReLU; the next kernel takes the slope.
     """
+    if slope == 0:
+        return g.relu(f"r{name}", z, grid(f"r{name}"))
     gain = np.full((1, 1, 1, z.shape[3]), 1 / slope - 1)
     zero = np.zeros(z.shape[3])
-    p = g.depthwise(f"p{level}", z, gain, zero, quants[0], fused=RELU)
-    return g.add(f"r{level}", z, p.index, quants[1])
+    p = g.depthwise(f"p{name}", z, gain, zero, grid(f"p{name}"), fused=RELU)
+    return g.add(f"r{name}", z, p.index, grid(f"r{name}"))
+
+
+def in_parts(
+    g: Graph, name: str, compute: Callable[[str], Tensor], grid: Grid
+) -> tuple[Tensor, list[Tensor]]:
+    """What `compute` gives, whole, and as two parts (see tools/quantise.py).
+
+    Float needs no parts.
+    """
+    whole = compute(name)
+    if whole.quant is None:
+        return whole, [whole]
+    fine = compute(f"{name}/fine")
+    rest = g.subtract(f"{name}/rest", whole, fine.index, grid(f"{name}/rest"))
+    return whole, [fine, rest]
+
+
+def encode(
+    g: Graph, level: int, parts: list[Tensor], w: np.ndarray, b: np.ndarray, grid: Grid
+) -> Callable[[str], Tensor]:
+    """A level of the encoder; call the result for its sum on the grid of that name."""
+    if len(parts) == 1:
+        (x,) = parts
+        return lambda name: g.conv(name, x, w, b, grid(name), stride=2)
+    fine, rest = (
+        g.conv(f"{name}{level}", x, w, bias, grid(f"{name}{level}"), stride=2)
+        for name, x, bias in zip("ac", parts, (b, np.zeros_like(b)), strict=True)
+    )
+    return lambda name: g.add(name, fine, rest.index, grid(name))
 
 
 def window_of(g: Graph, features: Tensor, hop: int) -> Tensor:
@@ -140,18 +168,31 @@ def write_unet(
         h, row = window_of(g, h, hop), stage.ROW
     spans = decoder_spans(h.shape[1], row)
     skips: list[Tensor] = []
+    parts, features = [h], h
+    if net.n_wide:
+        _, parts = in_parts(
+            g,
+            "x",
+            lambda name: g.multiply(name, features, features.index, quant(name)),
+            quant,
+        )
     for i, (w, b) in enumerate(zip(net.enc_w, net.enc_b, strict=True)):
         w_tf = hwio(w, (0, 2, 3, 1))
         if i > 0 and net.slope:
             w_tf = w_tf * net.slope  # see `leaky`
-        z = g.conv(f"z{i}", h, w_tf, bias(b), quant(f"z{i}"), stride=2)
+        level = encode(g, i, parts, w_tf, bias(b), quant)
+        if i < net.n_wide:
+            z, parts = in_parts(g, f"z{i}", level, quant)
+        else:
+            z = level(f"z{i}")
+            parts = [z]
         skips.append(z)
         if i > N_GROUPS - 1:
             break
-        if net.slope == 0:
-            h = g.relu(f"r{i}", z, quant(f"r{i}"))
-        else:
-            h = leaky(g, i, z, net.slope, (quant(f"p{i}"), quant(f"r{i}")))
+        parts = [
+            leaky(g, f"{i}{which}", part, net.slope, quant)
+            for part, which in zip(parts, which_part(parts), strict=True)
+        ]
     h = skips.pop()
     for i, (w, b) in enumerate(zip(net.dec_w, net.dec_b, strict=True)):
         h = upsample(g, f"d{i}", h, hwio(w, (1, 2, 3, 0)), bias(b), quant(f"d{i}"))

@@ -1,13 +1,14 @@
 """Make a U-net smaller without training: fewer channels at the bottom.
 
-    python -m tools.slim spleeter.npz START --lessons LESSONS --channels 248 --side
+    python -m tools.slim spleeter.npz START --lessons LESSONS --channels 248 --wide
 
 The deepest encoder level goes into the first decoder without a nonlinearity
 between them, so the pair is one linear map and its channels can be projected onto
 the principal components of what passes through them: the best that so many
 channels can do in the squared error.  The components are then rotated at random, or
 one of them would fill the int8 range of all.  `--side` adds |L - R| as a third
-input channel with zero weights.  It slims a checkpoint, or Spleeter's own vocals
+input channel with zero weights, `--wide` gives the net the shape that int8 holds
+without training (tools/unet.py).  It slims a checkpoint, or Spleeter's own vocals
 net; the result starts `tools.train --start`.
 """
 
@@ -24,7 +25,7 @@ from tools.blocks import features_of
 from tools.checkpoint import load_net, save_net
 from tools.lessons import Lessons
 from tools.quantise import Identity
-from tools.unet import UNet
+from tools.unet import UNet, widened
 
 
 class Bottom(Identity):
@@ -71,7 +72,7 @@ def project(net: UNet, vectors: Tensor, n: int) -> UNet:
     state[f"enc_b.{last}"] = u.T @ net.enc_b[last].double()
     state["dec_w.0"] = torch.einsum("cn,cohw->nohw", u, net.dec_w[0].double())
     small.load_state_dict({k: v.float() for k, v in state.items()})
-    small.power, small.slope = net.power, net.slope
+    small.power, small.slope, small.n_wide = net.power, net.slope, net.n_wide
     return small
 
 
@@ -83,7 +84,7 @@ def with_side(net: UNet) -> UNet:
     w = state["enc_w.0"]
     state["enc_w.0"] = torch.cat([w, torch.zeros_like(w[:, :1])], 1)
     wide.load_state_dict(state)
-    wide.power, wide.slope = net.power, net.slope
+    wide.power, wide.slope, wide.n_wide = net.power, net.slope, net.n_wide
     return wide
 
 
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=192)
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--side", action="store_true")
+    parser.add_argument("--wide", action="store_true")
     args = parser.parse_args()
     torch.manual_seed(1)
     if args.checkpoint.suffix == ".npz":
@@ -110,6 +112,8 @@ def main() -> None:
     net = project(net, vectors, args.channels)
     if args.side:
         net = with_side(net)
+    if args.wide:
+        net = widened(net)
     save_net(args.output, net)
 
 

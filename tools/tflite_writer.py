@@ -55,6 +55,7 @@ class Graph:
         self.model.description = description
         self.model.operatorCodes = []
         self.model.buffers = [schema.BufferT()]
+        self._buffers: dict[bytes, int] = {}
         self.graph = schema.SubGraphT()
         self.graph.name = "main"
         self.graph.tensors, self.graph.operators = [], []
@@ -84,17 +85,23 @@ class Graph:
 
     def constant(self, name: str, data: np.ndarray, scales=None, axis: int = 0) -> int:
         """A constant, per-channel quantised along `axis` when scales are given."""
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
-        self.model.buffers.append(buffer)
+        index = self._buffer(np.ascontiguousarray(data).tobytes())
         parameters = None
         if scales is not None:
             parameters = schema.QuantizationParametersT()
             parameters.scale = [float(s) for s in np.atleast_1d(scales)]
             parameters.zeroPoint = [0] * len(parameters.scale)
             parameters.quantizedDimension = axis
-        index = len(self.model.buffers) - 1
         return self._add(name, data.shape, data.dtype, index, parameters)
+
+    def _buffer(self, data: bytes) -> int:
+        """Index of a buffer with this content; equal constants share one."""
+        if data not in self._buffers:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(data, np.uint8)
+            self.model.buffers.append(buffer)
+            self._buffers[data] = len(self.model.buffers) - 1
+        return self._buffers[data]
 
     def input(self, name: str, shape, quant: Quant | None) -> Tensor:
         tensor = self.activation(name, shape, quant)
@@ -288,6 +295,15 @@ class Graph:
         y = self.activation(name, a.shape, quant)
         version = 1 if quant is None else 2
         self.op("MUL", (a.index, b), [y.index], options, version)
+        return y
+
+    def subtract(self, name: str, a: Tensor, b: int, quant=None) -> Tensor:
+        options = schema.SubOptionsT()
+        options.fusedActivationFunction = NONE
+        options.potScaleInt16 = False
+        y = self.activation(name, a.shape, quant)
+        version = 1 if quant is None else 2
+        self.op("SUB", (a.index, b), [y.index], options, version)
         return y
 
     def add(self, name: str, a: Tensor, b: int, quant=None, fused=NONE) -> Tensor:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from tools.blocks import DevSet, features_of_spectrum
 from tools.calibrate import calibrate, pool_features
-from tools.checkpoint import load_net
+from tools.checkpoint import kind_of, load_net
 from tools.lessons import Lessons
 from tools.quantise import FakeQuant
 from tools.spectrum import (
@@ -37,7 +37,14 @@ from tools.spectrum import (
     stft,
 )
 from tools.tflite_writer import Quant
-from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
+from tools.training import (
+    Run,
+    add_arguments,
+    autocast,
+    equaliser,
+    overlay_gain,
+    overlay_weight,
+)
 from tools.unet import Teacher, UNet
 
 GLIDE = 0.6  # share of the run in which the exponent and the slope glide
@@ -84,7 +91,7 @@ def losses(
     X, V = X * gain, V * gain
     magnitude = X.abs().contiguous(memory_format=torch.channels_last)
     features = features_of_spectrum(X, net)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = net(features)
     mask = torch.sigmoid(logits.float())
     mean = magnitude.mean((1, 2, 3), keepdim=True) + 1e-3
@@ -205,7 +212,7 @@ class KaraokeRun(Run):
         self.write({"mean": round(mean, 3), "against": against} | ends)
         if is_settled and mean > self.state["best"]:
             self.state["best"] = mean
-            best = {"net": self.average.state_dict()} | ends
+            best = {"net": self.average.state_dict(), **kind_of(self.average)}
             if self.quants is not None:
                 best["quants"] = self._plain_quants()
             torch.save(best, self.args.run / "best.pt")

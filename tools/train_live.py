@@ -25,7 +25,14 @@ from tools import bands
 from tools import songs as dev_songs
 from tools.spectrum import N_FFT, compress
 from tools.streamnet import StreamNet
-from tools.training import Run, add_arguments, equaliser, overlay_gain, overlay_weight
+from tools.training import (
+    Run,
+    add_arguments,
+    autocast,
+    equaliser,
+    overlay_gain,
+    overlay_weight,
+)
 
 LEVEL_SPREAD_DB = 7.0  # around the lessons' -21 dBFS
 WIDTH = torch.from_numpy(bands.WIDTHS).float()
@@ -64,7 +71,7 @@ def losses(
     gain = gain * equaliser(len(magnitude), N_BINS)[:, None, None, CENTRES]
     features = compress(magnitude * gain, bands.POWER)
     features = features.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = net(features)
     mask = torch.sigmoid(logits.float())
     power = magnitude[:, :2].pow(2)

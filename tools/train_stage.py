@@ -18,7 +18,7 @@ from tools import bands, stage, train
 from tools.blocks import DevSet
 from tools.calibrate import stage_features
 from tools.spectrum import HOP, N_BINS, N_FFT
-from tools.training import equaliser, overlay_gain, overlay_weight
+from tools.training import autocast, equaliser, overlay_gain, overlay_weight
 from tools.unet import UNet
 
 N_WINDOWS = 12  # of each example
@@ -66,7 +66,7 @@ def losses(
 ) -> tuple[Tensor, dict[str, float]]:
     """As `train.losses`, of the last frame; its loudness counts within its window."""
     X, Y, V, weight = examples(batch)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = stage.logits_of(net, X)
     mask = torch.sigmoid(logits.float())
     magnitude = X.abs()

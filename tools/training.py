@@ -19,6 +19,15 @@ OVERLAY_SHARE, OVERLAY_DB = 0.4, (-14.0, 3.0)  # another lesson laid over one
 EQUALISER_DB, N_KNOTS = 4.0, 6
 
 
+def autocast() -> torch.autocast:
+    """Convolve in bfloat16 where the processor can; elsewhere that takes many times
+    as long as float32."""
+    has_bfloat16 = (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16)
+
+
 def learning_rate(progress: float, peak: float) -> float:
     """A short rise, then half a cosine; progress is 0 to 1."""
     warm = min(1.0, progress / 0.02)

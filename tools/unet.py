@@ -7,23 +7,32 @@ them.  A transposed convolution of stride 2 has four output phases (even and odd
 rows and columns) and a bias for each: with it, and with the teacher's weights, the
 student computes the teacher's function.
 
+The teacher's first levels have a range that int8 cannot hold: music above 4 kHz lies
+50 dB under its peak.  So the net takes the root of its features and squares them, and
+in int8 the features and the first `n_wide` levels are two tensors each, what is quiet
+on a fine grid and what exceeds it on a coarse one (`tools.quantise.FakeQuant.parts`).
+
 Tensors are (batch, channels, n_frames, n_bins); n_frames and n_bins divide by 64.
 """
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tools.quantise import FakeQuant, Identity
+from tools.quantise import FakeQuant, Identity, which_part
+from tools.spectrum import PIVOT
 from tools.spleeter import BN_EPSILON, N_LEVELS
 
 SLOPE = 0.2  # LeakyReLU, Spleeter's
+N_WIDE = 2  # the third level on one grid costs nothing: EXPERIMENTS.md
 
 
-def down(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+def down(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """5x5 convolution, stride 2, TensorFlow's "same" (1 before, 2 behind)."""
     return F.conv2d(F.pad(x, (1, 2, 1, 2)), w, b, stride=2)
 
@@ -156,6 +165,8 @@ class UNet(nn.Module):
         self.mask_b = nn.Parameter(torch.zeros(2))
         self.power = 1.0
         self.slope = SLOPE
+        self.n_wide = 0
+        """Levels on two grids; with any, features are squared."""
         self.tap: Identity | FakeQuant = Identity()
 
     def load_teacher(self, weights: dict) -> None:
@@ -200,12 +211,18 @@ class UNet(nn.Module):
         that frame's logits, (batch, 2, 1, F), without the work for the others.
         """
         tap = self.tap
-        skips, h = [], tap.act("features", x)
+        skips: list[Tensor] = []
+        x = tap.act("features", x)
+        parts = tap.parts("x", x * x) if self.n_wide else [x]
         for i, (w, b) in enumerate(zip(self.enc_w, self.enc_b, strict=True)):
-            z = tap.act(f"z{i}", down(h, tap.kernel(w, 0), b))
-            skips.append(z)
+            z = self._level(i, parts, tap.kernel(w, 0), b)
+            skips.append(tap.act(f"z{i}", z))
             if i + 1 < len(self.enc_w):
-                h = self._leaky(i, z)
+                halves = tap.parts(f"z{i}", z) if i < self.n_wide else skips[-1:]
+                parts = [
+                    self._leaky(f"{i}{which}", part)
+                    for part, which in zip(halves, which_part(halves), strict=True)
+                ]
         spans = decoder_spans(x.shape[2], row)
         h = skips.pop()
         for i, (w, b) in enumerate(zip(self.dec_w, self.dec_b, strict=True)):
@@ -219,9 +236,29 @@ class UNet(nn.Module):
             logits = logits[:, :, row - first : row - first + 1]
         return tap.act("logits", logits)
 
-    def _leaky(self, i: int, z: Tensor) -> Tensor:
+    def _level(self, i: int, parts: list[Tensor], w: Tensor, b: Tensor) -> Tensor:
+        """Convolve the sum of the parts, each by itself: in int8 they are tensors."""
+        if len(parts) == 1:
+            return down(parts[0], w, b)
+        fine, rest = parts
+        return self.tap.act(f"a{i}", down(fine, w, b)) + self.tap.act(
+            f"c{i}", down(rest, w)
+        )
+
+    def _leaky(self, name: str, z: Tensor) -> Tensor:
         """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export."""
         if type(self.tap) is Identity or self.slope == 0.0:
-            return self.tap.act(f"r{i}", F.leaky_relu(z, self.slope))
-        positive = self.tap.act(f"p{i}", F.relu((1 / self.slope - 1) * z))
-        return self.slope * self.tap.act(f"r{i}", z + positive)
+            return self.tap.act(f"r{name}", F.leaky_relu(z, self.slope))
+        positive = self.tap.act(f"p{name}", F.relu((1 / self.slope - 1) * z))
+        return self.slope * self.tap.act(f"r{name}", z + positive)
+
+
+def widened(net: UNet, n_wide: int = N_WIDE) -> UNet:
+    """The same net of magnitudes, with root features and levels on two grids."""
+    if net.power != 1.0 or net.n_wide:
+        raise ValueError("widened: expected a net of plain magnitudes")
+    wide = copy.deepcopy(net)
+    wide.power, wide.n_wide = 0.5, n_wide
+    # The square of a feature is PIVOT times the magnitude.
+    wide.enc_w[0].data /= PIVOT
+    return wide
