@@ -71,6 +71,10 @@ class ModelConfig:
     attribution: str
     synthesis_length: int = 0
     """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
+    views: int = 1
+    """Calls that hear a frame and whose masks are averaged; 1 or 2."""
+    file: str = ""
+    """Name of the .tflite file beside it, where it is another model's."""
     figures: dict[str, Any] = field(default_factory=dict)
     """Measured quality, printed by `edgestem info`."""
     path: Path = Path()
@@ -88,6 +92,7 @@ class ModelConfig:
         require(self.n_features in (2, 3), "n_features")
         require(self.frames_per_call > self.left_context + self.right_context, "frames")
         require(min(self.left_context, self.right_context) >= 0, "context")
+        require(self.views in (1, 2) and self.used_frames % self.views == 0, "views")
         require(self.lookahead_frames >= 0, "lookahead_frames")
         require(0 < self.compression_power <= 1, "compression_power")
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
@@ -116,9 +121,24 @@ class ModelConfig:
         return sum(count for count, _ in self.bands)
 
     @property
-    def group(self) -> int:
-        """Frames whose masks one call yields."""
+    def digest(self) -> str:
+        """What names the function: the network and how often it hears a frame."""
+        return f"{self.sha256}-{self.views}"
+
+    @property
+    def used_frames(self) -> int:
+        """Frames of a call whose masks are used."""
         return self.frames_per_call - self.left_context - self.right_context
+
+    @property
+    def group(self) -> int:
+        """Frames that one call moves on by."""
+        return self.used_frames // self.views
+
+    @property
+    def frames_ahead(self) -> int:
+        """Frames of a call behind its group: seen again, or context."""
+        return self.used_frames - self.group + self.right_context
 
     def band_edges(self) -> NDArray[np.int32]:
         """Bin edges, shape (n_bands + 1,), int32."""
@@ -148,7 +168,13 @@ class ModelConfig:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Read the sidecar of a .tflite file.
+    """Read the sidecar of a model.
+
+    Parameters
+    ----------
+    path : Path
+        `<name>.tflite`; the sidecar is `<name>.json` and may name another .tflite
+        file beside it.
 
     Raises
     ------
@@ -156,15 +182,15 @@ def read_config(path: Path) -> ModelConfig:
         The model or its sidecar is missing, or a field is wrong.
     """
     sidecar = path.with_suffix(".json")
-    for needed in (path, sidecar):
-        if not needed.is_file():
-            raise ModelError(
-                f"no model file {needed}; `edgestem info` lists the models",
-                code="model_not_found",
-                path=str(needed),
-            )
+    if not path.is_file() and not sidecar.is_file():
+        raise _not_found(path)
+    if not sidecar.is_file():
+        raise _not_found(sidecar)
     try:
         data = json.loads(read_file(sidecar))
+        path = path.with_name(Path(data.get("file") or path.name).name)
+        if not path.is_file():
+            raise _not_found(path)
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)}
@@ -175,6 +201,14 @@ def read_config(path: Path) -> ModelConfig:
             code="model_mismatch",
             path=str(sidecar),
         ) from cause
+
+
+def _not_found(path: Path) -> ModelError:
+    return ModelError(
+        f"no model file {path}; `edgestem info` lists the models",
+        code="model_not_found",
+        path=str(path),
+    )
 
 
 def check_digest(config: ModelConfig) -> None:

@@ -194,7 +194,7 @@ class JobSeparator(FileSeparator):
         own = GRIDS["16"] if song.is_lossy else song.grid
         grid, _ = choose_grid(o.subtype, o.file_format, own)
         content = digest(self._job.source.fileno(), check)
-        key = key_of(content, model.sha256, self._engine.runtime, grid)
+        key = key_of(content, model.digest, self._engine.runtime, grid)
         file = self._cache.find(key, check)
         if file is not None:
             return Replay(file, song)

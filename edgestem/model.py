@@ -35,9 +35,8 @@ def model_path(model: str | Path) -> Path:
 
 def available_models() -> list[ModelConfig]:
     """Sidecars of the models that come with the package, by name."""
-    files = sorted(models_dir().glob("*.tflite"))
-    # What Google's compiler made for a Coral has no sidecar of its own.
-    return [read_config(p) for p in files if not p.stem.endswith("_edgetpu")]
+    sidecars = sorted(models_dir().glob("*.json"))
+    return [read_config(path.with_suffix(".tflite")) for path in sidecars]
 
 
 class Model:
@@ -121,6 +120,9 @@ class Model:
             )
             for a, b in c.states
         ]
+        rows = (c.group if c.views > 1 else 0, c.n_bands, 2)
+        self._mean, self._earlier = np.zeros(rows, np.int8), np.zeros(rows, np.int16)
+        self._sum = np.zeros(rows, np.int16)
         self.reset()
 
     def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
@@ -130,10 +132,10 @@ class Model:
         """
         c = self.config
         n_rows = c.frames_per_call
-        if "mask" in outputs and int(outputs["mask"]["shape"][1]) == c.group:
-            n_rows = c.group
+        if "mask" in outputs and int(outputs["mask"]["shape"][1]) == c.used_frames:
+            n_rows = c.used_frames
         shape = (1, n_rows, c.n_bands, 2)
-        first = c.left_context if n_rows > c.group else 0
+        first = c.left_context if n_rows > c.used_frames else 0
         return self._tensor(outputs, "mask", shape), first
 
     def _tensor(
@@ -159,6 +161,7 @@ class Model:
         """Forget everything heard: states are set to zero (their zero point)."""
         for state_in, _, zero_point in self._states:
             state_in()[...] = zero_point
+        self._has_earlier = False
 
     def features(self) -> NDArray[np.int8]:
         """View to fill before `invoke`: (frames_per_call, n_bands, n_features) int8."""
@@ -170,9 +173,28 @@ class Model:
         self._interpreter.invoke()
         for state_in, state_out, _ in self._states:
             np.copyto(state_in(), state_out())
+        if self.config.views > 1:
+            self._average()
+
+    def _average(self) -> None:
+        """Mean of the masks of the group in this call and in the one before."""
+        group = self.config.group
+        first, second = (self._rows(i * group) for i in (0, 1))
+        if self._has_earlier:
+            np.add(first, self._earlier, out=self._sum)
+            np.right_shift(self._sum, 1, out=self._sum)
+            np.copyto(self._mean, self._sum, casting="unsafe")
+        else:
+            np.copyto(self._mean, first)
+        np.copyto(self._earlier, second)
+        self._has_earlier = True
+
+    def _rows(self, at: int) -> NDArray[np.int8]:
+        """View of the masks of a group: (group, n_bands, 2) int8."""
+        first = self._first + at
+        view: NDArray[np.int8] = self._mask()[0, first : first + self.config.group]
+        return view
 
     def mask(self) -> NDArray[np.int8]:
         """View of the result, of the frames used: (group, n_bands, 2) int8."""
-        last = self._first + self.config.group
-        view: NDArray[np.int8] = self._mask()[0, self._first : last]
-        return view
+        return self._mean if self.config.views > 1 else self._rows(0)

@@ -108,7 +108,7 @@ class Rig:
         windows = window_pair(n_fft, self.hop, synthesis_size(c, rate))
         self._weight = fading_out(*windows, self.hop)
         self.call_samples = c.group * self.hop
-        self.first_samples = (c.group + c.right_context) * self.hop
+        self.first_samples = (c.group + c.frames_ahead) * self.hop
         self.max_behind = self.first_samples + round(MAX_BEHIND_S * rate)
         # Read and write places must never meet, and hops never wrap.
         n_ring = self.latency_samples + self.max_behind + 2 * self.first_samples

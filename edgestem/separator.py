@@ -7,6 +7,8 @@ The network is called on a grid that is fixed when the stream starts: call g
 takes frames [g*G - left, g*G + G + right) and yields the masks of frames
 [g*G - L, g*G + G - L), where G is the group, left/right the context and L the
 lookahead of the model.  So the output does not depend on how the input was cut.
+With two views, the frames behind the group were masked as well, and the next call's
+masks of them are averaged with these.
 
 Frame k covers samples [k*hop - (n_fft - hop), k*hop + hop) of the stream.  Its
 last n_synthesis samples (all, unless the model has a short synthesis window)
@@ -98,7 +100,7 @@ def make_spectral(
 def latency_samples(config: ModelConfig, sample_rate: int) -> int:
     """Return how late stems leave their mixture at a rate."""
     _, hop = frame_sizes(config, sample_rate)
-    ahead = config.group + config.right_context + config.lookahead_frames - 1
+    ahead = config.group + config.frames_ahead + config.lookahead_frames - 1
     return ahead * hop + synthesis_size(config, sample_rate)
 
 
@@ -191,7 +193,7 @@ class Separator:
         for buffer in (self._x, self._X, self._tail, self._vocals, self._delay):
             buffer.fill(0)
         # The first call waits for its right context too.
-        self._need = (c.group + c.right_context) * hop
+        self._need = (c.group + c.frames_ahead) * hop
         self._fill = len(self._x) - self._need
         self._is_primed = False  # until the first call there are no vocals
         self._read = 0
@@ -339,7 +341,7 @@ class Separator:
         if c.target_rms_db is None:
             return 1.0
         end = self._call_start + self._n_synthesis - self._hop + c.group * self._hop
-        end += (c.right_context + c.lookahead_frames) * self._hop
+        end += (c.frames_ahead + c.lookahead_frames) * self._hop
         start = end - len(self._x)
         n = min(end, self._n_pushed) - max(start, 0)
         energy = self._spectral.energy(self._x)

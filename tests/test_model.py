@@ -90,6 +90,32 @@ def test_frames_per_call_do_not_change_the_masks() -> None:
         assert np.array_equal(results[0], other)
 
 
+def test_two_views_of_a_frame_are_averaged(tmp_path: Path) -> None:
+    """The second half of a call's masks waits for the next call's first half."""
+    one = Model(changed(tmp_path, right_context=1))
+    (tmp_path / "two").mkdir()
+    two = Model(changed(tmp_path / "two", right_context=1, views=2))
+    assert (one.config.group, two.config.group) == (6, 3)
+    assert one.config.frames_ahead + 6 == two.config.frames_ahead + 3 == 7
+    rng = np.random.default_rng(7)
+    features = rng.integers(-128, 128, (8 + 4 * 3, 64, 2)).astype(np.int8)
+    for _ in range(2):
+        earlier = None
+        for at in range(0, 4 * 3, 3):
+            masks = []
+            for model in (one, two):
+                model.features()[...] = features[at : at + 8]
+                model.invoke()
+                masks.append(model.mask().astype(int))
+            whole, mean = masks
+            expected = whole[:3]
+            if earlier is not None:
+                expected = (expected + earlier) // 2
+            assert np.array_equal(mean, expected)
+            earlier = whole[3:]
+        two.reset()  # what an earlier stream heard does not count
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -98,6 +124,8 @@ def test_frames_per_call_do_not_change_the_masks() -> None:
         ({"states": [["a", "b"]]}, "no int8 tensor 'a'"),
         ({"sha256": "0" * 64}, "is not the file its sidecar describes"),
         ({"hop": 0}, "the sidecar's hop makes no sense"),
+        ({"views": 2}, "the sidecar's views makes no sense"),
+        ({"views": 3, "right_context": 1}, "the sidecar's views makes no sense"),
     ],
 )
 def test_sidecar_that_does_not_fit_is_a_model_error(
@@ -107,6 +135,23 @@ def test_sidecar_that_does_not_fit_is_a_model_error(
         Model(changed(tmp_path, **fields))
     assert caught.value.code == "model_mismatch"
     assert "tiny" in caught.value.path
+
+
+def test_a_sidecar_may_use_another_models_network(tmp_path: Path) -> None:
+    tiny = changed(tmp_path, right_context=1, views=2)
+    data = json.loads(tiny.with_suffix(".json").read_text())
+    other = tmp_path / "other.json"
+    other.write_text(
+        json.dumps(data | {"name": "other", "views": 1, "file": tiny.name})
+    )
+    model = Model(other.with_suffix(".tflite"))
+    assert (model.config.name, model.config.path) == ("other", tiny)
+    assert model.config.digest != read_config(tiny).digest
+    for name, code in (("none.tflite", "model_not_found"), (7, "model_mismatch")):
+        other.write_text(json.dumps(data | {"file": name}))
+        with pytest.raises(ModelError) as caught:
+            read_config(other.with_suffix(".tflite"))
+        assert caught.value.code == code
 
 
 def test_missing_model_is_a_model_error() -> None:

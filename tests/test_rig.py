@@ -130,7 +130,7 @@ def test_in_time_it_is_separate_to_the_bit(make: Make, name: str, block: int) ->
     assert rig.latency_samples == separator.latency_samples + block
 
 
-@pytest.mark.parametrize("name", ["tiny", "slide"])
+@pytest.mark.parametrize("name", ["tiny", "twice", "slide"])
 def test_a_block_net_with_its_own_level_agrees_until_the_end(
     make: Make, name: str
 ) -> None:

@@ -18,6 +18,7 @@ from edgestem.separator import Separator, Stems, frame_sizes, separate
 DATA = Path(__file__).parent / "data"
 NETS = (
     "tiny",
+    "twice",
     "stateful1",
     "stateful2",
     "stateful8",

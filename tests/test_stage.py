@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 import torch
 
 from edgestem.separator import Separator, separate
-from tools import bands, export, stage, train_stage, training
+from tools import bands, blocks, export, spectrum, stage, train_stage, training
 from tools.calibrate import calibrate
 from tools.quantise import FakeQuant
+from tools.spleeter import N_BINS
 from tools.unet import UNet
 
 
@@ -56,6 +58,29 @@ def test_the_engine_is_the_model_of_it(net: UNet, hop: int, tmp_path: Path) -> N
     assert separator.latency_samples == 2 * hop
     played = separate(x, 44100, model=path).vocals
     expected = stage.stage_vocals(net, x, hop)
+    error = np.square(played - expected).sum() / np.square(expected).sum()
+    assert error < 0.01
+    assert np.square(expected).sum() > 0.05 * np.square(x).sum()
+
+
+@torch.no_grad()
+def test_the_engine_is_the_model_of_karaoke(net: UNet, tmp_path: Path) -> None:
+    """On two grids, with two views of every frame but the first ones."""
+    wide = copy.deepcopy(net)
+    wide.n_wide = 2
+    x = music(260_000)
+    padded, X = spectrum.song_spectrum(x)
+    inside = X[:, : blocks.BLOCK, :N_BINS] * spectrum.loudness_gain(padded[None])[0]
+    quants = calibrate(wide, [blocks.features_of_spectrum(inside[None], wide)])
+    wide.tap = FakeQuant(quants)
+    path = tmp_path / "karaoke.tflite"
+    export.write_unet(wide, quants, blocks.BLOCK, path)
+    about = export.about(wide, blocks.BLOCK)
+    export.write_sidecar(path, quants["features"], about)
+    separator = Separator(44100, 2, model=path)
+    assert separator.config.views == 2
+    played = separate(x, 44100, model=path).vocals
+    expected = blocks.vocals_of(wide, x)
     error = np.square(played - expected).sum() / np.square(expected).sum()
     assert error < 0.01
     assert np.square(expected).sum() > 0.05 * np.square(x).sum()

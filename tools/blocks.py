@@ -27,6 +27,7 @@ from tools.spectrum import (
 from tools.unet import Teacher, UNet, ratio_mask
 
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
+VIEWS = 2  # calls that hear a frame, each in another half of what it masks
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
 
@@ -57,11 +58,11 @@ def teacher_mask(spectrum: Tensor, teachers: tuple[Teacher, Teacher]) -> Tensor:
 
 
 @torch.no_grad()
-def student_mask(net: UNet, x: Tensor, spectrum: Tensor) -> Tensor:
-    """The engine's block scheme: fixed grid, context, loudness per block."""
-    n_frames, step = spectrum.shape[1], BLOCK - 2 * CONTEXT
-    out = torch.zeros(spectrum.shape)
-    for start in range(0, n_frames, step):
+def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> Tensor:
+    """The engine's block scheme: fixed grid, context, loudness per block, views."""
+    n_frames, used = spectrum.shape[1], BLOCK - 2 * CONTEXT
+    out, times = torch.zeros(spectrum.shape), torch.zeros(n_frames, 1)
+    for start in range(0, n_frames, used // views):
         first, last = start - CONTEXT, start - CONTEXT + BLOCK
         inside = spectrum[:, max(first, 0) : last, :N_BINS]
         pad = (0, 0, max(-first, 0), max(last - n_frames, 0))
@@ -70,9 +71,11 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor) -> Tensor:
         X = X * loudness_gain(samples[None])[0]
         logits = net(features_of_spectrum(X[None], net))
         mask = torch.sigmoid(logits)[0, :, CONTEXT:-CONTEXT]
-        n = min(step, n_frames - start)
-        out[:, start : start + n, :N_BINS] = mask[:, :n]
-        out[:, start : start + n, N_BINS:] = mask[:, :n, -TOP:].mean(-1, keepdim=True)
+        n = min(used, n_frames - start)
+        times[start : start + n] += 1
+        out[:, start : start + n, :N_BINS] += mask[:, :n]
+    out /= times
+    out[..., N_BINS:] = out[..., N_BINS - TOP : N_BINS].mean(-1, keepdim=True)
     return out
 
 

@@ -2,11 +2,11 @@
 
     python -m tools.make_test_models tests/data
 
-`tiny` is a block net with context, `slide` one whose window slides by a frame and
-that gives the last frame's mask alone, as the stage model has it.  `stateful` is a
-causal U-net with state tensors and lookahead, written for 1, 2, 8 and 64 frames a
-call from one set of scales.  `short` is the latter without lookahead and with a short
-synthesis window, as the live model has it.
+`tiny` is a block net with context, `twice` the same with two views, `slide` one whose
+window slides by a frame and that gives the last frame's mask alone, as the stage model
+has it.  `stateful` is a causal U-net with state tensors and lookahead, written for 1,
+2, 8 and 64 frames a call from one set of scales.  `short` is the latter without
+lookahead and with a short synthesis window, as the live model has it.
 Their weights are random (seeded): the tests hold laws with them, not quality.
 """
 
@@ -47,6 +47,11 @@ def write_block(path: Path, n_frames: int, is_sliding: bool) -> None:
 def write_tiny(path: Path) -> dict:
     write_block(path, 8, is_sliding=False)
     return {"frames_per_call": 8, "left_context": 1, "right_context": 2}
+
+
+def write_twice(path: Path) -> dict:
+    context = {"left_context": 1, "right_context": 1}
+    return write_tiny(path) | context | {"views": 2}
 
 
 def write_slide(path: Path) -> dict:
@@ -147,6 +152,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     sidecar(folder / "tiny.tflite", write_tiny(folder / "tiny.tflite"))
+    sidecar(folder / "twice.tflite", write_twice(folder / "twice.tflite"))
     sidecar(folder / "slide.tflite", write_slide(folder / "slide.tflite"))
     for n_frames in (1, 2, 8, 64):
         path = folder / f"stateful{n_frames}.tflite"
