@@ -222,13 +222,15 @@ def _speed(model: str | Path) -> Line:
     for limit, level, verdict in SPEED_VERDICTS:
         if result.rtf <= limit:
             return Line(level, "speed", found, verdict)
-    return Line("fail", "speed", found, "too slow to play along; files still work")
+    return Line(
+        "fail", "speed", found, "too slow to play along: try --model fast, or live"
+    )
 
 
 # Beside a player, effects and the system, half a core is what a live rig can have.
 SPEED_VERDICTS = (
     (0.5, "ok", "fast enough to play along, with room"),
-    (1.0, "warn", "just fast enough; close other programs or use --threads 2"),
+    (1.0, "warn", "just fast enough: try --model fast, or --threads 2"),
 )
 
 

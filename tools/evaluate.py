@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.config import read_config
 from edgestem.model import model_path
 from tools import metrics, songs, systems
 from tools.bench.footprint import footprint
@@ -103,7 +102,7 @@ def evaluate(root: Path, rows: dict[str, System]) -> Scores:
 
 def footprints(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
     """RTF and memory of the nets that TFLite runs; Spleeter's are two."""
-    nets = {engine_row(m): read_config(model_path(m)).path for m in args.model}
+    nets = {engine_row(m): model_path(m) for m in args.model}
     if args.teacher:
         plain = folder / "spleeter_float.tflite"
         Net(dict(np.load(args.teacher)), systems.SPLEETER_FRAMES, {}).write(plain)

@@ -30,8 +30,13 @@ def seconds_out(path: Path, n_in: int) -> float:
     return n_in * HOP / SAMPLE_RATE
 
 
+def network(path: Path) -> Path:
+    """The file of a model's network, which may be another model's."""
+    return read_config(path).path if path.with_suffix(".json").exists() else path
+
+
 def measure(path: Path, runtime: str | None, rounds: int) -> dict[str, float]:
-    net, _ = open_interpreter(path, distribution=runtime)
+    net, _ = open_interpreter(network(path), distribution=runtime)
     net.invoke()
     n_in = int(net.get_input_details()[0]["shape"][1])
     seconds = seconds_out(path, n_in)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from edgestem.runtime import installed, open_interpreter
-from tools.bench.footprint import seconds_out
+from tools.bench.footprint import network, seconds_out
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     for runtime in installed():
         nets = {}
         for path in (args.ours, args.peer):
-            net, name = open_interpreter(path, distribution=runtime)
+            net, name = open_interpreter(network(path), distribution=runtime)
             net.invoke()
             n_in = int(net.get_input_details()[0]["shape"][1])
             nets[path] = (net, seconds_out(path, n_in), [])
