@@ -78,7 +78,9 @@ class ModelConfig:
     figures: dict[str, Any] = field(default_factory=dict)
     """Measured quality, printed by `edgestem info`."""
     path: Path = Path()
-    """The .tflite file."""
+    """The .tflite file of the network."""
+    model: Path = Path()
+    """What loads this model again: `<name>.tflite`, there or not."""
 
     def __post_init__(self) -> None:
         def require(condition: bool, what: str) -> None:
@@ -188,13 +190,14 @@ def read_config(path: Path) -> ModelConfig:
         raise _not_found(sidecar)
     try:
         data = json.loads(read_file(sidecar))
-        path = path.with_name(Path(data.get("file") or path.name).name)
-        if not path.is_file():
-            raise _not_found(path)
+        network = path.with_name(Path(data.get("file") or path.name).name)
+        if not network.is_file():
+            raise _not_found(network)
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
-        known = {f.name for f in fields(ModelConfig)}
-        return ModelConfig(**{k: v for k, v in data.items() if k in known}, path=path)
+        known = {f.name for f in fields(ModelConfig)} - {"path", "model"}
+        kept = {k: v for k, v in data.items() if k in known}
+        return ModelConfig(**kept, path=network, model=path)
     except (ValueError, KeyError, TypeError) as cause:
         raise ModelError(
             f"{sidecar} is not a sidecar of this version: {cause}",

@@ -150,7 +150,7 @@ class Engine:
             scheduler,
             sample_rate,
             n_channels,
-            model=self.models[name].path,
+            model=self.models[name].model,
             threads=self._config.threads,
             device=self._config.device,
         )

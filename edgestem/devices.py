@@ -164,9 +164,9 @@ def try_device(device: Device, config: ModelConfig, runtime: str | None) -> Prob
             f"the model is not compiled for it: no {config.path.stem}_edgetpu.tflite "
             "beside it; see docs/hardware.md for the compiler"
         )
-    files = (str(config.path), str(path), library)
+    files = (str(config.model), str(path), library)
     options = tuple(sorted(device.options.items()))
-    stamps = tuple(Path(p).stat().st_mtime_ns for p in files)
+    stamps = tuple(Path(p).stat().st_mtime_ns for p in (config.path, path, library))
     done = _probe_once(files, options, runtime, stamps)
     if done.reason == SILENT and device.kind == "coral":
         return replace(done, reason=why_refused(look()))

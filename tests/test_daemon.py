@@ -85,6 +85,28 @@ def test_separating_in_the_daemon_is_separating(
             np.testing.assert_array_equal(found.instrumental, expected.instrumental)
 
 
+def test_models_that_share_a_network_stay_apart(tmp_path: Path) -> None:
+    """Of one .tflite file, one model hears every frame twice, the other once."""
+    shared = DATA / "twice.tflite"
+    sidecar = json.loads(shared.with_suffix(".json").read_text())
+    twice, once = (tmp_path / f"{name}.tflite" for name in ("twice", "once"))
+    twice.write_bytes(shared.read_bytes())
+    about = {"name": "once", "views": 1, "file": twice.name}
+    for path, fields in ((twice, {}), (once, about)):
+        path.with_suffix(".json").write_text(json.dumps(sidecar | fields))
+    x = noise(20_000)
+    flags = ("--model", str(twice), "--model", str(once))
+    with running(tmp_path, *flags) as daemon, daemon.client() as client:
+        results = []
+        for path in (twice, once):
+            for _ in range(2):  # loaded, and the one that was kept
+                found = client.separate(x, RATE, model=path.stem)
+                expected = edgestem.separate(x, RATE, model=path)
+                np.testing.assert_array_equal(found.vocals, expected.vocals)
+            results.append(found.vocals)
+    assert not np.array_equal(*results)
+
+
 @pytest.mark.parametrize("mode", ["file", "live"])
 def test_push_in_the_daemon_is_push(daemon: DaemonProcess, mode: str) -> None:
     x = noise(20_000)
