@@ -290,29 +290,26 @@ class Graph:
         return y
 
     def multiply(self, name: str, a: Tensor, b: int, quant=None) -> Tensor:
-        options = schema.MulOptionsT()
-        options.fusedActivationFunction = NONE
-        y = self.activation(name, a.shape, quant)
-        version = 1 if quant is None else 2
-        self.op("MUL", (a.index, b), [y.index], options, version)
-        return y
+        return self._of_two("MUL", schema.MulOptionsT(), name, a, b, quant)
 
     def subtract(self, name: str, a: Tensor, b: int, quant=None) -> Tensor:
         options = schema.SubOptionsT()
-        options.fusedActivationFunction = NONE
         options.potScaleInt16 = False
-        y = self.activation(name, a.shape, quant)
-        version = 1 if quant is None else 2
-        self.op("SUB", (a.index, b), [y.index], options, version)
-        return y
+        return self._of_two("SUB", options, name, a, b, quant)
 
     def add(self, name: str, a: Tensor, b: int, quant=None, fused=NONE) -> Tensor:
         options = schema.AddOptionsT()
-        options.fusedActivationFunction = fused
         options.potScaleInt16 = False
+        return self._of_two("ADD", options, name, a, b, quant, fused)
+
+    def _of_two(
+        self, code: str, options, name: str, a: Tensor, b: int, quant, fused=NONE
+    ) -> Tensor:
+        """An operator on two tensors of one shape, element by element."""
+        options.fusedActivationFunction = fused
         y = self.activation(name, a.shape, quant)
         version = 1 if quant is None else 2
-        self.op("ADD", (a.index, b), [y.index], options, version)
+        self.op(code, (a.index, b), [y.index], options, version)
         return y
 
     def write(self, path: Path) -> None:
