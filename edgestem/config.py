@@ -184,10 +184,8 @@ def read_config(path: Path) -> ModelConfig:
         The model or its sidecar is missing, or a field is wrong.
     """
     sidecar = path.with_suffix(".json")
-    if not path.is_file() and not sidecar.is_file():
-        raise _not_found(path)
     if not sidecar.is_file():
-        raise _not_found(sidecar)
+        raise _not_found(sidecar if path.is_file() else path)
     try:
         data = json.loads(read_file(sidecar))
         network = path.with_name(Path(data.get("file") or path.name).name)

@@ -122,7 +122,6 @@ class Model:
         ]
         rows = (c.group if c.views > 1 else 0, c.n_bands, 2)
         self._mean, self._earlier = np.zeros(rows, np.int8), np.zeros(rows, np.int16)
-        self._sum = np.zeros(rows, np.int16)
         self.reset()
 
     def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
@@ -179,14 +178,13 @@ class Model:
     def _average(self) -> None:
         """Mean of the masks of the group in this call and in the one before."""
         group = self.config.group
-        first, second = (self._rows(i * group) for i in (0, 1))
-        if self._has_earlier:
-            np.add(first, self._earlier, out=self._sum)
-            np.right_shift(self._sum, 1, out=self._sum)
-            np.copyto(self._mean, self._sum, casting="unsafe")
-        else:
-            np.copyto(self._mean, first)
-        np.copyto(self._earlier, second)
+        first, earlier = self._rows(0), self._earlier
+        if not self._has_earlier:
+            np.copyto(earlier, first)
+        np.add(first, earlier, out=earlier)
+        np.right_shift(earlier, 1, out=earlier)
+        np.copyto(self._mean, earlier, casting="unsafe")
+        np.copyto(earlier, self._rows(group))
         self._has_earlier = True
 
     def _rows(self, at: int) -> NDArray[np.int8]:

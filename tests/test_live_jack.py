@@ -141,10 +141,8 @@ class Bench:
         self.event_at = -1
         self.n_recorded = 0
         self.libraries = JackLibrary(self.source), JackLibrary(self.sink)
-        for library, callback in zip(
-            self.libraries, (self._play, self._record), strict=True
-        ):
-            library.on("process", callback)
+        self.libraries[0].on("process", self._play)
+        self.libraries[1].on("process", self._record)
         self.source.activate()
         self.sink.activate()
         wait_for(lambda: len(self.sink.get_ports("edgestem:.*")) == 5)

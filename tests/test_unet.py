@@ -178,7 +178,7 @@ def test_two_parts_hold_what_is_quiet_and_what_is_loud() -> None:
     whole = Quant(1.0, -20)
     grids = {"z": whole, "z/fine": Quant(1 / FINE, -20), "z/rest": Quant(2.0, 0)}
     x = torch.linspace(-100, 140, 100_001)
-    fine, rest = FakeQuant(grids).parts("z", x)
+    _, (fine, rest) = FakeQuant(grids).parts("z", x)
     low, high = -108 / FINE, 147 / FINE
     is_quiet = (x > low) & (x < high)
     assert not rest[is_quiet].any(), "rounding must not leak into what is quiet"

@@ -23,8 +23,7 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     channels = tuple(len(state[f"enc_w.{i}"]) for i in range(n_levels))
     net = UNet(channels, state["enc_w.0"].shape[1])
     net.load_state_dict(state)
-    net.power, net.slope = float(saved["power"]), float(saved["slope"])
-    net.n_wide = int(saved.get("n_wide", 0))
+    set_kind(net, saved)
     quants = saved.get("quants")
     if quants is None:
         return net, None
@@ -34,6 +33,12 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
 def kind_of(net: UNet) -> dict[str, float]:
     """What a checkpoint says of a net besides its weights."""
     return {"power": net.power, "slope": net.slope, "n_wide": net.n_wide}
+
+
+def set_kind(net: UNet, kind: dict[str, float]) -> None:
+    """Make a net of the kind that `kind_of` or a checkpoint says."""
+    net.power, net.slope = float(kind["power"]), float(kind["slope"])
+    net.n_wide = int(kind.get("n_wide", 0))
 
 
 def save_net(path: Path, net: UNet, quants: dict[str, Quant] | None = None) -> None:

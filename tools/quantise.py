@@ -38,9 +38,10 @@ class Identity:
     def act(self, name: str, x: Tensor) -> Tensor:
         return x
 
-    def parts(self, name: str, x: Tensor) -> list[Tensor]:
-        """The tensors whose sum stands for x."""
-        return [self.act(name, x)]
+    def parts(self, name: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x, and the tensors whose sum stands for it."""
+        whole = self.act(name, x)
+        return whole, [whole]
 
     def kernel(self, w: Tensor, axis: int) -> Tensor:
         return w
@@ -85,9 +86,9 @@ class FakeQuant:
             x.float(), q.scale, q.zero_point, -128, 127
         )
 
-    def parts(self, name: str, x: Tensor) -> list[Tensor]:
-        fine = self.act(f"{name}/fine", x)
-        return [fine, self.act(f"{name}/rest", self.act(name, x) - fine)]
+    def parts(self, name: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        whole, fine = self.act(name, x), self.act(f"{name}/fine", x)
+        return whole, [fine, self.act(f"{name}/rest", whole - fine)]
 
     def kernel(self, w: Tensor, axis: int) -> Tensor:
         other = [i for i in range(w.ndim) if i != axis]

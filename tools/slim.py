@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from tools.blocks import features_of
-from tools.checkpoint import load_net, save_net
+from tools.checkpoint import kind_of, load_net, save_net, set_kind
 from tools.lessons import Lessons
 from tools.quantise import Identity
 from tools.unet import UNet, widened
@@ -72,7 +72,7 @@ def project(net: UNet, vectors: Tensor, n: int) -> UNet:
     state[f"enc_b.{last}"] = u.T @ net.enc_b[last].double()
     state["dec_w.0"] = torch.einsum("cn,cohw->nohw", u, net.dec_w[0].double())
     small.load_state_dict({k: v.float() for k, v in state.items()})
-    small.power, small.slope, small.n_wide = net.power, net.slope, net.n_wide
+    set_kind(small, kind_of(net))
     return small
 
 
@@ -84,7 +84,7 @@ def with_side(net: UNet) -> UNet:
     w = state["enc_w.0"]
     state["enc_w.0"] = torch.cat([w, torch.zeros_like(w[:, :1])], 1)
     wide.load_state_dict(state)
-    wide.power, wide.slope, wide.n_wide = net.power, net.slope, net.n_wide
+    set_kind(wide, kind_of(net))
     return wide
 
 

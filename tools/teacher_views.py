@@ -64,7 +64,7 @@ def view(
 
 
 def net_mask(net: UNet, x: Tensor, X: Tensor) -> Tensor:
-    """Mean vocals mask (2, n_frames, 1024) of a net's two views, as deployed."""
+    """Mean vocals mask (2, n_frames, 1024) of two views, each of one call a frame."""
     pad = torch.nn.functional.pad
     one = student_mask(net, x, X, 1)
     moved = pad(x, (NET_SHIFT * HOP, 0)).flip(0), pad(X, (0, 0, NET_SHIFT, 0)).flip(0)

@@ -213,15 +213,19 @@ class UNet(nn.Module):
         tap = self.tap
         skips: list[Tensor] = []
         x = tap.act("features", x)
-        parts = tap.parts("x", x * x) if self.n_wide else [x]
+        parts = tap.parts("x", x * x)[1] if self.n_wide else [x]
         for i, (w, b) in enumerate(zip(self.enc_w, self.enc_b, strict=True)):
             z = self._level(i, parts, tap.kernel(w, 0), b)
-            skips.append(tap.act(f"z{i}", z))
+            if i < self.n_wide:
+                z, parts = tap.parts(f"z{i}", z)
+            else:
+                z = tap.act(f"z{i}", z)
+                parts = [z]
+            skips.append(z)
             if i + 1 < len(self.enc_w):
-                halves = tap.parts(f"z{i}", z) if i < self.n_wide else skips[-1:]
                 parts = [
                     self._leaky(f"{i}{which}", part)
-                    for part, which in zip(halves, which_part(halves), strict=True)
+                    for part, which in zip(parts, which_part(parts), strict=True)
                 ]
         spans = decoder_spans(x.shape[2], row)
         h = skips.pop()
