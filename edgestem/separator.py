@@ -1,7 +1,8 @@
 """The engine: one row from samples to stems; everything else is a door to it.
 
     block -> buffer -> analysis -> int8 features -> network -> int8 mask
-          -> synthesis -> vocals;  delayed mixture - vocals -> instrumental
+          -> synthesis, by mask and place -> vocals
+    delayed mixture - vocals -> instrumental
 
 The network is called on a grid that is fixed when the stream starts: call g
 takes frames [g*G - left, g*G + G + right) and yields the masks of frames
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ Samples = NDArray[np.float32]
 MIN_RATE, MAX_RATE = 8_000, 384_000
 # A sample beyond this (integers handed over as floats reach 2^24) is damage.
 LIMIT = float(2**25)
+# How long the places of vocals and the rest are remembered: 5 s are worth 0.02 dB
+# less than 10, 40 s nothing more (models/EXPERIMENTS.md, seventh campaign).
+PLACES_S = 15.0
 
 
 class Stems(NamedTuple):
@@ -74,6 +78,11 @@ def synthesis_size(config: ModelConfig, sample_rate: int) -> int:
     return n_fft * config.n_synthesis // config.n_fft
 
 
+def places_decay(hop: int, sample_rate: int) -> float:
+    """Return what a hop leaves of what was known of the stems' places."""
+    return math.exp(-hop / (PLACES_S * sample_rate))
+
+
 def make_spectral(
     config: ModelConfig, sample_rate: int, n_channels: int, fft: str = "auto"
 ) -> Spectral:
@@ -93,6 +102,7 @@ def make_spectral(
         thresholds=config.thresholds(),
         mask_table=config.mask_table(),
         top_bands=config.top_bands,
+        decay=places_decay(hop, sample_rate),
         backend=fft,
     )
 
@@ -182,15 +192,18 @@ class Separator:
         n_rows = c.lookahead_frames + c.frames_per_call
         self._X = np.zeros((n_rows, n, n_bins), np.complex64)
         self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
+        self._covariance = np.zeros((2, 4, n_bins), np.float32)
         self._vocals = np.zeros((c.group * hop, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
+        state = (self._x, self._tail, self._covariance, self._vocals, self._delay)
+        self._buffers: tuple[NDArray[Any], ...] = (self._X, *state)
 
     def reset(self) -> None:
         """Start a new stream; buffers and the loaded model stay."""
         c, hop = self.config, self._hop
         self._model.reset()
-        for buffer in (self._x, self._X, self._tail, self._vocals, self._delay):
+        for buffer in self._buffers:
             buffer.fill(0)
         # The first call waits for its right context too.
         self._need = (c.group + c.frames_ahead) * hop
@@ -316,7 +329,11 @@ class Separator:
         first = c.left_context
         group = slice(first, first + c.group)
         self._spectral.synthesise(
-            self._model.mask(), self._X[group], self._tail, self._vocals
+            self._model.mask(),
+            self._X[group],
+            self._tail,
+            self._vocals,
+            self._covariance,
         )
         self._silence_outside()
         step = c.group * hop

@@ -9,8 +9,9 @@ back ends give the same answer: `native` (the C kernel), `fftw` (pyfftw) and
 Shapes: samples x (n_samples, n_channels) float32, spectrum X (n_frames,
 n_channels, n_bins) complex64, features (n_frames, n_bands, n_features) int8,
 mask (n_frames, n_bands, 2) int8.  Frame k covers the samples [k * hop,
-k * hop + n_fft).  Every frame is computed alone and in one fixed order, so
-results do not depend, to the bit, on how frames are grouped into calls.
+k * hop + n_fft).  Every frame is computed in one fixed order, and what one leaves
+to the next is in the caller's arrays, so results do not depend, to the bit, on how
+frames are grouped into calls.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 2  # of native/edgestem.h
+ABI = 3  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -196,6 +197,9 @@ class Spectral:
     top_bands : int
         Bins from band_edges[-1] on get the mean gain of that many last bands,
         0 if it is 0.  Bins below band_edges[0] get 0.
+    decay : float
+        What a frame leaves of the covariances before it, 0 to below 1; see
+        `synthesise`.
     backend : str
         "native", "fftw", "numpy", or "auto": native where it is built.
     simd : str
@@ -223,6 +227,7 @@ class Spectral:
         thresholds: ArrayLike,
         mask_table: ArrayLike,
         top_bands: int = 0,
+        decay: float = 0.0,
         backend: str = "auto",
         simd: str = "best",
     ) -> None:
@@ -233,6 +238,7 @@ class Spectral:
             n_channels=n_channels,
             n_features=n_features,
             top_bands=top_bands,
+            decay=decay,
             analysis_window=as_table(analysis_window, np.float32),
             synthesis_window=as_table(synthesis_window, np.float32),
             band_edges=as_table(band_edges, np.int32),
@@ -289,8 +295,12 @@ class Spectral:
         X: NDArray[np.complex64],
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
+        covariance: NDArray[np.float32] | None = None,
     ) -> None:
         """Add n_frames masked frames to the overlap and give out what is done.
+
+        With `covariance` stereo goes through a multichannel Wiener filter (see
+        `stages.WienerFilter`): what comes from where no vocals are stays out of them.
 
         Parameters
         ----------
@@ -303,6 +313,10 @@ class Spectral:
         y : shape (n_frames * hop, n_channels), float32
             Written.  Hop k begins n_synthesis samples before the end of frame
             k, X[k]; with n_synthesis = n_fft, where that frame begins.
+        covariance : shape (2, 4, n_bins), float32, optional
+            Where vocals and the rest came from so far: C_LL, C_RR, the real and the
+            imaginary part of C_LR.  Read and written; zeros at the start; of no use
+            to mono.
 
         Raises
         ------
@@ -316,7 +330,10 @@ class Spectral:
         _check("tail", tail, np.float32, shape, out=True)
         shape = (n_frames * t.hop, t.n_channels)
         _check("y", y, np.float32, shape, out=True)
-        self._engine.synthesise(mask, X, tail, y)
+        if covariance is not None:
+            places = (2, 4, t.n_bins)
+            _check("covariance", covariance, np.float32, places, out=True)
+        self._engine.synthesise(mask, X, tail, y, covariance)
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """Sum the squares of x (n, n_channels) float32, alike on every back end.
@@ -365,6 +382,7 @@ class _NativeStages:
         for name in ("n_fft", "hop", "n_synthesis", "n_channels", "n_features"):
             setattr(config, name, getattr(t, name))
         config.n_bands, config.top_bands, config.simd = t.n_bands, t.top_bands, level
+        config.decay = t.decay
         # The kernel copies the tables; `tables` keeps them alive until then.
         config.analysis_window = _floats(t.analysis_window)
         config.synthesis_window = _floats(t.synthesis_window)
@@ -396,12 +414,14 @@ class _NativeStages:
         X: NDArray[np.complex64],
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
+        covariance: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
         tail_out = _floats(tail, True)
-        _ok(lib.es_synthesise(plan, codes, _floats(X), n, tail_out, out, work))
+        places = ffi.NULL if covariance is None else _floats(covariance, True)
+        _ok(lib.es_synthesise(plan, codes, _floats(X), n, places, tail_out, out, work))
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""

@@ -19,6 +19,8 @@ MAX_BANDS = 1 << 20
 LANES = 8  # accumulators of energy(): part of its definition
 MIN_STEP = np.float32(1.002)  # of thresholds: the kernel looks codes up in one step
 LEAST_POWER = np.float32(2.0**-125)  # thresholds above 0 are at least this
+EVERYWHERE = 0.01  # uncorrelated power beside a covariance's
+LOUDEST, FAINTEST = 2.0**60, 2.0**-80  # of what leaves a trace in a covariance
 MOST_POWER = float(np.finfo(np.float32).max)  # what an infinite power counts as
 
 
@@ -51,6 +53,7 @@ class Tables:
     n_channels: int
     n_features: int
     top_bands: int
+    decay: float
     analysis_window: NDArray[np.float32]
     synthesis_window: NDArray[np.float32]
     band_edges: NDArray[np.int32]
@@ -69,6 +72,8 @@ class Tables:
         _require_edges(self.band_edges)
         _require_thresholds(self.thresholds)
         _require("top_bands", self.top_bands, 0, self.n_bands)
+        if not 0.0 <= self.decay < 1.0:
+            raise ValueError(f"decay: expected 0 to below 1, got {self.decay}")
 
     @property
     def n_bins(self) -> int:
@@ -182,6 +187,74 @@ class FftwTransform:
         return self._x
 
 
+class WienerFilter:
+    """Vocals of stereo by gain and by place, one frame after the other.
+
+    A gain knows how much of a bin is vocals; the covariance of both channels over
+    the last seconds knows from where vocals come, and from where the rest.  For a bin
+    x = (L, R), g its gains' mean weighted by power:
+
+        C_v <- decay C_v + g^3 x x^H / |x|,  C_r <- decay C_r + (1 - g)^3 x x^H / |x|
+        vocals = g R_v (g R_v + (1 - g) R_r)^-1 x
+
+    R_v and R_r being C_v and C_r at mean power 1, plus 1 % of uncorrelated power;
+    |x| is the sum of the magnitudes of the real and imaginary parts.  Where both come
+    from the same places that is g x.  The filter: Duong, Vincent and Gribonval,
+    "Under-determined reverberant audio source separation using a full-rank spatial
+    covariance model", IEEE Transactions on Audio, Speech, and Language Processing
+    18(7), 2010; its covariances here come from gains and follow the stream.
+
+    Parameters
+    ----------
+    decay : float
+        0 to below 1.
+    covariance : shape (2, 4, n_bins), float
+        State, updated in place: for vocals and for the rest C_LL, C_RR and the real
+        and the imaginary part of C_LR.
+    """
+
+    def __init__(self, decay: float, covariance: NDArray[Any]) -> None:
+        self.decay, self.covariance = decay, covariance
+
+    def __call__(
+        self, gains: NDArray[Any], X: NDArray[np.complex64]
+    ) -> NDArray[np.complex128]:
+        """Gains (2, n_bins) 0..1 and a frame X (2, n_bins) -> its vocals."""
+        power = X.real.astype(np.float64) ** 2 + X.imag.astype(np.float64) ** 2
+        heard = np.sum(gains * power, axis=0) / (np.sum(power, axis=0) + FAINTEST)
+        gain = np.clip(np.nan_to_num(heard, nan=0.0), 0.0, 1.0)
+        weights = np.stack([gain, 1 - gain])
+        covariance = self.decay * self.covariance
+        covariance += weights[:, None] ** 3 * _covariance_of(X)
+        self.covariance[:] = covariance
+        mean = covariance[:, :2].mean(axis=1, keepdims=True) + FAINTEST
+        places = covariance / mean
+        places[:, :2] += EVERYWHERE
+        vocals, rest = places * weights[:, None]
+        ll, rr, re, im = vocals + rest
+        c = re + 1j * im
+        left, right = X.astype(np.complex128)
+        scale = 1 / (ll * rr - re * re - im * im)
+        y_left = scale * (rr * left - c * right)
+        y_right = scale * (ll * right - np.conj(c) * left)
+        ll, rr, re, im = vocals
+        c = re + 1j * im
+        return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
+
+
+def _covariance_of(X: NDArray[np.complex64]) -> NDArray[np.float64]:
+    """Four planes of x x^H / |x| of a frame (2, n_bins); damage counts as silence."""
+    parts = np.stack([X.real, X.imag]).astype(np.float64)
+    parts = np.clip(np.nan_to_num(parts, nan=0.0), -LOUDEST, LOUDEST)
+    size = np.abs(parts).sum(axis=(0, 1)) + FAINTEST
+    left, right = parts[0] + 1j * parts[1]
+    product = left * np.conj(right)
+    squares = (np.abs(left) ** 2, np.abs(right) ** 2)
+    planes: NDArray[np.float64] = np.stack([*squares, product.real, product.imag])
+    planes /= size
+    return planes
+
+
 class ArrayStages:
     """All stages around any transform, one frame at a time."""
 
@@ -242,15 +315,20 @@ class ArrayStages:
         X: NDArray[np.complex64],
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
+        covariance: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
         overlap = np.zeros((t.n_synthesis, t.n_channels), np.float32)
         overlap[:n_tail] = tail
+        by_place = None
+        if covariance is not None and t.n_channels == 2:
+            by_place = WienerFilter(t.decay, covariance)
         for k in range(len(X)):
-            gains = self._gains(mask[k])
+            gains = self._gains(mask[k]).T
+            vocals = by_place(gains, X[k]) if by_place else gains * X[k]
             for c in range(t.n_channels):
-                frame = self.transform.irfft(gains[:, c] * X[k, c])
+                frame = self.transform.irfft(vocals[c])
                 part = frame[t.n_fft - t.n_synthesis :] * t.synthesis_window
                 overlap[:, c] += part.astype(np.float32)
             y[k * t.hop : (k + 1) * t.hop] = overlap[: t.hop]

@@ -22,13 +22,14 @@
  * Threads: a plan is read-only after init and may be shared.  `work` may not:
  * one per thread.  Calls are reentrant; there are no globals.
  *
- * Order: every frame is computed alone and in one order, so results do not
- * depend, to the bit, on how frames are grouped into calls.  The order is the
- * same on every level (see es_config.simd), nothing is fused, and the tables
- * owe nothing to the C library: all functions give the same bits on every
- * level and machine whose floats are those of IEEE 754 (x86-64, aarch64, ARM
- * with VFP).  Two things stay the machine's own: the bits of a NaN, and
- * whether a value that rounds up to the least normal number is flushed.
+ * Order: every frame is computed in one order, and what one leaves to the next
+ * is in `tail` and `covariance`, so results do not depend, to the bit, on how
+ * frames are grouped into calls.  The order is the same on every level (see
+ * es_config.simd), nothing is fused, and the tables owe nothing to the C
+ * library: all functions give the same bits on every level and machine whose
+ * floats are those of IEEE 754 (x86-64, aarch64, ARM with VFP).  Two things
+ * stay the machine's own: the bits of a NaN, and whether a value that rounds up
+ * to the least normal number is flushed.
  *
  * Aliasing: no two pointers of a call may overlap.
  *
@@ -48,7 +49,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 2    /* changes with any change of this contract */
+#define ES_ABI 3    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -93,6 +94,7 @@ typedef struct es_config {
     const int32_t *band_edges;     /* n_bands + 1, increasing, not negative */
     const float *thresholds;       /* 255 */
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
+    float decay;                   /* 0 to below 1; see es_synthesise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;
 
@@ -157,16 +159,34 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
                float gain, float *X, int8_t *features, void *work);
 
 /* Mask and spectra to samples.
- *   mask  (n_frames, n_bands, 2): codes of L and R; mono takes the mean gain
- *   X     as es_analyse wrote it (bins 0 and n_fft / 2 are real)
- *   tail  (n_synthesis - hop, n_channels): overlap-add state, zeros at the
- * start y     written: (n_frames * hop, n_channels); hop k is finished by frame
- * k: it begins n_synthesis samples before that frame's end Only the last
- * n_synthesis samples of a frame overlap-add. Bins from band_edges[n_bands] on
- * get the mean gain of the last top_bands bands (0 if top_bands is 0), bins
- * below band_edges[0] get 0. ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+ *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean
+ *               gain
+ *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
+ *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
+ *               far, state of the filter below, zeros at the start; or NULL
+ *   tail        (n_synthesis - hop, n_channels): overlap-add state, zeros at
+ *               the start
+ *   y           written: (n_frames * hop, n_channels); hop k is finished by
+ *               frame k: it begins n_synthesis samples before that frame's end
+ * Only the last n_synthesis samples of a frame overlap-add.  Bins from
+ * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
+ * top_bands is 0), bins below band_edges[0] get 0.
+ *
+ * Without covariance, and for mono, each channel is multiplied by its gain.
+ * With it stereo goes through a multichannel Wiener filter: g being the gains'
+ * mean over L and R, weighted by power, and x the bin (L, R) of a frame,
+ *   C_v = decay C_v + g^3 x x^H / |x|, C_r = decay C_r + (1 - g)^3 x x^H / |x|
+ * (|x| as the sum of the real and imaginary parts' magnitudes), and with both
+ * brought to mean power 1 and 1 % uncorrelated power added, R_v and R_r,
+ *   y = g R_v (g R_v + (1 - g) R_r)^-1 x:
+ * y = g x where vocals and the rest come from the same places, and what comes
+ * from where no vocals are stays out of them.  The covariance holds, for vocals
+ * and for the rest, C_LL, C_RR and the real and the imaginary part of C_LR.
+ * Values that are not finite, or above 2^60, leave no trace in it.
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *tail, float *y, void *work);
+                  size_t n_frames, float *covariance, float *tail, float *y,
+                  void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

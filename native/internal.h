@@ -19,6 +19,11 @@
 #define ES_LANES 8       /* of a row; a multiple of every level's lanes */
 #define ES_CODES 256     /* values of an int8 */
 
+/* Of the multichannel Wiener filter. */
+#define ES_EVERYWHERE 0.01f  /* uncorrelated power beside a covariance's */
+#define ES_LOUDEST 0x1p60f   /* of what leaves a trace */
+#define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
+
 /* ---- Plans --------------------------------------------------------------- */
 
 /* A complex FFT of n points that sit in rows of L lanes: ES_LANES, whatever the
@@ -66,6 +71,7 @@ struct es_spectral {
     size_t n_single;     /* leading bands of one bin each */
     size_t n_powers;     /* bins below the last edge, clamped to n_bins */
     size_t top_bands;    /* whose mean gain the bins above get */
+    float decay;         /* of the covariances, per frame */
     size_t shift;        /* of a power's bits to get its cell */
     int32_t first_cell;  /* cell of codes[0] */
     float lowest;        /* power where codes[0] starts */
@@ -98,7 +104,7 @@ struct es_ops {
     void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
                     int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
-                       size_t, float *, float *, const es_work *);
+                       size_t, float *, float *, float *, const es_work *);
     double (*energy)(const float *, size_t);
 };
 

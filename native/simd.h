@@ -25,6 +25,7 @@ typedef __m256i I;
 #define v_add(a, b) _mm256_add_ps(a, b)
 #define v_sub(a, b) _mm256_sub_ps(a, b)
 #define v_mul(a, b) _mm256_mul_ps(a, b)
+#define v_div(a, b) _mm256_div_ps(a, b)
 
 /* Limit to [low, high]; NaN gives low: maxps returns its second operand. */
 INLINE V v_clamp(V a, V low, V high)
@@ -170,6 +171,7 @@ typedef __m128i I;
 #define v_add(a, b) _mm_add_ps(a, b)
 #define v_sub(a, b) _mm_sub_ps(a, b)
 #define v_mul(a, b) _mm_mul_ps(a, b)
+#define v_div(a, b) _mm_div_ps(a, b)
 
 INLINE V v_clamp(V a, V low, V high)
 {
@@ -269,6 +271,7 @@ typedef int32x4_t I;
 #define v_add(a, b) vaddq_f32(a, b)
 #define v_sub(a, b) vsubq_f32(a, b)
 #define v_mul(a, b) vmulq_f32(a, b)
+#define v_div(a, b) vdivq_f32(a, b)
 
 /* maxnm returns the number when the other operand is NaN. */
 INLINE V v_clamp(V a, V low, V high)
@@ -373,6 +376,7 @@ typedef float V;
 #define v_add(a, b) ((a) + (b))
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
+#define v_div(a, b) ((a) / (b))
 
 /* Written so that NaN gives low. */
 INLINE V v_clamp(V a, V low, V high)

@@ -220,7 +220,8 @@ static int check(const es_config *c, es_quantiser *q)
     if (!es_size_ok(c->n_fft) || c->hop < 1 || c->hop > c->n_synthesis ||
         c->n_synthesis > c->n_fft || c->n_channels < 1 || c->n_channels > 2 ||
         c->n_features < 2 || c->n_features > 3 || c->n_bands < 1 ||
-        c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands)
+        c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands ||
+        !(c->decay >= 0.0f && c->decay < 1.0f))
         return ES_ERR_SIZE;
     if (!es_choose(c->simd, c->n_fft))
         return ES_ERR_SIMD;
@@ -245,6 +246,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->n_features = c->n_features;
     s->n_bands = c->n_bands;
     s->top_bands = c->top_bands;
+    s->decay = c->decay;
     s->window_re = es_take(arena, n, sizeof *s->window_re);
     s->synthesis_re = es_take(arena, n, sizeof *s->synthesis_re);
     s->window_im = s->window_re;
@@ -346,7 +348,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 }
 
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *tail, float *y, void *work)
+                  size_t n_frames, float *covariance, float *tail, float *y,
+                  void *work)
 {
     es_work w;
 
@@ -357,7 +360,7 @@ int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
         return ES_ERR_ALIGN;
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
-    plan->ops->synthesise(plan, mask, X, n_frames, tail, y, &w);
+    plan->ops->synthesise(plan, mask, X, n_frames, covariance, tail, y, &w);
     restore_mode(old);
     return ES_OK;
 }

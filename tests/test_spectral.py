@@ -76,12 +76,16 @@ def analyse(
 
 
 def synthesise(
-    s: Spectral, mask: NDArray[np.int8], X: NDArray[np.complex64], tail: Any = None
+    s: Spectral,
+    mask: NDArray[np.int8],
+    X: NDArray[np.complex64],
+    tail: Any = None,
+    covariance: Any = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if tail is None:
         tail = np.zeros((s.n_fft - s.hop, s.n_channels), np.float32)
     y = np.full((len(X) * s.hop, s.n_channels), np.nan, np.float32)
-    s.synthesise(mask, X, tail, y)
+    s.synthesise(mask, X, tail, y, covariance)
     return y, tail
 
 
@@ -550,6 +554,147 @@ def test_no_frames_is_nothing(backend: str, simd: str) -> None:
     assert np.array_equal(tail, before)
 
 
+# ---- Places -----------------------------------------------------------------------
+
+
+def state(s: Spectral) -> NDArray[np.float32]:
+    return np.zeros((2, 4, s.n_bins), np.float32)
+
+
+def panned(s: Spectral, n_frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Noise in the middle, "vocals", and noise of as much power on the left."""
+    middle = samples(s, n_frames)[:, :1] * np.float32([1, 1])
+    left = samples(s, n_frames, seed=1)[:, :1] * np.float32([1.4, 0.1])
+    return middle, left
+
+
+def hints(vocals: NDArray[Any], rest: NDArray[Any]) -> NDArray[np.int8]:
+    """Masks (n_frames, n_bins, 2) that know the stems' powers, but no phases."""
+    v, r = (np.sum(np.abs(a) ** 2, axis=1) for a in (vocals, rest))
+    mask = np.round(255 * v / (v + r + 1e-9)).astype(np.int16) - 128
+    return np.repeat(mask.astype(np.int8)[:, :, None], 2, axis=2)
+
+
+def filtered(
+    X: NDArray[Any], gains: NDArray[Any], decay: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The definition in complex matrices, bin by bin: vocals and covariances."""
+    n_bins, Y = X.shape[2], np.zeros(X.shape, complex)
+    C = np.zeros((2, n_bins, 2, 2), complex)
+    for k, frame in enumerate(X.astype(complex)):
+        for b, x in enumerate(frame.T):
+            size = np.abs(x.real).sum() + np.abs(x.imag).sum()
+            power = np.abs(x) ** 2
+            g = (gains[k, b] * power).sum() / power.sum()
+            shares = (g, 1 - g)
+            R = []
+            for c, share in zip(C[:, b], shares, strict=True):
+                c *= decay
+                c += share**3 * np.outer(x, x.conj()) / size
+                mean = np.trace(c).real / 2
+                R.append(share * (c / (mean or 1) + 0.01 * np.eye(2)))
+            Y[k, :, b] = R[0] @ np.linalg.inv(R[0] + R[1]) @ x
+    return Y, C
+
+
+@engines
+def test_the_filter_is_its_definition(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.8, band_edges=np.arange(N_FFT // 2 + 2))
+    X, _ = analyse(s, sum(panned(s, 9)) + 0.1 * samples(s, 9, seed=2))
+    mask, covariance = random_mask(s, 9), state(s)
+    mask[3], mask[4] = -128, 127
+    y, tail = synthesise(s, mask, X, covariance=covariance)
+    Y, C = filtered(X, LINEAR[mask.astype(int) + 128], 0.8)
+    window = hann_pair(N_FFT, HOP)[1]
+    expected = np.zeros((8 * HOP + N_FFT, 2))
+    for k in range(9):
+        frame = np.fft.irfft(Y[k]).T * window[:, None]
+        expected[k * HOP : k * HOP + N_FFT] += frame
+    got = np.concatenate([y, tail])
+    assert np.abs(got - expected).max() < 2e-6 * np.abs(expected).max()
+    parts = [C[..., 0, 0], C[..., 1, 1], C[..., 0, 1], C[..., 0, 1]]
+    expected = np.stack([p.imag if i == 3 else p.real for i, p in enumerate(parts)], 1)
+    assert np.abs(covariance - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def error_db(y: NDArray[Any], vocals: NDArray[Any]) -> float:
+    inside = slice(40 * HOP, -N_FFT)  # where the places are known
+    error = y[inside] - vocals[: len(y)][inside]
+    return float(10 * np.log10(np.mean(error**2) / np.mean(vocals**2)))
+
+
+@engines
+def test_what_comes_from_elsewhere_is_no_vocals(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.99, band_edges=np.arange(N_FFT // 2 + 2))
+    vocals, rest = panned(s, 300)
+    V, R = analyse(s, vocals)[0], analyse(s, rest)[0]
+    X, mask = analyse(s, vocals + rest)[0], hints(V, R)
+    plain = error_db(synthesise(s, mask, X)[0], vocals)
+    placed = error_db(synthesise(s, mask, X, covariance=state(s))[0], vocals)
+    assert placed < plain - 4
+
+
+@engines
+def test_one_place_or_one_stem_is_the_mask_alone(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.9)
+    mono = samples(s, 20)[:, :1] * np.float32([1, 0.5])
+    stereo = samples(s, 20, seed=3)
+    same = random_mask(s, 20)
+    same[..., 1] = same[..., 0]
+    closed, opened = np.full_like(same, -128), np.full_like(same, 127)
+    for x, mask in ((mono, same), (stereo, closed), (stereo, opened)):
+        X, _ = analyse(s, x)
+        plain, _ = synthesise(s, mask, X)
+        placed, _ = synthesise(s, mask, X, covariance=state(s))
+        assert np.abs(placed - plain).max() < 1e-5 * np.abs(x).max()
+
+
+@engines
+def test_places_do_not_depend_on_grouping_or_loudness(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.9)
+    x = sum(panned(s, 12))
+    mask = random_mask(s, 12)
+    X, _ = analyse(s, x)
+    whole, _ = synthesise(s, mask, X, covariance=state(s))
+    tail, covariance = np.zeros((N_FFT - HOP, 2), np.float32), state(s)
+    parts = [
+        synthesise(s, mask[a:b], X[a:b], tail, covariance)[0]
+        for a, b in ((0, 1), (1, 6), (6, 12))
+    ]
+    assert np.array_equal(np.concatenate(parts), whole)
+    quiet, _ = synthesise(s, mask, X * np.float32(2**-12), covariance=state(s))
+    assert np.abs(quiet * 2**12 - whole).max() < 1e-5 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("simd", spectral.simd_levels())
+@cases
+def test_levels_agree_on_places(simd: str, case: dict[str, Any]) -> None:
+    s, scalar = (make("native", level, decay=0.9, **case) for level in (simd, "scalar"))
+    X, _ = analyse(s, samples(s, 6))
+    mask = random_mask(s, 6)
+    states = state(s), state(s)
+    y, z = (
+        synthesise(e, mask, X, covariance=c)[0].tobytes()
+        for e, c in zip((s, scalar), states, strict=True)
+    )
+    assert y == z
+    assert states[0].tobytes() == states[1].tobytes()
+    assert states[0].any() == (s.n_channels == 2)
+
+
+@engines
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_damage_leaves_no_trace_in_places(backend: str, simd: str, bad: float) -> None:
+    s = make(backend, simd, decay=0.5)
+    X, _ = analyse(s, sum(panned(s, 60)))
+    X[3] = bad
+    covariance = state(s)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, _ = synthesise(s, random_mask(s, 60), X, covariance=covariance)
+    assert np.isfinite(covariance).all()
+    assert np.isfinite(y[8 * HOP :]).all()
+
+
 # ---- Refusals -----------------------------------------------------------------------
 
 
@@ -561,6 +706,7 @@ def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
         "mask": np.full((2, s.n_bands, 2), 7, np.int8),
         "tail": np.full((N_FFT - HOP, 2), 7, np.float32),
         "y": np.full((2 * HOP, 2), 7, np.float32),
+        "covariance": np.full((2, 4, s.n_bins), 7, np.float32),
     }
 
 
@@ -581,7 +727,9 @@ BREAKS = {
 
 
 @engines
-@pytest.mark.parametrize("broken", ["x", "X", "features", "mask", "tail", "y"])
+@pytest.mark.parametrize(
+    "broken", ["x", "X", "features", "mask", "tail", "y", "covariance"]
+)
 @pytest.mark.parametrize("how", BREAKS)
 def test_wrong_arrays_are_refused_and_nothing_is_written(
     backend: str, simd: str, broken: str, how: str
@@ -598,7 +746,7 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         if broken in ("x", "features") or (broken == "X" and how == "read-only"):
             s.analyse(bad["x"], 1.0, bad["X"], bad["features"])
         else:
-            s.synthesise(bad["mask"], bad["X"], bad["tail"], bad["y"])
+            s.synthesise(*(bad[k] for k in ("mask", "X", "tail", "y", "covariance")))
 
     with pytest.raises((TypeError, ValueError), match=f"^{broken}: expected "):
         call()
@@ -616,6 +764,8 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         ({"n_synthesis": 257}, "n_synthesis: expected 1 to 256, got 257"),
         ({"n_synthesis": 63}, "hop: expected 1 to 63, got 64"),
         ({"n_synthesis": 128}, "synthesis_window: expected shape"),
+        ({"decay": 1.0}, "decay: expected 0 to below 1, got 1.0"),
+        ({"decay": np.nan}, "decay: expected 0 to below 1, got nan"),
         ({"n_channels": 3}, "n_channels: expected 1 to 2, got 3"),
         ({"n_features": 1}, "n_features: expected 2 to 3, got 1"),
         ({"top_bands": -1}, "top_bands: expected 0 to 64, got -1"),

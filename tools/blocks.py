@@ -23,6 +23,7 @@ from tools.spectrum import (
     overlap_add,
     song_spectrum,
     stft,
+    vocals_spectrum,
 )
 from tools.unet import Teacher, UNet, ratio_mask
 
@@ -82,9 +83,8 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> 
 def vocals_of(net: UNet, mixture: np.ndarray) -> np.ndarray:
     """The deployed net's vocals of a whole song, (n_samples, 2)."""
     x, X = song_spectrum(mixture)
-    vocals: np.ndarray = overlap_add(
-        student_mask(net, x, X) * X, len(mixture)
-    ).T.numpy()
+    V = vocals_spectrum(student_mask(net, x, X), X)
+    vocals: np.ndarray = overlap_add(V, len(mixture)).T.numpy()
     return vocals
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgestem.separator import places_decay
+from edgestem.stages import WienerFilter
 from tools.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
@@ -47,6 +49,15 @@ def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
     return out[:, 0, 0, N_FFT - HOP :][:, :n_samples]
 
 
+def vocals_spectrum(mask: Tensor, X: Tensor, hop: int = HOP) -> Tensor:
+    """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask and by place."""
+    covariance = np.zeros((2, 4, X.shape[2]))
+    by_place = WienerFilter(places_decay(hop, 44100), covariance)
+    frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
+    vocals = np.stack([by_place(gains, frame) for gains, frame in frames], 1)
+    return torch.from_numpy(vocals.astype(np.complex64))
+
+
 def song_spectrum(mixture: np.ndarray) -> tuple[Tensor, Tensor]:
     """Pad as the engine does; return padded samples (2, n) and spectrum."""
     x = torch.from_numpy(np.ascontiguousarray(mixture.T))
@@ -70,4 +81,5 @@ __all__ = [
     "overlap_add",
     "song_spectrum",
     "stft",
+    "vocals_spectrum",
 ]

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from tools import bands
 from tools.blocks import TOP, features_of_spectrum
-from tools.spectrum import HOP, MAX_GAIN, N_BINS, N_FFT, TARGET_RMS
+from tools.spectrum import (
+    HOP,
+    MAX_GAIN,
+    N_BINS,
+    N_FFT,
+    TARGET_RMS,
+    vocals_spectrum,
+)
 from tools.unet import UNet
 
 WINDOW, HELD = 62, 2  # frames; together the 64 of the net
@@ -80,4 +87,5 @@ def stage_vocals(
         top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part
         mask[:, start : start + len(ends), N_BINS:] = top
-    return bands.overlap_add(mask * X, synthesis, len(mixture), hop)
+    V = vocals_spectrum(mask, X, hop)
+    return bands.overlap_add(V, synthesis, len(mixture), hop)

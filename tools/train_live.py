@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tools import bands
 from tools import songs as dev_songs
-from tools.spectrum import N_FFT, compress
+from tools.spectrum import N_FFT, compress, vocals_spectrum
 from tools.streamnet import StreamNet
 from tools.training import (
     Run,
@@ -103,7 +103,8 @@ def live_vocals(net: StreamNet, mixture: np.ndarray, n_synthesis: int) -> np.nda
     X = bands.transform(x, analysis)
     features = compress(bands.magnitudes(X[None]), bands.POWER)
     mask = torch.sigmoid(net(features.contiguous(memory_format=torch.channels_last)))
-    return bands.overlap_add(bands.expand(mask[0]) * X, synthesis, len(mixture))
+    V = vocals_spectrum(bands.expand(mask[0]), X)
+    return bands.overlap_add(V, synthesis, len(mixture))
 
 
 class DevSet:

@@ -185,6 +185,7 @@ static void run(const es_config *c, const float *x, digests *d)
     float *X = grab(n_X * sizeof *X);
     float *y = grab(n_y * sizeof *y);
     float *tail = grab(n_tail * sizeof *tail);
+    float *covariance = grab(4 * (c->n_fft + 2) * sizeof *covariance);
     int8_t *codes = grab(n_codes * c->n_features);
     int8_t *mask = grab(n_codes * 2);
     es_spectral *plan = NULL;
@@ -193,16 +194,23 @@ static void run(const es_config *c, const float *x, digests *d)
         mask[i] = (int8_t)((int)(i * 7 % 256) - 128);
     require(es_spectral_init(mem, bytes, c, &plan));
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
-    require(es_synthesise(plan, mask, X, N_FRAMES, tail, y, work));
     d->X = digest(d->X, X, n_X * sizeof *X);
     d->codes = digest(d->codes, codes, n_codes * c->n_features);
-    d->y = digest(d->y, y, n_y * sizeof *y);
-    d->y = digest(d->y, tail, n_tail * sizeof *tail);
+    for (int i = 0; i < 2; i++) {
+        float *state = i ? covariance : NULL;
+
+        require(es_synthesise(plan, mask, X, N_FRAMES, state, tail, y, work));
+        d->y = digest(d->y, y, n_y * sizeof *y);
+        d->y = digest(d->y, tail, n_tail * sizeof *tail);
+        memset(tail, 0, n_tail * sizeof *tail);
+    }
+    d->y = digest(d->y, covariance, 4 * (c->n_fft + 2) * sizeof *covariance);
     free(mem);
     free(work);
     free(X);
     free(y);
     free(tail);
+    free(covariance);
     free(codes);
     free(mask);
 }
@@ -220,6 +228,7 @@ static es_config config_of(size_t n_fft, size_t hop, size_t n_channels,
     c.band_edges = edges;
     c.thresholds = thresholds;
     c.mask_table = mask_table;
+    c.decay = 0.75f;
     c.simd = simd;
     return c;
 }

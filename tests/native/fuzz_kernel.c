@@ -94,6 +94,7 @@ static void choose(source *s, es_config *c)
     c->n_features = 2 + byte(s) % 2;
     c->n_bands = 1 + byte(s) % 80;
     c->top_bands = byte(s) % (c->n_bands + 1);
+    c->decay = (float)byte(s) / 256.0f;
     c->simd = byte(s) % 4 - 1;
 }
 
@@ -111,16 +112,18 @@ static void run(source *s, const es_config *c, size_t n_frames)
         float *X = floats(s, n_frames * c->n_channels * n_bins * 2);
         float *tail = floats(s, (c->n_synthesis - c->hop) * c->n_channels);
         float *y = floats(s, n_frames * c->hop * c->n_channels);
+        float *covariance = floats(s, 8 * n_bins);
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
-        es_synthesise(plan, mask, X, n_frames, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, NULL, tail, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
-        es_synthesise(plan, mask, X, n_frames, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, covariance, tail, y, work);
         es_energy(x, n_x);
         free(x);
         free(X);
         free(tail);
+        free(covariance);
         free(y);
         free(features);
         free(mask);

@@ -95,6 +95,7 @@ static tables make_tables(size_t n_fft, size_t hop, size_t n_channels,
     t.config.band_edges = t.edges;
     t.config.thresholds = t.thresholds;
     t.config.mask_table = t.mask;
+    t.config.decay = 0.9f;
     t.config.simd = simd;
     return t;
 }
@@ -214,6 +215,7 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     float *X = grab_array(n_X, sizeof *X);
     float *y = grab_array(n_y, sizeof *y);
     float *tail = calloc(n_tail + 1, sizeof *tail);
+    float *covariance = calloc(8 * n_bins, sizeof *covariance);
     int8_t *features = grab_array(n_frames * c->n_bands * c->n_features, 1);
     int8_t *mask = grab_array(n_frames * c->n_bands * 2, 1);
     uint32_t seed = 1;
@@ -224,7 +226,10 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
         x[i] = poison == poison && poison == 0.0f ? next_noise(&seed) : poison;
     memset(mask, 127, n_frames * c->n_bands * 2);
     CHECK(es_analyse(plan, x, n_frames, 1.0f, X, features, work) == ES_OK);
-    CHECK(es_synthesise(plan, mask, X, n_frames, tail, y, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, n_frames, covariance, tail, y, work) ==
+          ES_OK);
+    for (size_t i = 0; i < 8 * n_bins; i++)
+        CHECK(isfinite(covariance[i]));
     memset(mask, -128, n_frames * c->n_bands * 2);
     if (poison == 0.0f && c->hop * 4 == c->n_fft) {
         size_t late = (c->n_synthesis - c->hop) * c->n_channels;
@@ -239,6 +244,7 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     free(X);
     free(y);
     free(tail);
+    free(covariance);
     free(features);
     free(mask);
 }
@@ -291,6 +297,7 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
     void *work = grab(es_spectral_work_bytes(c));
     float *x = grab_array(c->n_fft * c->n_channels, sizeof *x);
     float *tail = calloc(c->n_fft * c->n_channels, sizeof *tail);
+    float *covariance = calloc(4 * (c->n_fft + 2), sizeof *covariance);
     int8_t *mask = grab_array(c->n_bands * 2, 1);
     uint32_t seed = 7;
     es_spectral *plan = NULL;
@@ -301,11 +308,12 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
         mask[i] = (int8_t)(next_noise(&seed) * 127.0f);
     CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
     CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
-    CHECK(es_synthesise(plan, mask, X, 1, tail, y, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, 1, covariance, tail, y, work) == ES_OK);
     free(mem);
     free(work);
     free(x);
     free(tail);
+    free(covariance);
     free(mask);
 }
 
@@ -416,6 +424,9 @@ static void test_config_statuses(void)
     REFUSES(n_bands, 0, ES_ERR_SIZE);
     REFUSES(n_bands, SIZE_MAX, ES_ERR_SIZE);
     REFUSES(top_bands, 34, ES_ERR_SIZE);
+    REFUSES(decay, -0.1f, ES_ERR_SIZE);
+    REFUSES(decay, 1.0f, ES_ERR_SIZE);
+    REFUSES(decay, NAN, ES_ERR_SIZE);
     REFUSES(simd, 99, ES_ERR_SIMD);
     t.edges[3] = 2;
     CHECK(init_status(&t.config) == ES_ERR_BANDS);
@@ -466,15 +477,16 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, X, NULL, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
-    CHECK(es_synthesise(NULL, codes, X, 1, tail, y, work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, NULL, X, 1, tail, y, work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, NULL, 1, tail, y, work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, y, work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, tail, NULL, work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, tail, y, NULL) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, tail, y, work + 4) == ES_ERR_ALIGN);
+    CHECK(es_synthesise(NULL, codes, X, 1, NULL, tail, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, NULL, X, 1, NULL, tail, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, NULL, 1, NULL, tail, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, tail, NULL, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, tail, y, NULL) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, tail, y, work + 4) ==
+          ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
-    CHECK(es_synthesise(p, codes, X, 0, tail, y, work) == ES_OK);
+    CHECK(es_synthesise(p, codes, X, 0, NULL, tail, y, work) == ES_OK);
     for (size_t i = 0; i < 4; i++) {
         for (size_t k = 0; k < n_bytes[i]; k++)
             CHECK(outputs[i][k] == 0x5a);

@@ -15,6 +15,7 @@ enum { N_FFT = 4096, HOP = 1024, N_BANDS = 1024, N_BINS = N_FFT / 2 + 1 };
 static float window[N_FFT], thresholds[255], mask_table[256];
 static int32_t edges[N_BANDS + 1];
 static float x[2 * N_FFT], X[4 * N_BINS], tail[2 * (N_FFT - HOP)], y[2 * HOP];
+static float covariance[8 * N_BINS];
 static int8_t features[2 * N_BANDS], mask[2 * N_BANDS];
 
 static void fill(void)
@@ -43,7 +44,7 @@ int main(int argc, char **argv)
         return 2;
     es_config config = { N_FFT,      HOP,        N_FFT,  2,      2,
                          N_BANDS,    64,         window, window, edges,
-                         thresholds, mask_table, 0 };
+                         thresholds, mask_table, 0.998f, 0 };
     es_spectral *plan = NULL;
     long n_frames = atol(argv[3]);
 
@@ -59,7 +60,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask, X, 1, tail, y, work);
+            es_synthesise(plan, mask, X, 1, covariance, tail, y, work);
     }
     free(mem);
     free(work);
