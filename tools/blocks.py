@@ -28,6 +28,7 @@ from tools.spectrum import (
 from tools.unet import Teacher, UNet, ratio_mask
 
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
+GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter
 VIEWS = 2  # calls that hear a frame, each in another half of what it masks
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
