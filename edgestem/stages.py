@@ -220,7 +220,7 @@ class WienerFilter:
         self, gains: NDArray[Any], X: NDArray[np.complex64]
     ) -> NDArray[np.complex128]:
         """Gains (2, n_bins) 0..1 and a frame X (2, n_bins) -> its vocals."""
-        power = X.real.astype(np.float64) ** 2 + X.imag.astype(np.float64) ** 2
+        power = _power(X)
         heard = np.sum(gains * power, axis=0) / (np.sum(power, axis=0) + FAINTEST)
         gain = np.clip(np.nan_to_num(heard, nan=0.0), 0.0, 1.0)
         weights = np.stack([gain, 1 - gain])
@@ -240,6 +240,13 @@ class WienerFilter:
         ll, rr, re, im = vocals
         c = re + 1j * im
         return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
+
+
+def _power(X: NDArray[np.complex64]) -> NDArray[np.float64]:
+    """Compute |X|^2 in double."""
+    power: NDArray[np.float64] = X.real.astype(np.float64) ** 2
+    power += X.imag.astype(np.float64) ** 2
+    return power
 
 
 def _covariance_of(X: NDArray[np.complex64]) -> NDArray[np.float64]:
@@ -300,7 +307,7 @@ class ArrayStages:
 
     def _band_power(self, X: NDArray[np.complex64]) -> NDArray[np.float64]:
         """Mean power of each band's existing bins."""
-        power = X.real.astype(np.float64) ** 2 + X.imag.astype(np.float64) ** 2
+        power = _power(X)
         out = np.zeros(self.tables.n_bands)
         is_there = self.width > 0
         if is_there.any():
