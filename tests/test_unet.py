@@ -13,6 +13,7 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 
 from tools import checkpoint, export, slim, stage
+from tools.average import average
 from tools.calibrate import calibrate
 from tools.quantise import FINE, FakeQuant
 from tools.spectrum import compress
@@ -194,3 +195,27 @@ def test_a_checkpoint_keeps_what_the_net_is(net: UNet, tmp_path: Path) -> None:
     assert again.n_wide == 2
     assert quants is None
     torch.testing.assert_close(again.dec_b[0], net.dec_b[0], atol=1e-3, rtol=1e-3)
+
+
+def test_average_lies_between_a_start_and_what_was_trained(
+    net: UNet, tmp_path: Path
+) -> None:
+    start, trained, out = (tmp_path / f"{n}.pt" for n in ("start", "trained", "out"))
+    quants = {"features": Quant(0.01, -128)}
+    checkpoint.save_net(start, net, quants)
+    before = net.mask_w.detach().clone()
+    with torch.no_grad():
+        net.mask_w.add_(1.0)
+    checkpoint.save_net(trained, net, quants)
+    average(start, trained, 0.25, out)
+    again, grids = checkpoint.load_net(out)
+    assert grids == quants
+    torch.testing.assert_close(again.mask_w, before + 0.25, atol=2e-3, rtol=0)
+
+    checkpoint.save_net(trained, net, {"features": Quant(0.02, -128)})
+    with pytest.raises(ValueError, match="other int8 grids"):
+        average(start, trained, 0.25, out)
+    net.power = 0.9
+    checkpoint.save_net(trained, net, quants)
+    with pytest.raises(ValueError, match="not a net of the kind"):
+        average(start, trained, 0.25, out)

@@ -171,10 +171,10 @@ class Mixtures(torch.utils.data.IterableDataset):
     def stems(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Vocals, backing and the truth's weight, before what both go through."""
         kind = self.rng.random()
-        if kind < 0.22 and self.songs:  # a song as it was made
+        if kind < 0.12 and self.songs:  # a song as it was made
             title = str(self.rng.choice(list(self.songs)))
             return (*self.song(title, n_samples), 1.0)
-        if kind < 0.79:  # any voice over any backing
+        if kind < 0.62:  # any voice over any backing
             backing = self.backing(n_samples)
             vocals, weight = self.voices_for(n_samples)
             level = self.rng.uniform(-9, 7)  # vocals against backing, dB
@@ -182,8 +182,8 @@ class Mixtures(torch.utils.data.IterableDataset):
                 level = self.rng.uniform(-20, -9)
             ratio = (rms(backing) + 1e-4) / (rms(vocals) + 1e-4)
             return vocals * np.float32(10 ** (level / 20) * ratio), backing, weight
-        if kind < 0.95:  # music alone, some of it with voices in it
-            if self.rng.random() < 0.25 and "music" in self.roles:
+        if kind < 0.97:  # music alone, most of it with voices in it
+            if self.rng.random() < 0.7 and "music" in self.roles:
                 backing, weight = self.music(n_samples), 0.0
             else:
                 backing, weight = self.backing(n_samples), 0.4

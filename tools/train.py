@@ -76,13 +76,15 @@ def distance_loss(distance: Tensor, magnitude: Tensor) -> Tensor:
 
     With magnitudes of distances beside it (the mask's median) every run fell behind
     its start (EXPERIMENTS.md, seventh campaign).  Energy makes the SDR; the magnitude
-    keeps quiet bins in sight.
+    keeps quiet bins in sight.  The distance may be that of the last frames only; how
+    loud they are is measured against all frames of `magnitude`.
     """
-    energy = magnitude.pow(2)
-    weights = 3 * energy / (energy.mean((1, 2, 3), keepdim=True) + 1e-3)
-    weights = weights + 0.5 * magnitude / (
-        magnitude.mean((1, 2, 3), keepdim=True) + 1e-3
-    )
+    n_frames = distance.shape[2]
+
+    def relative(x: Tensor) -> Tensor:
+        return x[:, :, -n_frames:] / (x.mean((1, 2, 3), keepdim=True) + 1e-3)
+
+    weights = 3 * relative(magnitude.pow(2)) + 0.5 * relative(magnitude)
     return (weights * distance.pow(2)).mean()
 
 

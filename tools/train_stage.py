@@ -71,14 +71,10 @@ def losses(
     mask = torch.sigmoid(logits.float())
     magnitude = X.abs()
     mean = magnitude.mean((1, 2, 3))[:, None, None] + 1e-3
-    powers = (magnitude**2.0, magnitude**0.6)
-    loud, soft = (
-        p[:, :, -1] / (p.mean((1, 2, 3)) + 1e-3)[:, None, None] for p in powers
-    )
     now = X[:, :, -1]
     nearest = (now.conj() * Y).real / (now.abs().pow(2) + 1e-9)
     distance = mask - nearest.clamp(0, 1)
-    distill = (3 * loud * distance.pow(2) + soft * distance.abs()).mean()
+    distill = train.distance_loss(distance[:, :, None], magnitude)
     error = (mask * now - V).abs() / mean
     truth = (error.mean((1, 2)) * weight).mean()
     parts = {"distill": distill.item(), "truth": truth.item()}
