@@ -72,7 +72,7 @@ class ModelConfig:
     synthesis_length: int = 0
     """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
     views: int = 1
-    """Calls that hear a frame and whose masks are averaged; 1 or 2."""
+    """Calls that hear a frame and whose masks are averaged; 1 to 16."""
     file: str = ""
     """Name of the .tflite file beside it, where it is another model's."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class ModelConfig:
         require(self.n_features in (2, 3), "n_features")
         require(self.frames_per_call > self.left_context + self.right_context, "frames")
         require(min(self.left_context, self.right_context) >= 0, "context")
-        require(self.views in (1, 2) and self.used_frames % self.views == 0, "views")
+        require(self._are_views_possible(), "views")
         require(self.lookahead_frames >= 0, "lookahead_frames")
         require(0 < self.compression_power <= 1, "compression_power")
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
@@ -111,6 +111,9 @@ class ModelConfig:
     def _is_synthesis_possible(self) -> bool:
         n, hop = self.n_synthesis, self.hop
         return n == self.n_fft or (2 * hop <= n < self.n_fft and n % hop == n % 2 == 0)
+
+    def _are_views_possible(self) -> bool:
+        return 1 <= self.views <= 16 and self.used_frames % self.views == 0
 
     @property
     def n_synthesis(self) -> int:

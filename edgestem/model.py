@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,9 @@ class Model:
             )
             for a, b in c.states
         ]
-        rows = (c.group if c.views > 1 else 0, c.n_bands, 2)
-        self._mean, self._earlier = np.zeros(rows, np.int8), np.zeros(rows, np.int16)
+        n_rows = c.group if c.views > 1 else 0
+        self._mean = np.zeros((n_rows, c.n_bands, 2), np.int8)
+        self._sums = np.zeros((c.views, n_rows, c.n_bands, 2), np.int16)
         self.reset()
 
     def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
@@ -160,6 +162,7 @@ class Model:
         """Forget everything heard: states are set to zero (their zero point)."""
         for state_in, _, zero_point in self._states:
             state_in()[...] = zero_point
+        self._sums.fill(0)
         self._has_earlier = False
 
     def features(self) -> NDArray[np.int8]:
@@ -176,20 +179,25 @@ class Model:
             self._average()
 
     def _average(self) -> None:
-        """Mean of the masks of the group in this call and in the one before."""
-        group = self.config.group
-        first, earlier = self._rows(0), self._earlier
-        if not self._has_earlier:
-            np.copyto(earlier, first)
-        np.add(first, earlier, out=earlier)
-        np.right_shift(earlier, 1, out=earlier)
-        np.copyto(self._mean, earlier, casting="unsafe")
-        np.copyto(earlier, self._rows(group))
+        """Mean of the masks of the group in this call and in those before.
+
+        What the calls before the first would have said of a group, the first says.
+        """
+        views, sums = self.config.views, self._sums
+        for i, group in enumerate(sums):
+            rows = self._rows(i)
+            times = 1 if self._has_earlier else views - i
+            for _ in range(times):
+                np.add(group, rows, out=group)
+        np.floor_divide(sums[0], views, out=self._mean, casting="unsafe")
+        for earlier, later in pairwise(sums):
+            np.copyto(earlier, later)
+        sums[-1].fill(0)
         self._has_earlier = True
 
-    def _rows(self, at: int) -> NDArray[np.int8]:
-        """View of the masks of a group: (group, n_bands, 2) int8."""
-        first = self._first + at
+    def _rows(self, i: int) -> NDArray[np.int8]:
+        """View of the masks of group i of a call: (group, n_bands, 2) int8."""
+        first = self._first + i * self.config.group
         view: NDArray[np.int8] = self._mask()[0, first : first + self.config.group]
         return view
 

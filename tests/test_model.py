@@ -90,30 +90,33 @@ def test_frames_per_call_do_not_change_the_masks() -> None:
         assert np.array_equal(results[0], other)
 
 
-def test_two_views_of_a_frame_are_averaged(tmp_path: Path) -> None:
-    """The second half of a call's masks waits for the next call's first half."""
+@pytest.mark.parametrize("views", [2, 3, 6])
+def test_views_of_a_frame_are_averaged(tmp_path: Path, views: int) -> None:
+    """A call moves on by a share of what it masks; so does what its masks add to."""
     one = Model(changed(tmp_path, right_context=1))
-    (tmp_path / "two").mkdir()
-    two = Model(changed(tmp_path / "two", right_context=1, views=2))
-    assert (one.config.group, two.config.group) == (6, 3)
-    assert one.config.frames_ahead + 6 == two.config.frames_ahead + 3 == 7
+    (tmp_path / "more").mkdir()
+    more = Model(changed(tmp_path / "more", right_context=1, views=views))
+    group, n_calls = 6 // views, 9
+    assert (one.config.group, more.config.group) == (6, group)
+    assert one.config.frames_ahead + 6 == more.config.frames_ahead + group == 7
     rng = np.random.default_rng(7)
-    features = rng.integers(-128, 128, (8 + 4 * 3, 64, 2)).astype(np.int8)
+    features = rng.integers(-128, 128, (8 + n_calls * group, 64, 2)).astype(np.int8)
     for _ in range(2):
-        earlier = None
-        for at in range(0, 4 * 3, 3):
-            masks = []
-            for model in (one, two):
+        heard = np.zeros((n_calls * group + 6, 64, 2), int)
+        for call in range(n_calls):
+            at = call * group
+            for model in (one, more):
                 model.features()[...] = features[at : at + 8]
                 model.invoke()
-                masks.append(model.mask().astype(int))
-            whole, mean = masks
-            expected = whole[:3]
-            if earlier is not None:
-                expected = (expected + earlier) // 2
-            assert np.array_equal(mean, expected)
-            earlier = whole[3:]
-        two.reset()  # what an earlier stream heard does not count
+            masks = one.mask().astype(int)
+            heard[at : at + 6] += masks
+            if call == 0:  # it stands for the calls that were not
+                for i in range(views):
+                    rows = slice(i * group, (i + 1) * group)
+                    heard[rows] += (views - 1 - i) * masks[rows]
+            expected = heard[at : at + group] // views
+            assert np.array_equal(more.mask(), expected)
+        more.reset()  # what an earlier stream heard does not count
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_two_views_of_a_frame_are_averaged(tmp_path: Path) -> None:
         ({"sha256": "0" * 64}, "is not the file its sidecar describes"),
         ({"hop": 0}, "the sidecar's hop makes no sense"),
         ({"views": 2}, "the sidecar's views makes no sense"),
-        ({"views": 3, "right_context": 1}, "the sidecar's views makes no sense"),
+        ({"views": 4, "right_context": 1}, "the sidecar's views makes no sense"),
     ],
 )
 def test_sidecar_that_does_not_fit_is_a_model_error(
