@@ -54,7 +54,7 @@
 
 #define ES_OK 0
 #define ES_ERR_NULL -1       /* a pointer is NULL */
-#define ES_ERR_SIZE -2       /* n_fft, hop or a count is not supported */
+#define ES_ERR_SIZE -2       /* n_fft, hop, decay or a count is not supported */
 #define ES_ERR_ALIGN -3      /* mem or work is not aligned to ES_ALIGN */
 #define ES_ERR_MEMORY -4     /* mem_bytes is less than es_*_bytes said */
 #define ES_ERR_SIMD -5       /* this machine lacks the instruction set */

@@ -18,7 +18,7 @@ const char *es_strerror(int status)
     case ES_ERR_NULL:
         return "a pointer is NULL";
     case ES_ERR_SIZE:
-        return "a size or count is not supported";
+        return "a size, a count or the decay is not supported";
     case ES_ERR_ALIGN:
         return "memory is not aligned to 64 bytes";
     case ES_ERR_MEMORY:
