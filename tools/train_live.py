@@ -81,8 +81,9 @@ def losses(
     soft = soft / soft.mean((1, 2, 3), keepdim=True)
 
     def distance(target: Tensor) -> Tensor:
-        # Squared, as in `tools.train.distance_loss`: in doubt the mean mask.
-        return ((3 * energy + soft) * (mask - target).pow(2)).mean((1, 2, 3))
+        error = mask - target
+        each = 3 * energy * error.pow(2) + soft * error.abs()
+        return each.mean((1, 2, 3))
 
     distill = distance(taught)
     truth = distance(true.clamp(0, 1))
