@@ -179,7 +179,7 @@ def read_config(path: Path) -> ModelConfig:
     ----------
     path : Path
         `<name>.tflite`; the sidecar is `<name>.json` and may name another .tflite
-        file beside it.
+        file beside it.  What it does not say, that file's own sidecar does.
 
     Raises
     ------
@@ -194,6 +194,9 @@ def read_config(path: Path) -> ModelConfig:
         network = path.with_name(Path(data.get("file") or path.name).name)
         if not network.is_file():
             raise _not_found(network)
+        shared = network.with_suffix(".json")
+        if network != path and shared.is_file():
+            data = json.loads(read_file(shared)) | data
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         known = {f.name for f in fields(ModelConfig)} - {"path", "model"}

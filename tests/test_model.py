@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,10 @@ def test_a_sidecar_may_use_another_models_network(tmp_path: Path) -> None:
     model = Model(other.with_suffix(".tflite"))
     assert (model.config.name, model.config.path) == ("other", tiny)
     assert model.config.digest != read_config(tiny).digest
+    brief = tmp_path / "brief.json"
+    brief.write_text(json.dumps({"name": "other", "views": 1, "file": tiny.name}))
+    said = read_config(brief.with_suffix(".tflite"))
+    assert said == replace(model.config, model=brief.with_suffix(".tflite"))
     for name, code in (("none.tflite", "model_not_found"), (7, "model_mismatch")):
         other.write_text(json.dumps(data | {"file": name}))
         with pytest.raises(ModelError) as caught:
