@@ -73,6 +73,8 @@ class ModelConfig:
     """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
     views: int = 1
     """Calls that hear a frame and whose masks are averaged; 1 to 16."""
+    past_s: float = 0.0
+    """Seconds of accompaniment that masks learn from; 0 = none."""
     file: str = ""
     """Name of the .tflite file beside it, where it is another model's."""
     figures: dict[str, Any] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class ModelConfig:
         require(0 < self.compression_power <= 1, "compression_power")
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
         require(0 <= self.top_bands <= self.n_bands, "top_bands")
+        require(0 <= self.past_s <= 60, "past_s")
 
     def _mismatch(self, what: str) -> ModelError:
         return ModelError(
@@ -127,8 +130,8 @@ class ModelConfig:
 
     @property
     def digest(self) -> str:
-        """What names the function: the network and how often it hears a frame."""
-        return f"{self.sha256}-{self.views}"
+        """What names the function: the network and what becomes of its masks."""
+        return f"{self.sha256}-{self.views}-{self.past_s:g}"
 
     @property
     def used_frames(self) -> int:

@@ -1,7 +1,7 @@
 """The engine: one row from samples to stems; everything else is a door to it.
 
     block -> buffer -> analysis -> int8 features -> network -> int8 mask
-          -> synthesis, by mask and place -> vocals
+          -> synthesis, by mask, past and place -> vocals
     delayed mixture - vocals -> instrumental
 
 The network is called on a grid that is fixed when the stream starts: call g
@@ -103,6 +103,7 @@ def make_spectral(
         mask_table=config.mask_table(),
         top_bands=config.top_bands,
         decay=places_decay(hop, sample_rate),
+        n_past=round(config.past_s * sample_rate / hop),
         backend=fft,
     )
 
@@ -193,11 +194,13 @@ class Separator:
         self._X = np.zeros((n_rows, n, n_bins), np.complex64)
         self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
         self._covariance = np.zeros((2, 4, n_bins), np.float32)
+        self._past = np.zeros(self._spectral.past_size, np.float32)
         self._vocals = np.zeros((c.group * hop, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
-        state = (self._x, self._tail, self._covariance, self._vocals, self._delay)
-        self._buffers: tuple[NDArray[Any], ...] = (self._X, *state)
+        learnt = (self._covariance, self._past)
+        state = (self._x, self._X, self._tail, self._vocals, self._delay)
+        self._buffers: tuple[NDArray[Any], ...] = (*state, *learnt)
 
     def reset(self) -> None:
         """Start a new stream; buffers and the loaded model stay."""
@@ -334,6 +337,7 @@ class Separator:
             self._tail,
             self._vocals,
             self._covariance,
+            self._past,
         )
         self._silence_outside()
         step = c.group * hop

@@ -42,7 +42,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 3  # of native/edgestem.h
+ABI = 4  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -200,6 +200,8 @@ class Spectral:
     decay : float
         What a frame leaves of the covariances before it, 0 to below 1; see
         `synthesise`.
+    n_past : int
+        Frames of the accompaniment that `synthesise` remembers, 0 to 2^16.
     backend : str
         "native", "fftw", "numpy", or "auto": native where it is built.
     simd : str
@@ -209,6 +211,8 @@ class Spectral:
     ----------
     n_bins : int
         n_fft // 2 + 1.
+    past_size : int
+        Floats of the state `past` of `synthesise`.
     backend, simd : str
         What computes: the back end, and its instruction set or "none".
     """
@@ -228,6 +232,7 @@ class Spectral:
         mask_table: ArrayLike,
         top_bands: int = 0,
         decay: float = 0.0,
+        n_past: int = 0,
         backend: str = "auto",
         simd: str = "best",
     ) -> None:
@@ -239,6 +244,7 @@ class Spectral:
             n_features=n_features,
             top_bands=top_bands,
             decay=decay,
+            n_past=n_past,
             analysis_window=as_table(analysis_window, np.float32),
             synthesis_window=as_table(synthesis_window, np.float32),
             band_edges=as_table(band_edges, np.int32),
@@ -247,6 +253,7 @@ class Spectral:
         )
         self.n_fft, self.hop, self.n_channels = n_fft, hop, n_channels
         self.n_bins, self.n_bands, self.n_features = t.n_bins, t.n_bands, n_features
+        self.past_size = t.past_size
         self.backend = _pick(backend)
         self.simd = "none"
         self._engine: ArrayStages | _NativeStages
@@ -296,11 +303,13 @@ class Spectral:
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None = None,
+        past: NDArray[np.float32] | None = None,
     ) -> None:
         """Add n_frames masked frames to the overlap and give out what is done.
 
         With `covariance` stereo goes through a multichannel Wiener filter (see
         `stages.WienerFilter`): what comes from where no vocals are stays out of them.
+        With `past` the gains learn from what repeats (see `stages.Repetition`).
 
         Parameters
         ----------
@@ -317,6 +326,8 @@ class Spectral:
             Where vocals and the rest came from so far: C_LL, C_RR, the real and the
             imaginary part of C_LR.  Read and written; zeros at the start; of no use
             to mono.
+        past : shape (past_size,), float32, optional
+            What was played so far.  Read and written; zeros at the start.
 
         Raises
         ------
@@ -333,7 +344,9 @@ class Spectral:
         if covariance is not None:
             places = (2, 4, t.n_bins)
             _check("covariance", covariance, np.float32, places, out=True)
-        self._engine.synthesise(mask, X, tail, y, covariance)
+        if past is not None:
+            _check("past", past, np.float32, (t.past_size,), out=True)
+        self._engine.synthesise(mask, X, tail, y, covariance, past)
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """Sum the squares of x (n, n_channels) float32, alike on every back end.
@@ -382,7 +395,7 @@ class _NativeStages:
         for name in ("n_fft", "hop", "n_synthesis", "n_channels", "n_features"):
             setattr(config, name, getattr(t, name))
         config.n_bands, config.top_bands, config.simd = t.n_bands, t.top_bands, level
-        config.decay = t.decay
+        config.decay, config.n_past = t.decay, t.n_past
         # The kernel copies the tables; `tables` keeps them alive until then.
         config.analysis_window = _floats(t.analysis_window)
         config.synthesis_window = _floats(t.synthesis_window)
@@ -415,13 +428,19 @@ class _NativeStages:
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None,
+        past: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
         tail_out = _floats(tail, True)
-        places = ffi.NULL if covariance is None else _floats(covariance, True)
-        _ok(lib.es_synthesise(plan, codes, _floats(X), n, places, tail_out, out, work))
+        before, places = _state(past), _state(covariance)
+        spectra = _floats(X)
+        _ok(
+            lib.es_synthesise(
+                plan, codes, spectra, n, before, places, tail_out, out, work
+            )
+        )
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""
@@ -431,6 +450,10 @@ class _NativeStages:
 def _floats(a: NDArray[Any], is_out: bool = False) -> Any:
     """Point C at an array that _check has seen; complex is re, im."""
     return ffi.from_buffer("float[]", a, require_writable=is_out)
+
+
+def _state(a: NDArray[Any] | None) -> Any:
+    return ffi.NULL if a is None else _floats(a, True)
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:

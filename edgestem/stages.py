@@ -22,6 +22,11 @@ LEAST_POWER = np.float32(2.0**-125)  # thresholds above 0 are at least this
 EVERYWHERE = 0.01  # uncorrelated power beside a covariance's
 LOUDEST, FAINTEST = 2.0**60, 2.0**-80  # of what leaves a trace in a covariance
 MOST_POWER = float(np.finfo(np.float32).max)  # what an infinite power counts as
+MAX_PAST = 1 << 16  # frames
+PAST_HEAD = 8  # floats: frames kept, next row, weight of the sums
+ALIKE = 0.4  # the least cosine that counts
+MOST_ALIKE = 16  # frames that are averaged
+MOST_REST = 2.0**96  # power of a bin; sums of it stay finite
 
 
 def is_supported_size(n_fft: int) -> bool:
@@ -54,6 +59,7 @@ class Tables:
     n_features: int
     top_bands: int
     decay: float
+    n_past: int
     analysis_window: NDArray[np.float32]
     synthesis_window: NDArray[np.float32]
     band_edges: NDArray[np.int32]
@@ -72,6 +78,7 @@ class Tables:
         _require_edges(self.band_edges)
         _require_thresholds(self.thresholds)
         _require("top_bands", self.top_bands, 0, self.n_bands)
+        _require("n_past", self.n_past, 0, MAX_PAST)
         if not 0.0 <= self.decay < 1.0:
             raise ValueError(f"decay: expected 0 to below 1, got {self.decay}")
 
@@ -84,6 +91,42 @@ class Tables:
     def n_bands(self) -> int:
         """Bands of the features and of the mask."""
         return self.band_edges.size - 1
+
+    @property
+    def n_heard(self) -> int:
+        """Bins below the last edge."""
+        return min(int(self.band_edges[-1]), self.n_bins)
+
+    @property
+    def past_size(self) -> int:
+        """Floats of the state `past`; 0 if nothing is remembered."""
+        return past_size(self.n_past, self.n_channels, self.n_heard)
+
+
+def past_size(n_past: int, n_channels: int, n_heard: int) -> int:
+    """Count the floats of a Repetition's state."""
+    if not n_past:
+        return 0
+    profile, row = _row_sizes(n_channels, n_heard)
+    return PAST_HEAD + profile + n_past * (1 + row)
+
+
+def _row_sizes(n_channels: int, n_heard: int) -> tuple[int, int]:
+    """Floats of a profile, and of a frame with its profile."""
+    profile = _in_lanes(len(profile_edges(n_heard)) - 1)
+    return profile, profile + n_channels * _in_lanes(n_heard + LANES)
+
+
+def profile_edges(n_heard: int) -> NDArray[np.int32]:
+    """Bins where the values of a profile begin, and the end of the last."""
+    edges = [1]
+    while edges[-1] < n_heard:
+        edges.append(min(edges[-1] + 1 + edges[-1] // 16, n_heard))
+    return np.array(edges, np.int32)
+
+
+def _in_lanes(n: int) -> int:
+    return -(-n // LANES) * LANES
 
 
 def as_table(values: ArrayLike, dtype: type) -> NDArray[Any]:
@@ -242,6 +285,92 @@ class WienerFilter:
         return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
 
 
+class Repetition:
+    """Gains that learn from what repeats, one frame after the other.
+
+    Accompaniment repeats: chords, bars, loops; vocals above it are others.  So what
+    the rest of a frame was in the frames of the past that sound like it, vocals
+    aside, says what it is here.  The definition is that of es_synthesise in
+    native/edgestem.h.  The idea: Rafii and Pardo, "Music/Voice Separation Using the
+    Similarity Matrix", ISMIR 2012; here a network has said what the rest is, and its
+    mean replaces their median of mixtures.
+
+    Parameters
+    ----------
+    n_past : int
+        Frames remembered, above 0.
+    n_heard : int
+        Bins that take part, from bin 0.
+    decay : float
+        0 to below 1: what a frame leaves of the mean profile's weights.
+    past : shape (past_size(n_past, n_channels, n_heard),), float
+        State, updated in place.
+    n_channels : int
+        1 or 2.
+    """
+
+    def __init__(
+        self,
+        n_past: int,
+        n_heard: int,
+        decay: float,
+        past: NDArray[Any],
+        n_channels: int = 2,
+    ) -> None:
+        self.n_past, self.n_heard, self.decay = n_past, n_heard, decay
+        profile, row = _row_sizes(n_channels, n_heard)
+        self.head, rest = np.split(past, [PAST_HEAD])
+        self.sums, _, rows = np.split(rest, [profile, profile + n_past])
+        rows = rows.reshape(n_past, row)
+        self.profiles = rows[:, :profile]
+        self.rests = rows[:, profile:].reshape(n_past, n_channels, -1)
+        self.edges = profile_edges(n_heard)
+
+    def __call__(
+        self, gains: NDArray[Any], X: NDArray[np.complex64]
+    ) -> NDArray[np.float64]:
+        """Gains (n_channels, n_bins) 0..1 and a frame X of that shape -> its gains."""
+        n = self.n_heard
+        with np.errstate(over="ignore", invalid="ignore"):
+            power = _power(X[:, :n])
+        power = np.clip(np.nan_to_num(power, nan=0.0), 0.0, MOST_REST)
+        out = gains.astype(np.float64)
+        vocals, rest = out[:, :n] * np.sqrt(power), (1 - out[:, :n]) ** 2 * power
+        rows, weights = self._recall(self._remember(rest))
+        if len(rows):
+            total = rest + np.tensordot(weights, self.rests[rows, :, :n], 1)
+            rest = np.sqrt(total / (1 + weights.sum()))
+            out[:, :n] = vocals / (vocals + rest + FAINTEST)
+        return out
+
+    def _remember(self, rest: NDArray[np.float64]) -> int:
+        """Write a frame's rest and its profile to the next row; return the row."""
+        at = int(self.head[1])
+        self.rests[at, :, : rest.shape[1]] = rest
+        if len(self.edges) > 1:
+            sums = np.add.reduceat(rest.sum(axis=0), self.edges[:-1])
+            self.profiles[at, : len(sums)] = sums**0.125
+        self.head[1] = (at + 1) % self.n_past
+        self.head[0] = min(self.head[0] + 1, self.n_past)
+        return at
+
+    def _recall(self, at: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Rows that sound most like row `at`, and their weights."""
+        self.sums[:] = self.decay * self.sums + self.profiles[at]
+        self.head[2] = self.decay * self.head[2] + 1
+        ages = np.arange(1, int(self.head[0]))
+        rows = (at - ages) % self.n_past
+        mean = self.sums.astype(np.float64) / self.head[2]
+        now, then = self.profiles[at] - mean, self.profiles[rows] - mean
+        size = np.sqrt((then * then).sum(axis=1) * (now @ now))
+        alike = np.divide(then @ now, size, out=np.zeros(len(rows)), where=size > 0)
+        near = np.concatenate([[-1.0], alike, [-1.0]])
+        is_peak = (alike > ALIKE) & (alike >= near[:-2]) & (alike >= near[2:])
+        found = np.flatnonzero(is_peak)
+        found = found[np.argsort(-alike[found], kind="stable")[:MOST_ALIKE]]
+        return rows[found], (alike[found] - ALIKE) / (1 - ALIKE)
+
+
 def _power(X: NDArray[np.complex64]) -> NDArray[np.float64]:
     """Compute |X|^2 in double."""
     power: NDArray[np.float64] = X.real.astype(np.float64) ** 2
@@ -323,6 +452,7 @@ class ArrayStages:
         tail: NDArray[np.float32],
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None,
+        past: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
@@ -331,8 +461,13 @@ class ArrayStages:
         by_place = None
         if covariance is not None and t.n_channels == 2:
             by_place = WienerFilter(t.decay, covariance)
+        repetition = None
+        if past is not None and t.n_past:
+            repetition = Repetition(t.n_past, t.n_heard, t.decay, past, t.n_channels)
         for k in range(len(X)):
-            gains = self._gains(mask[k]).T
+            gains: NDArray[Any] = self._gains(mask[k]).T
+            if repetition:
+                gains = repetition(gains, X[k])
             vocals = by_place(gains, X[k]) if by_place else gains * X[k]
             for c in range(t.n_channels):
                 frame = self.transform.irfft(vocals[c])

@@ -23,9 +23,9 @@
  * one per thread.  Calls are reentrant; there are no globals.
  *
  * Order: every frame is computed in one order, and what one leaves to the next
- * is in `tail` and `covariance`, so results do not depend, to the bit, on how
- * frames are grouped into calls.  The order is the same on every level (see
- * es_config.simd), nothing is fused, and the tables owe nothing to the C
+ * is in `tail`, `past` and `covariance`, so results do not depend, to the bit,
+ * on how frames are grouped into calls.  The order is the same on every level
+ * (see es_config.simd), nothing is fused, and the tables owe nothing to the C
  * library: all functions give the same bits on every level and machine whose
  * floats are those of IEEE 754 (x86-64, aarch64, ARM with VFP).  Two things
  * stay the machine's own: the bits of a NaN, and whether a value that rounds up
@@ -49,7 +49,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 3    /* changes with any change of this contract */
+#define ES_ABI 4    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -95,6 +95,7 @@ typedef struct es_config {
     const float *thresholds;       /* 255 */
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
     float decay;                   /* 0 to below 1; see es_synthesise */
+    size_t n_past;                 /* frames remembered, 0 to 2^16; likewise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;
 
@@ -148,6 +149,9 @@ int es_spectral_init(void *mem, size_t mem_bytes, const es_config *config,
 /* Report the level that a plan uses. */
 int es_spectral_simd(const es_spectral *plan);
 
+/* Floats of the state `past` of a plan; 0 if it remembers no frames. */
+size_t es_past_floats(const es_spectral *plan);
+
 /* Samples to spectra and features.
  *   x         ((n_frames - 1) * hop + n_fft, n_channels), interleaved
  *   gain      linear; features see power * gain^2, X is not scaled
@@ -162,6 +166,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean
  *               gain
  *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
+ *   past        es_past_floats() of them: what was played so far, state of the
+ *               averages below, zeros at the start; or NULL
  *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
  *               far, state of the filter below, zeros at the start; or NULL
  *   tail        (n_synthesis - hop, n_channels): overlap-add state, zeros at
@@ -171,6 +177,18 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  * Only the last n_synthesis samples of a frame overlap-add.  Bins from
  * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
  * top_bands is 0), bins below band_edges[0] get 0.
+ *
+ * With past the gains below band_edges[n_bands] learn from what repeats.  The
+ * rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a profile:
+ * its sums over both channels and over the bins e[i] to e[i + 1] - 1, each to
+ * the power 1/8, where e[0] = 1 and e[i + 1] = e[i] + 1 + e[i] / 16.  Profiles,
+ * less their mean over the stream (weights decay, decay^2, ...), are alike by
+ * the cosine c between them.  Among the n_past - 1 frames before this one,
+ * those that are alike by more than 0.4 and no less than their two neighbours
+ * are candidates; with the 16 most alike (the later one first, where equal)
+ *   r' = (r + sum w[i] r[i]) / (1 + sum w[i]), w[i] = (c[i] - 0.4) / 0.6,
+ *   g' = g |x| / (g |x| + sqrt r'):
+ * what the accompaniment was where it sounded like this says what it is here.
  *
  * Without covariance, and for mono, each channel is multiplied by its gain.
  * With it stereo goes through a multichannel Wiener filter: g being the gains'
@@ -185,8 +203,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  * Values that are not finite, or above 2^60, leave no trace in it.
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *covariance, float *tail, float *y,
-                  void *work);
+                  size_t n_frames, float *past, float *covariance, float *tail,
+                  float *y, void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

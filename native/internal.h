@@ -24,6 +24,14 @@
 #define ES_LOUDEST 0x1p60f   /* of what leaves a trace */
 #define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
 
+/* Of what repeats. */
+#define ES_MAX_PAST ((size_t)1 << 16)
+#define ES_MAX_PROFILE 256 /* values: 2^19 bins have 190 */
+#define ES_PAST_HEAD 8     /* floats: frames kept, next row, weight of sums */
+#define ES_ALIKE 0.4f      /* the least cosine that counts */
+#define ES_MOST_ALIKE 16   /* frames that are averaged */
+#define ES_MOST_POWER 0x1p96f /* of a bin; sums of it stay finite */
+
 /* ---- Plans --------------------------------------------------------------- */
 
 /* A complex FFT of n points that sit in rows of L lanes: ES_LANES, whatever the
@@ -72,6 +80,10 @@ struct es_spectral {
     size_t n_powers;     /* bins below the last edge, clamped to n_bins */
     size_t top_bands;    /* whose mean gain the bins above get */
     float decay;         /* of the covariances, per frame */
+    size_t n_past;       /* rows of what repeats */
+    size_t n_profile;    /* values of a profile */
+    size_t profile_size; /* the same in whole rows of lanes */
+    size_t plane_size;   /* floats that a channel's n_powers take in a row */
     size_t shift;        /* of a power's bits to get its cell */
     int32_t first_cell;  /* cell of codes[0] */
     float lowest;        /* power where codes[0] starts */
@@ -80,10 +92,11 @@ struct es_spectral {
     float *window_im;    /* and for the imaginary parts */
     float *synthesis_re; /* synthesis / n_fft, likewise */
     float *synthesis_im;
-    uint32_t *edges;      /* n_bands + 1, clamped to n_bins */
-    float *inverse_width; /* n_bands: 1 / bins of the band */
-    int32_t *codes;       /* cells: (threshold's low bits << 8) + base code */
-    float *mask_table;    /* 256 */
+    uint32_t *edges;         /* n_bands + 1, clamped to n_bins */
+    uint32_t *profile_edges; /* n_profile + 1 */
+    float *inverse_width;    /* n_bands: 1 / bins of the band */
+    int32_t *codes;    /* cells: (threshold's low bits << 8) + base code */
+    float *mask_table; /* 256 */
     es_cfft c;
 };
 
@@ -104,7 +117,8 @@ struct es_ops {
     void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
                     int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
-                       size_t, float *, float *, float *, const es_work *);
+                       size_t, float *, float *, float *, float *,
+                       const es_work *);
     double (*energy)(const float *, size_t);
 };
 

@@ -26,6 +26,7 @@ typedef __m256i I;
 #define v_sub(a, b) _mm256_sub_ps(a, b)
 #define v_mul(a, b) _mm256_mul_ps(a, b)
 #define v_div(a, b) _mm256_div_ps(a, b)
+#define v_sqrt(a) _mm256_sqrt_ps(a)
 
 /* Limit to [low, high]; NaN gives low: maxps returns its second operand. */
 INLINE V v_clamp(V a, V low, V high)
@@ -172,6 +173,7 @@ typedef __m128i I;
 #define v_sub(a, b) _mm_sub_ps(a, b)
 #define v_mul(a, b) _mm_mul_ps(a, b)
 #define v_div(a, b) _mm_div_ps(a, b)
+#define v_sqrt(a) _mm_sqrt_ps(a)
 
 INLINE V v_clamp(V a, V low, V high)
 {
@@ -272,6 +274,7 @@ typedef int32x4_t I;
 #define v_sub(a, b) vsubq_f32(a, b)
 #define v_mul(a, b) vmulq_f32(a, b)
 #define v_div(a, b) vdivq_f32(a, b)
+#define v_sqrt(a) vsqrtq_f32(a)
 
 /* maxnm returns the number when the other operand is NaN. */
 INLINE V v_clamp(V a, V low, V high)
@@ -366,6 +369,10 @@ INLINE void v_transpose(V *r)
 
 #else
 /* ---- Scalar: 1 lane ------------------------------------------------------ */
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
 #define W 1
 typedef float V;
 
@@ -377,6 +384,22 @@ typedef float V;
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
 #define v_div(a, b) ((a) / (b))
+
+/* The machine's instruction: sqrtf is in a library and sets errno. */
+INLINE float v_sqrt(float a)
+{
+#if defined(__SSE__)
+    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(a)));
+#elif defined(__aarch64__)
+    __asm__("fsqrt %s0, %s1" : "=w"(a) : "w"(a));
+    return a;
+#elif defined(__ARM_PCS_VFP)
+    __asm__("vsqrt.f32 %0, %1" : "=t"(a) : "t"(a));
+    return a;
+#else
+    return __builtin_sqrtf(a);
+#endif
+}
 
 /* Written so that NaN gives low. */
 INLINE V v_clamp(V a, V low, V high)

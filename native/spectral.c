@@ -147,6 +147,42 @@ static void fill_cells(es_spectral *s, const es_quantiser *q, const float *t)
     }
 }
 
+/* ---- Repetition ----------------------------------------------------------
+ */
+
+static size_t in_lanes(size_t n)
+{
+    return (n + ES_LANES - 1) / ES_LANES * ES_LANES;
+}
+
+/* Edges of a profile over bins 1 to n_powers - 1; returns its values. */
+static size_t profile_of(size_t n_powers, uint32_t *edges)
+{
+    size_t n = 0;
+
+    for (size_t e = 1; e < n_powers; n++) {
+        if (edges)
+            edges[n] = (uint32_t)e;
+        e += 1 + e / 16;
+        if (edges)
+            edges[n + 1] = (uint32_t)(e < n_powers ? e : n_powers);
+    }
+    return n;
+}
+
+static size_t row_floats(const es_spectral *s)
+{
+    return s->profile_size + s->n_channels * s->plane_size;
+}
+
+size_t es_past_floats(const es_spectral *plan)
+{
+    if (!plan || !plan->n_past)
+        return 0;
+    return ES_PAST_HEAD + plan->profile_size +
+           plan->n_past * (1 + row_floats(plan));
+}
+
 /* ---- Bands ---------------------------------------------------------------
  */
 
@@ -176,7 +212,7 @@ static void fill_bands(es_spectral *s, const es_config *c)
         s->n_there += width > 0;
         s->n_single += width == 1 && s->n_single == b;
     }
-    s->n_powers = s->edges[s->n_bands];
+    profile_of(s->n_powers, s->profile_edges);
 }
 
 /* ---- Windows -------------------------------------------------------------
@@ -221,7 +257,7 @@ static int check(const es_config *c, es_quantiser *q)
         c->n_synthesis > c->n_fft || c->n_channels < 1 || c->n_channels > 2 ||
         c->n_features < 2 || c->n_features > 3 || c->n_bands < 1 ||
         c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands ||
-        !(c->decay >= 0.0f && c->decay < 1.0f))
+        c->n_past > ES_MAX_PAST || !(c->decay >= 0.0f && c->decay < 1.0f))
         return ES_ERR_SIZE;
     if (!es_choose(c->simd, c->n_fft))
         return ES_ERR_SIMD;
@@ -247,6 +283,13 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->n_bands = c->n_bands;
     s->top_bands = c->top_bands;
     s->decay = c->decay;
+    s->n_past = c->n_past;
+    s->n_powers = (size_t)c->band_edges[c->n_bands];
+    if (s->n_powers > s->n_bins)
+        s->n_powers = s->n_bins;
+    s->n_profile = profile_of(s->n_powers, NULL);
+    s->profile_size = in_lanes(s->n_profile);
+    s->plane_size = in_lanes(s->n_powers + ES_LANES);
     s->window_re = es_take(arena, n, sizeof *s->window_re);
     s->synthesis_re = es_take(arena, n, sizeof *s->synthesis_re);
     s->window_im = s->window_re;
@@ -256,6 +299,8 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
         s->synthesis_im = es_take(arena, n, sizeof *s->synthesis_im);
     }
     s->edges = es_take(arena, c->n_bands + 1, sizeof *s->edges);
+    s->profile_edges =
+        es_take(arena, s->n_profile + 1, sizeof *s->profile_edges);
     s->inverse_width = es_take(arena, c->n_bands, sizeof *s->inverse_width);
     s->codes = es_take(arena, q->n_cells, sizeof *s->codes);
     s->mask_table = es_take(arena, ES_CODES, sizeof *s->mask_table);
@@ -348,8 +393,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 }
 
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *covariance, float *tail, float *y,
-                  void *work)
+                  size_t n_frames, float *past, float *covariance, float *tail,
+                  float *y, void *work)
 {
     es_work w;
 
@@ -360,7 +405,8 @@ int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
         return ES_ERR_ALIGN;
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
-    plan->ops->synthesise(plan, mask, X, n_frames, covariance, tail, y, &w);
+    plan->ops->synthesise(plan, mask, X, n_frames, past, covariance, tail, y,
+                          &w);
     restore_mode(old);
     return ES_OK;
 }

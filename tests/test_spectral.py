@@ -81,11 +81,12 @@ def synthesise(
     X: NDArray[np.complex64],
     tail: Any = None,
     covariance: Any = None,
+    past: Any = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if tail is None:
         tail = np.zeros((s.n_fft - s.hop, s.n_channels), np.float32)
     y = np.full((len(X) * s.hop, s.n_channels), np.nan, np.float32)
-    s.synthesise(mask, X, tail, y, covariance)
+    s.synthesise(mask, X, tail, y, covariance, past)
     return y, tail
 
 
@@ -695,6 +696,166 @@ def test_damage_leaves_no_trace_in_places(backend: str, simd: str, bad: float) -
     assert np.isfinite(y[8 * HOP :]).all()
 
 
+# ---- What repeats -------------------------------------------------------------------
+
+
+def memory(s: Spectral) -> NDArray[np.float32]:
+    return np.zeros(s.past_size, np.float32)
+
+
+def learnt(
+    X: NDArray[Any], gains: NDArray[Any], decay: float, n_past: int, n_heard: int
+) -> NDArray[Any]:
+    """The definition in words, frame by frame: gains (n_frames, n_channels, n_bins)."""
+    out = gains.copy()
+    size = np.abs(X[:, :, :n_heard])
+    rest = ((1 - gains[:, :, :n_heard]) * size) ** 2
+    edges = [1]
+    while edges[-1] < n_heard:
+        edges.append(min(edges[-1] + 1 + edges[-1] // 16, n_heard))
+    profiles = np.array(
+        [[r[:, a:b].sum() ** 0.125 for a, b in pairwise(edges)] for r in rest]
+    )
+    for k in range(len(X)):
+        weights = decay ** np.arange(k, -1, -1.0)
+        mean = weights @ profiles[: k + 1] / weights.sum()
+        now = profiles[k] - mean
+        first = max(0, k - n_past + 1)
+        c = {}
+        for i in range(first, k):
+            then = profiles[i] - mean
+            c[i] = then @ now / np.sqrt((then @ then) * (now @ now))
+        peaks = [
+            i
+            for i in c
+            if c[i] > 0.4 and c[i] >= max(c.get(i - 1, -1), c.get(i + 1, -1))
+        ]
+        found = sorted(peaks, key=lambda i: (-c[i], -i))[:16]
+        if found:
+            w = {i: (c[i] - 0.4) / 0.6 for i in found}
+            mean_rest = rest[k] + sum(w[i] * rest[i] for i in found)
+            mean_rest /= 1 + sum(w.values())
+            vocals = gains[k, :, :n_heard] * size[k]
+            out[k, :, :n_heard] = vocals / (vocals + np.sqrt(mean_rest))
+    return out
+
+
+def loops(s: Spectral, n_frames: int, n_loop: int) -> NDArray[np.float32]:
+    """Noise whose spectrum changes from frame to frame and comes back."""
+    one = samples(s, n_loop)[: n_loop * s.hop]
+    tones = np.sin(np.arange(len(one))[:, None] ** 1.6 / 300)
+    return np.resize(one + 3 * tones, (n_frames * s.hop + s.n_fft, s.n_channels))
+
+
+@engines
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_repetition_is_its_definition(backend: str, simd: str, n_channels: int) -> None:
+    n_past = 40
+    s = make(backend, simd, decay=0.9, n_past=n_past, n_channels=n_channels)
+    X, _ = analyse(s, loops(s, 70, 23).astype(np.float32))
+    mask = random_mask(s, len(X))
+    y, _ = synthesise(s, mask, X, past=memory(s))
+    gains = LINEAR[mask.astype(int) + 128].astype(np.float64)
+    top = gains[:, -8:].mean(axis=1, keepdims=True)
+    gains = np.concatenate([gains, np.repeat(top, s.n_bins - s.n_bands, 1)], axis=1)
+    gains = gains.swapaxes(1, 2)
+    if n_channels == 1:
+        gains = gains.mean(axis=1, keepdims=True)
+    expected = learnt(X.astype(complex), gains, 0.9, n_past, s.n_bands)
+    assert np.abs(expected - gains).max() > 0.1
+    overlap = np.zeros((len(X) * s.hop + N_FFT, n_channels))
+    window = hann_pair(N_FFT, HOP)[1][:, None]
+    for k, frame in enumerate(expected * X):
+        overlap[k * HOP : k * HOP + N_FFT] += np.fft.irfft(frame).T * window
+    expected_y = overlap[: len(y)]
+    assert np.abs(y - expected_y).max() < 1e-5 * np.abs(expected_y).max()
+
+
+@engines
+def test_a_loop_is_recognised_below_vocals(backend: str, simd: str) -> None:
+    """Masks that are wrong at random: where the loop comes back, they are less so."""
+    s = make(backend, simd, decay=0.99, n_past=200)
+    rest = loops(s, 180, 30)
+    vocals = samples(s, 1000, seed=9)[: len(rest)]
+    vocals *= (np.arange(len(rest)) // (17 * HOP) % 2)[:, None]
+    X, V = (analyse(s, np.float32(a))[0] for a in (vocals + rest, vocals))
+    share = np.abs(V) / (np.abs(V) + np.abs(X - V) + 1e-9)
+    noise = np.random.default_rng(3).normal(0, 0.4, share.shape)
+    mask = np.clip((share + noise) * 255, 0, 255).swapaxes(1, 2)[:, : s.n_bands]
+    codes = np.ascontiguousarray(np.round(mask) - 128).astype(np.int8)
+    plain = error_db(synthesise(s, codes, X)[0], vocals)
+    assert error_db(synthesise(s, codes, X, past=memory(s))[0], vocals) < plain - 0.6
+
+
+@engines
+def test_the_past_does_not_depend_on_grouping_or_loudness(
+    backend: str, simd: str
+) -> None:
+    s = make(backend, simd, decay=0.9, n_past=9)
+    X, _ = analyse(s, np.float32(loops(s, 30, 7)))
+    mask = random_mask(s, len(X))
+    whole, _ = synthesise(s, mask, X, past=memory(s))
+    tail, past = np.zeros((N_FFT - HOP, 2), np.float32), memory(s)
+    parts = [
+        synthesise(s, mask[a:b], X[a:b], tail, past=past)[0]
+        for a, b in ((0, 1), (1, 17), (17, len(X)))
+    ]
+    assert np.array_equal(np.concatenate(parts), whole)
+    quiet, _ = synthesise(s, mask, X * np.float32(2**-12), past=memory(s))
+    assert np.abs(quiet * 2**12 - whole).max() < 1e-5 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("simd", spectral.simd_levels())
+@cases
+def test_levels_agree_on_the_past(simd: str, case: dict[str, Any]) -> None:
+    changes = {"decay": 0.9, "n_past": 12} | case
+    s, scalar = (make("native", level, **changes) for level in (simd, "scalar"))
+    X, _ = analyse(s, samples(s, 20))
+    mask = random_mask(s, 20)
+    pasts = memory(s), memory(s)
+    y, z = (
+        synthesise(e, mask, X, covariance=state(e), past=p)[0].tobytes()
+        for e, p in zip((s, scalar), pasts, strict=True)
+    )
+    assert y == z
+    assert pasts[0].tobytes() == pasts[1].tobytes()
+    assert pasts[0][0] == 12
+
+
+@engines
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_damage_leaves_no_trace_in_the_past(
+    backend: str, simd: str, bad: float
+) -> None:
+    s = make(backend, simd, decay=0.5, n_past=8)
+    X, _ = analyse(s, samples(s, 60))
+    X[3] = bad
+    past = memory(s)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, _ = synthesise(s, random_mask(s, 60), X, past=past)
+    assert np.isfinite(past).all()
+    assert np.isfinite(y[8 * HOP :]).all()
+
+
+def test_silence_and_a_first_frame_have_no_past() -> None:
+    s = make(decay=0.9, n_past=8)
+    X, _ = analyse(s, np.zeros((20 * HOP + N_FFT, 2), np.float32))
+    y, _ = synthesise(s, random_mask(s, len(X)), X, past=memory(s))
+    assert not y.any()
+    X, _ = analyse(s, samples(s, 1))
+    mask = random_mask(s, 1)
+    plain, _ = synthesise(s, mask, X)
+    assert np.array_equal(synthesise(s, mask, X, past=memory(s))[0], plain)
+
+
+@pytest.mark.skipif(spectral.lib is None, reason="no compiled kernel")
+@cases
+def test_both_count_the_floats_of_the_past(case: dict[str, Any]) -> None:
+    for n_past in (0, 1, 7):
+        s = make("native", n_past=n_past, **case)
+        assert spectral.lib.es_past_floats(s._engine._plan) == s.past_size
+
+
 # ---- Refusals -----------------------------------------------------------------------
 
 
@@ -707,6 +868,7 @@ def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
         "tail": np.full((N_FFT - HOP, 2), 7, np.float32),
         "y": np.full((2 * HOP, 2), 7, np.float32),
         "covariance": np.full((2, 4, s.n_bins), 7, np.float32),
+        "past": np.full(s.past_size, 7, np.float32),
     }
 
 
@@ -728,16 +890,16 @@ BREAKS = {
 
 @engines
 @pytest.mark.parametrize(
-    "broken", ["x", "X", "features", "mask", "tail", "y", "covariance"]
+    "broken", ["x", "X", "features", "mask", "tail", "y", "covariance", "past"]
 )
 @pytest.mark.parametrize("how", BREAKS)
 def test_wrong_arrays_are_refused_and_nothing_is_written(
     backend: str, simd: str, broken: str, how: str
 ) -> None:
     is_input = broken in ("x", "mask")
-    if how == "read-only" and is_input:
+    if (how == "read-only" and is_input) or (how, broken) == ("flat", "past"):
         return
-    s = make(backend, simd)
+    s = make(backend, simd, n_past=3)
     good = arrays(s)
     bad = good | {broken: BREAKS[how](good[broken])}
     outputs = {k: np.copy(v) for k, v in good.items()}
@@ -746,7 +908,8 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         if broken in ("x", "features") or (broken == "X" and how == "read-only"):
             s.analyse(bad["x"], 1.0, bad["X"], bad["features"])
         else:
-            s.synthesise(*(bad[k] for k in ("mask", "X", "tail", "y", "covariance")))
+            names = ("mask", "X", "tail", "y", "covariance", "past")
+            s.synthesise(*(bad[k] for k in names))
 
     with pytest.raises((TypeError, ValueError), match=f"^{broken}: expected "):
         call()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from edgestem.separator import places_decay
-from edgestem.stages import WienerFilter
+from edgestem.stages import Repetition, WienerFilter, past_size
 from tools.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
@@ -49,13 +49,20 @@ def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
     return out[:, 0, 0, N_FFT - HOP :][:, :n_samples]
 
 
-def vocals_spectrum(mask: Tensor, X: Tensor, hop: int = HOP) -> Tensor:
-    """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask and by place."""
-    covariance = np.zeros((2, 4, X.shape[2]))
-    by_place = WienerFilter(places_decay(hop, 44100), covariance)
+def vocals_spectrum(
+    mask: Tensor, X: Tensor, hop: int = HOP, past_s: float = 0.0
+) -> Tensor:
+    """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask, past and place."""
+    decay, n_past = places_decay(hop, 44100), round(past_s * 44100 / hop)
+    by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
+    past = np.zeros(past_size(n_past, 2, N_BINS), np.float32)
+    by_past = Repetition(n_past, N_BINS, decay, past) if n_past else None
+    vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
-    vocals = np.stack([by_place(gains, frame) for gains, frame in frames], 1)
-    return torch.from_numpy(vocals.astype(np.complex64))
+    for gains, frame in frames:
+        gains = by_past(gains, frame) if by_past else gains
+        vocals.append(by_place(gains, frame))
+    return torch.from_numpy(np.stack(vocals, 1).astype(np.complex64))
 
 
 def song_spectrum(mixture: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -95,6 +95,7 @@ static void choose(source *s, es_config *c)
     c->n_bands = 1 + byte(s) % 80;
     c->top_bands = byte(s) % (c->n_bands + 1);
     c->decay = (float)byte(s) / 256.0f;
+    c->n_past = byte(s) % 20;
     c->simd = byte(s) % 4 - 1;
 }
 
@@ -113,17 +114,22 @@ static void run(source *s, const es_config *c, size_t n_frames)
         float *tail = floats(s, (c->n_synthesis - c->hop) * c->n_channels);
         float *y = floats(s, n_frames * c->hop * c->n_channels);
         float *covariance = floats(s, 8 * n_bins);
+        size_t n_past = es_past_floats(plan);
+        float *past = grab(n_past * sizeof *past);
+
+        memset(past, 0, n_past * sizeof *past);
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
-        es_synthesise(plan, mask, X, n_frames, NULL, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, NULL, NULL, tail, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
-        es_synthesise(plan, mask, X, n_frames, covariance, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, past, covariance, tail, y, work);
         es_energy(x, n_x);
         free(x);
         free(X);
         free(tail);
         free(covariance);
+        free(past);
         free(y);
         free(features);
         free(mask);

@@ -10,7 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_FFT = 4096, HOP = 1024, N_BANDS = 1024, N_BINS = N_FFT / 2 + 1 };
+enum {
+    N_FFT = 4096,
+    HOP = 1024,
+    N_BANDS = 1024,
+    N_BINS = N_FFT / 2 + 1,
+    N_PAST = 1292
+};
 
 static float window[N_FFT], thresholds[255], mask_table[256];
 static int32_t edges[N_BANDS + 1];
@@ -44,7 +50,7 @@ int main(int argc, char **argv)
         return 2;
     es_config config = { N_FFT,      HOP,        N_FFT,  2,      2,
                          N_BANDS,    64,         window, window, edges,
-                         thresholds, mask_table, 0.998f, 0 };
+                         thresholds, mask_table, 0.998f, N_PAST, 0 };
     es_spectral *plan = NULL;
     long n_frames = atol(argv[3]);
 
@@ -56,13 +62,16 @@ int main(int argc, char **argv)
 
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
+    float *past = calloc(es_past_floats(plan), sizeof *past);
+
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask, X, 1, covariance, tail, y, work);
+            es_synthesise(plan, mask, X, 1, past, covariance, tail, y, work);
     }
     free(mem);
     free(work);
+    free(past);
     return 0;
 }

@@ -45,11 +45,12 @@ def kernel(part: str, model: Path) -> float:
     tail = np.zeros((c.n_synthesis - c.hop, 2), np.float32)
     y = np.empty((N_FRAMES * c.hop, 2), np.float32)
     covariance = np.zeros((2, 4, c.n_fft // 2 + 1), np.float32)
+    past = np.zeros(spectral.past_size, np.float32)
     if part == "analysis":
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
-        marked(lambda: spectral.synthesise(mask, X, tail, y, covariance))
+        marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past))
     return N_FRAMES * c.hop / c.sample_rate
 
 
