@@ -130,6 +130,8 @@ def test_views_of_a_frame_are_averaged(tmp_path: Path, views: int) -> None:
         ({"hop": 0}, "the sidecar's hop makes no sense"),
         ({"views": 2}, "the sidecar's views makes no sense"),
         ({"views": 4, "right_context": 1}, "the sidecar's views makes no sense"),
+        ({"past_s": -1.0}, "the sidecar's past_s makes no sense"),
+        ({"past_s": 61}, "the sidecar's past_s makes no sense"),
     ],
 )
 def test_sidecar_that_does_not_fit_is_a_model_error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -227,8 +228,27 @@ def test_latency_of_a_short_synthesis_is_its_length(rate: int, late: int) -> Non
     assert np.array_equal(separate(x, rate, model=net("short8")).vocals, one)
 
 
-def test_reset_gives_a_new_stream() -> None:
-    separator = Separator(44100, 1, model=net("stateful2"))
+def test_a_model_with_a_past_remembers(tmp_path: Path) -> None:
+    data = json.loads((DATA / "twice.json").read_text())
+    about = data | {"name": "brief", "past_s": 0, "file": "twice.tflite"}
+    for name in ("twice.tflite", "twice.json"):
+        (tmp_path / name).write_bytes((DATA / name).read_bytes())
+    (tmp_path / "brief.json").write_text(json.dumps(about))
+    x = np.resize(noise(9_000, 2), (60_000, 2))  # it repeats
+    long, brief = (
+        Separator(44100, 2, model=tmp_path / f"{name}.tflite")
+        for name in ("twice", "brief")
+    )
+    assert long.latency_samples == brief.latency_samples
+    assert long.config.digest != brief.config.digest
+    start = long.latency_samples
+    first, second = (stream(s, x, []).vocals[start:] for s in (long, brief))
+    assert np.abs(first - second).max() > 0.01 * np.abs(second).max()
+
+
+@pytest.mark.parametrize("name", ["stateful2", "twice"])
+def test_reset_gives_a_new_stream(name: str) -> None:
+    separator = Separator(44100, 1, model=net(name))
     x = noise(10_000, 1)
     first = stream(separator, x, [])
     separator.reset()

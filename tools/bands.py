@@ -35,6 +35,7 @@ BANDS = (
     *((16, width) for width in (2, 4, 6, 10, 14, 20, 28, 36)),
 )  # 256 bands over 2048 bins
 WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
+PAST_S = 10.0  # accompaniment that the engine remembers
 TOP_BANDS = 4  # whose mean mask the bin above the last band gets
 
 

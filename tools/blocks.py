@@ -30,7 +30,7 @@ from tools.unet import Teacher, UNet, ratio_mask
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter
 VIEWS = 2  # calls that hear a frame, each in another half of what it masks
-PAST_S = 30.0  # accompaniment that the engine remembers; 15 s: 0.01 dB less
+PAST_S = 15.0  # accompaniment that the engine remembers; 30 s: 0.01 dB more
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
 

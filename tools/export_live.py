@@ -187,6 +187,7 @@ def main() -> None:
         "states": writer.states,
         "synthesis_length": args.synthesis,
         "top_bands": bands.TOP_BANDS,
+        "past_s": bands.PAST_S,
         "attribution": ATTRIBUTION,
     }
     write_sidecar(args.output, quants["features"], about)

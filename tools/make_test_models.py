@@ -2,11 +2,11 @@
 
     python -m tools.make_test_models tests/data
 
-`tiny` is a block net with context, `twice` the same with two views, `slide` one whose
-window slides by a frame and that gives the last frame's mask alone, as the stage model
-has it.  `stateful` is a causal U-net with state tensors and lookahead, written for 1,
-2, 8 and 64 frames a call from one set of scales.  `short` is the latter without
-lookahead and with a short synthesis window, as the live model has it.
+`tiny` is a block net with context, `twice` the same with two views and a past, `slide`
+one whose window slides by a frame and that gives the last frame's mask alone, as the
+stage model has it.  `stateful` is a causal U-net with state tensors and lookahead,
+written for 1, 2, 8 and 64 frames a call from one set of scales.  `short` is the latter
+without lookahead and with a short synthesis window, as the live model has it.
 Their weights are random (seeded): the tests hold laws with them, not quality.
 """
 
@@ -51,7 +51,7 @@ def write_tiny(path: Path) -> dict:
 
 def write_twice(path: Path) -> dict:
     context = {"left_context": 1, "right_context": 1}
-    return write_tiny(path) | context | {"views": 2}
+    return write_tiny(path) | context | {"views": 2, "past_s": 0.4}
 
 
 def write_slide(path: Path) -> dict:

@@ -50,13 +50,17 @@ def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
 
 
 def vocals_spectrum(
-    mask: Tensor, X: Tensor, hop: int = HOP, past_s: float = 0.0
+    mask: Tensor,
+    X: Tensor,
+    hop: int = HOP,
+    past_s: float = 0.0,
+    n_heard: int = N_BINS,
 ) -> Tensor:
     """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask, past and place."""
     decay, n_past = places_decay(hop, 44100), round(past_s * 44100 / hop)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
-    past = np.zeros(past_size(n_past, 2, N_BINS), np.float32)
-    by_past = Repetition(n_past, N_BINS, decay, past) if n_past else None
+    past = np.zeros(past_size(n_past, 2, n_heard), np.float32)
+    by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:

@@ -103,7 +103,8 @@ def live_vocals(net: StreamNet, mixture: np.ndarray, n_synthesis: int) -> np.nda
     X = bands.transform(x, analysis)
     features = compress(bands.magnitudes(X[None]), bands.POWER)
     mask = torch.sigmoid(net(features.contiguous(memory_format=torch.channels_last)))
-    V = vocals_spectrum(bands.expand(mask[0]), X)
+    masks = bands.expand(mask[0])
+    V = vocals_spectrum(masks, X, past_s=bands.PAST_S, n_heard=N_BINS)
     return bands.overlap_add(V, synthesis, len(mixture))
 
 

@@ -15,14 +15,15 @@ enum {
     HOP = 1024,
     N_BANDS = 1024,
     N_BINS = N_FFT / 2 + 1,
-    N_PAST = 1292
+    N_PAST = 646,
+    N_MASKS = 61
 };
 
 static float window[N_FFT], thresholds[255], mask_table[256];
 static int32_t edges[N_BANDS + 1];
 static float x[2 * N_FFT], X[4 * N_BINS], tail[2 * (N_FFT - HOP)], y[2 * HOP];
 static float covariance[8 * N_BINS];
-static int8_t features[2 * N_BANDS], mask[2 * N_BANDS];
+static int8_t features[2 * N_BANDS], mask[2 * N_BANDS + N_MASKS];
 
 static void fill(void)
 {
@@ -40,8 +41,8 @@ static void fill(void)
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(int32_t)seed * 0x1p-33f;
     }
-    for (size_t i = 0; i < 2 * N_BANDS; i++)
-        mask[i] = (int8_t)(i * 7);
+    for (size_t i = 0; i < 2 * N_BANDS + N_MASKS; i++)
+        mask[i] = (int8_t)(i * i * 7);
 }
 
 int main(int argc, char **argv)
@@ -63,12 +64,13 @@ int main(int argc, char **argv)
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
     float *past = calloc(es_past_floats(plan), sizeof *past);
-
+    es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask, X, 1, past, covariance, tail, y, work);
+            es_synthesise(plan, mask + i % N_MASKS, X, 1, past, covariance,
+                          tail, y, work);
     }
     free(mem);
     free(work);
