@@ -50,6 +50,9 @@ def kernel(part: str, model: Path) -> float:
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
+        n_past = round(c.past_s * c.sample_rate / c.hop)
+        for _ in range(0, n_past, N_FRAMES):  # a full past costs most
+            spectral.synthesise(mask, X, tail, y, covariance, past)
         marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past))
     return N_FRAMES * c.hop / c.sample_rate
 
