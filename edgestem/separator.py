@@ -83,6 +83,11 @@ def places_decay(hop: int, sample_rate: int) -> float:
     return math.exp(-hop / (PLACES_S * sample_rate))
 
 
+def past_frames(past_s: float, hop: int, sample_rate: int) -> int:
+    """Return how many frames a past of so many seconds has."""
+    return round(past_s * sample_rate / hop)
+
+
 def make_spectral(
     config: ModelConfig, sample_rate: int, n_channels: int, fft: str = "auto"
 ) -> Spectral:
@@ -103,7 +108,7 @@ def make_spectral(
         mask_table=config.mask_table(),
         top_bands=config.top_bands,
         decay=places_decay(hop, sample_rate),
-        n_past=round(config.past_s * sample_rate / hop),
+        n_past=past_frames(config.past_s, hop, sample_rate),
         backend=fft,
     )
 

@@ -440,8 +440,7 @@ class ArrayStages:
         out = np.zeros(self.tables.n_bands)
         is_there = self.width > 0
         if is_there.any():
-            stop = min(int(self.tables.band_edges[-1]), self.tables.n_bins)
-            sums = np.add.reduceat(power[:stop], self.start)
+            sums = np.add.reduceat(power[: self.tables.n_heard], self.start)
             out[is_there] = sums / self.width[is_there]
         return out
 

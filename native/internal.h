@@ -84,6 +84,7 @@ struct es_spectral {
     size_t n_profile;    /* values of a profile */
     size_t profile_size; /* the same in whole rows of lanes */
     size_t plane_size;   /* floats that a channel's n_powers take in a row */
+    size_t row_size;     /* floats of a row: a profile and its planes */
     size_t shift;        /* of a power's bits to get its cell */
     int32_t first_cell;  /* cell of codes[0] */
     float lowest;        /* power where codes[0] starts */

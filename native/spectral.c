@@ -160,19 +160,13 @@ static size_t profile_of(size_t n_powers, uint32_t *edges)
 {
     size_t n = 0;
 
-    for (size_t e = 1; e < n_powers; n++) {
+    for (size_t e = 1; e < n_powers; e += 1 + e / 16, n++) {
         if (edges)
             edges[n] = (uint32_t)e;
-        e += 1 + e / 16;
-        if (edges)
-            edges[n + 1] = (uint32_t)(e < n_powers ? e : n_powers);
     }
+    if (edges)
+        edges[n] = (uint32_t)n_powers;
     return n;
-}
-
-static size_t row_floats(const es_spectral *s)
-{
-    return s->profile_size + s->n_channels * s->plane_size;
 }
 
 size_t es_past_floats(const es_spectral *plan)
@@ -180,7 +174,7 @@ size_t es_past_floats(const es_spectral *plan)
     if (!plan || !plan->n_past)
         return 0;
     return ES_PAST_HEAD + plan->profile_size +
-           plan->n_past * (1 + row_floats(plan));
+           plan->n_past * (1 + plan->row_size);
 }
 
 /* ---- Bands ---------------------------------------------------------------
@@ -290,6 +284,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->n_profile = profile_of(s->n_powers, NULL);
     s->profile_size = in_lanes(s->n_profile);
     s->plane_size = in_lanes(s->n_powers + ES_LANES);
+    s->row_size = s->profile_size + s->n_channels * s->plane_size;
     s->window_re = es_take(arena, n, sizeof *s->window_re);
     s->synthesis_re = es_take(arena, n, sizeof *s->synthesis_re);
     s->window_im = s->window_re;

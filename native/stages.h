@@ -651,6 +651,16 @@ INLINE void merge_mono(const es_cfft *p, const float *X, const float *gain,
 
 /* ---- Bands and codes ----------------------------------------------------- */
 
+/* Add up ES_LANES accumulators in pairs, see v_sum; uses them up. */
+INLINE float total_of(V *sum)
+{
+    for (size_t half = ES_LANES / W / 2; half; half /= 2) {
+        for (size_t i = 0; i < half; i++)
+            sum[i] = v_add(sum[i], sum[i + half]);
+    }
+    return v_sum(sum[0]);
+}
+
 /* Sum p[0..n), n > 0: ES_LANES accumulators take the values round-robin and
  * are added in pairs (see v_sum), which is the same order for every W. */
 INLINE float sum_of(const float *p, size_t n)
@@ -668,11 +678,7 @@ INLINE float sum_of(const float *p, size_t n)
 
         sum[i] = v_add(sum[i], v_first(v_load(p + i * W), there));
     }
-    for (size_t half = ES_LANES / W / 2; half; half /= 2) {
-        for (size_t i = 0; i < half; i++)
-            sum[i] = v_add(sum[i], sum[i + half]);
-    }
-    return v_sum(sum[0]);
+    return total_of(sum);
 }
 
 /* Turn powers of bins into powers of bands, in place.  Band b goes to index
@@ -820,19 +826,13 @@ typedef struct es_ring {
     float *sums;   /* of profiles, decayed */
     float *alike;  /* cosine for ages 1 to n_kept - 1 */
     float *rows;
-    size_t row_size;
 } es_ring;
 
 static es_ring cut_past(const es_spectral *s, float *past)
 {
     float *alike = past + ES_PAST_HEAD + s->profile_size;
-    es_ring r = { past,
-                  past + 1,
-                  past + 2,
-                  past + ES_PAST_HEAD,
-                  alike,
-                  alike + s->n_past,
-                  s->profile_size + s->n_channels * s->plane_size };
+    es_ring r = { past,  past + 1,         past + 2, past + ES_PAST_HEAD,
+                  alike, alike + s->n_past };
 
     return r;
 }
@@ -841,7 +841,7 @@ static es_ring cut_past(const es_spectral *s, float *past)
 INLINE float *row_of(const es_spectral *s, const es_ring *r, size_t at,
                      size_t age)
 {
-    return r->rows + (at + s->n_past - age) % s->n_past * r->row_size;
+    return r->rows + (at + s->n_past - age) % s->n_past * s->row_size;
 }
 
 INLINE V finite_power(const float *X)
@@ -881,8 +881,8 @@ static void remember(const es_spectral *s, const float *X, const es_work *w,
             sum += sum_of(planes + s->plane_size + e, n);
         row[i] = sum;
     }
-    for (size_t i = s->n_profile; i < s->profile_size; i++)
-        row[i] = 0.0f;
+    memset(row + s->n_profile, 0,
+           (s->profile_size - s->n_profile) * sizeof *row);
     for (size_t i = 0; i < s->profile_size; i += W)
         v_store(row + i, v_sqrt(v_sqrt(v_sqrt(v_load(row + i)))));
 }
@@ -922,14 +922,8 @@ INLINE void products(const es_spectral *s, const float *row, const float *mean,
             b[l] = v_mul_add(differs, differs, b[l]);
         }
     }
-    for (size_t half = ES_LANES / W / 2; half; half /= 2) {
-        for (size_t l = 0; l < half; l++) {
-            a[l] = v_add(a[l], a[l + half]);
-            b[l] = v_add(b[l], b[l + half]);
-        }
-    }
-    *with_now = v_sum(a[0]);
-    *with_itself = v_sum(b[0]);
+    *with_now = total_of(a);
+    *with_itself = total_of(b);
 }
 
 static float root(float a)

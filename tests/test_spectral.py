@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -99,6 +100,50 @@ def open_mask(s: Spectral, n_frames: int) -> NDArray[np.int8]:
     return np.full((n_frames, s.n_bands, 2), 127, np.int8)
 
 
+def gains_of(
+    s: Spectral, codes: NDArray[np.int8], edges: Any, top: int
+) -> NDArray[np.float64]:
+    """One frame's gains (n_channels, n_bins) by the definition of the bands."""
+    band_gains = LINEAR[codes.astype(int) + 128].astype(np.float64)
+    gains = np.zeros((s.n_bins, 2))
+    for b in range(s.n_bands):
+        gains[edges[b] : edges[b + 1]] = band_gains[b]
+    if top:
+        gains[edges[-1] :] = band_gains[-top:].mean(axis=0)
+    if s.n_channels == 1:
+        gains = gains.mean(axis=1, keepdims=True)
+    return gains.T
+
+
+def overlap_added(s: Spectral, Y: NDArray[Any]) -> NDArray[np.float64]:
+    """Samples of the spectra (n_frames, n_channels, n_bins), the tail included."""
+    window = hann_pair(s.n_fft, min(s.hop, s.n_fft // 2))[1].astype(np.float64)
+    out = np.zeros(((len(Y) - 1) * s.hop + s.n_fft, s.n_channels))
+    for k, spectrum in enumerate(Y):
+        frame = np.fft.irfft(spectrum, s.n_fft) * window
+        out[k * s.hop : k * s.hop + s.n_fft] += frame.T
+    return out
+
+
+def check_grouping_and_loudness(
+    s: Spectral,
+    mask: NDArray[np.int8],
+    X: NDArray[np.complex64],
+    cut: int,
+    states: Callable[[], dict[str, NDArray[np.float32]]],
+) -> None:
+    """Calls cut at 1 and `cut` give one call's samples; quiet spectra quiet ones."""
+    whole, _ = synthesise(s, mask, X, **states())
+    tail, kept = np.zeros((N_FFT - HOP, 2), np.float32), states()
+    parts = [
+        synthesise(s, mask[a:b], X[a:b], tail, **kept)[0]
+        for a, b in ((0, 1), (1, cut), (cut, len(X)))
+    ]
+    assert np.array_equal(np.concatenate(parts), whole)
+    quiet, _ = synthesise(s, mask, X * np.float32(2**-12), **states())
+    assert np.abs(quiet * 2**12 - whole).max() < 1e-5 * np.abs(whole).max()
+
+
 CASES = {
     "karaoke": {"n_fft": 4096, "hop": 1024, "band_edges": np.arange(1025)},
     "bands": {"n_fft": 1536, "hop": 384, "band_edges": widening(192, 769)},
@@ -173,19 +218,8 @@ def test_synthesis_is_its_definition(
     assert X.tobytes() == before.tobytes()
     edges = case.get("band_edges", np.arange(s.n_fft // 4 + 1))
     top = case.get("top_bands", 8)
-    window = hann_pair(s.n_fft, min(s.hop, s.n_fft // 2))[1].astype(np.float64)
-    out = np.zeros((4 * s.hop + s.n_fft, s.n_channels))
-    for k in range(5):
-        band_gains = LINEAR[mask[k].astype(int) + 128].astype(np.float64)
-        gains = np.zeros((s.n_bins, 2))
-        for b in range(s.n_bands):
-            gains[edges[b] : edges[b + 1]] = band_gains[b]
-        if top:
-            gains[edges[-1] :] = band_gains[-top:].mean(axis=0)
-        if s.n_channels == 1:
-            gains = gains.mean(axis=1, keepdims=True)
-        frame = np.fft.irfft(gains.T * X[k], s.n_fft) * window
-        out[k * s.hop : k * s.hop + s.n_fft] += frame.T
+    gains = np.array([gains_of(s, codes, edges, top) for codes in mask])
+    out = overlap_added(s, gains * X)
     got = np.concatenate([y, tail])
     assert np.abs(got - out).max() <= 1e-6 * np.abs(out).max() + 1e-9
 
@@ -606,11 +640,7 @@ def test_the_filter_is_its_definition(backend: str, simd: str) -> None:
     mask[3], mask[4] = -128, 127
     y, tail = synthesise(s, mask, X, covariance=covariance)
     Y, C = filtered(X, LINEAR[mask.astype(int) + 128], 0.8)
-    window = hann_pair(N_FFT, HOP)[1]
-    expected = np.zeros((8 * HOP + N_FFT, 2))
-    for k in range(9):
-        frame = np.fft.irfft(Y[k]).T * window[:, None]
-        expected[k * HOP : k * HOP + N_FFT] += frame
+    expected = overlap_added(s, Y)
     got = np.concatenate([y, tail])
     assert np.abs(got - expected).max() < 2e-6 * np.abs(expected).max()
     parts = [C[..., 0, 0], C[..., 1, 1], C[..., 0, 1], C[..., 0, 1]]
@@ -656,15 +686,7 @@ def test_places_do_not_depend_on_grouping_or_loudness(backend: str, simd: str) -
     x = sum(panned(s, 12))
     mask = random_mask(s, 12)
     X, _ = analyse(s, x)
-    whole, _ = synthesise(s, mask, X, covariance=state(s))
-    tail, covariance = np.zeros((N_FFT - HOP, 2), np.float32), state(s)
-    parts = [
-        synthesise(s, mask[a:b], X[a:b], tail, covariance)[0]
-        for a, b in ((0, 1), (1, 6), (6, 12))
-    ]
-    assert np.array_equal(np.concatenate(parts), whole)
-    quiet, _ = synthesise(s, mask, X * np.float32(2**-12), covariance=state(s))
-    assert np.abs(quiet * 2**12 - whole).max() < 1e-5 * np.abs(whole).max()
+    check_grouping_and_loudness(s, mask, X, 6, lambda: {"covariance": state(s)})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())
@@ -755,19 +777,11 @@ def test_repetition_is_its_definition(backend: str, simd: str, n_channels: int) 
     X, _ = analyse(s, loops(s, 70, 23).astype(np.float32))
     mask = random_mask(s, len(X))
     y, _ = synthesise(s, mask, X, past=memory(s))
-    gains = LINEAR[mask.astype(int) + 128].astype(np.float64)
-    top = gains[:, -8:].mean(axis=1, keepdims=True)
-    gains = np.concatenate([gains, np.repeat(top, s.n_bins - s.n_bands, 1)], axis=1)
-    gains = gains.swapaxes(1, 2)
-    if n_channels == 1:
-        gains = gains.mean(axis=1, keepdims=True)
+    edges = np.arange(s.n_bands + 1)
+    gains = np.array([gains_of(s, codes, edges, 8) for codes in mask])
     expected = learnt(X.astype(complex), gains, 0.9, n_past, s.n_bands)
     assert np.abs(expected - gains).max() > 0.1
-    overlap = np.zeros((len(X) * s.hop + N_FFT, n_channels))
-    window = hann_pair(N_FFT, HOP)[1][:, None]
-    for k, frame in enumerate(expected * X):
-        overlap[k * HOP : k * HOP + N_FFT] += np.fft.irfft(frame).T * window
-    expected_y = overlap[: len(y)]
+    expected_y = overlap_added(s, expected * X)[: len(y)]
     assert np.abs(y - expected_y).max() < 1e-5 * np.abs(expected_y).max()
 
 
@@ -794,15 +808,7 @@ def test_the_past_does_not_depend_on_grouping_or_loudness(
     s = make(backend, simd, decay=0.9, n_past=9)
     X, _ = analyse(s, np.float32(loops(s, 30, 7)))
     mask = random_mask(s, len(X))
-    whole, _ = synthesise(s, mask, X, past=memory(s))
-    tail, past = np.zeros((N_FFT - HOP, 2), np.float32), memory(s)
-    parts = [
-        synthesise(s, mask[a:b], X[a:b], tail, past=past)[0]
-        for a, b in ((0, 1), (1, 17), (17, len(X)))
-    ]
-    assert np.array_equal(np.concatenate(parts), whole)
-    quiet, _ = synthesise(s, mask, X * np.float32(2**-12), past=memory(s))
-    assert np.abs(quiet * 2**12 - whole).max() < 1e-5 * np.abs(whole).max()
+    check_grouping_and_loudness(s, mask, X, 17, lambda: {"past": memory(s)})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())

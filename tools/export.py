@@ -240,8 +240,11 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     """What a sidecar says of this net."""
     if hop is None:
         context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
-        context |= {"views": blocks.VIEWS, "past_s": blocks.PAST_S}
-        context |= {"gain_step_db": blocks.GAIN_STEP_DB}
+        context |= {
+            "views": blocks.VIEWS,
+            "past_s": blocks.PAST_S,
+            "gain_step_db": blocks.GAIN_STEP_DB,
+        }
     else:
         context = {"left_context": n_frames - 1, "hop": hop}
         context["synthesis_length"] = 2 * hop

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgestem.separator import places_decay
+from edgestem.separator import past_frames, places_decay
 from edgestem.stages import Repetition, WienerFilter, past_size
 from tools.spleeter import HOP, N_BINS, N_FFT
 
@@ -57,7 +57,7 @@ def vocals_spectrum(
     n_heard: int = N_BINS,
 ) -> Tensor:
     """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask, past and place."""
-    decay, n_past = places_decay(hop, 44100), round(past_s * 44100 / hop)
+    decay, n_past = places_decay(hop, 44100), past_frames(past_s, hop, 44100)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
     past = np.zeros(past_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None

@@ -64,6 +64,7 @@ int main(int argc, char **argv)
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
     float *past = calloc(es_past_floats(plan), sizeof *past);
+
     es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)

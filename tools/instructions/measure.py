@@ -16,7 +16,7 @@ import numpy as np
 
 from edgestem.config import read_config
 from edgestem.runtime import open_interpreter
-from edgestem.separator import make_spectral
+from edgestem.separator import make_spectral, past_frames
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -50,7 +50,7 @@ def kernel(part: str, model: Path) -> float:
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
-        n_past = round(c.past_s * c.sample_rate / c.hop)
+        n_past = past_frames(c.past_s, c.hop, c.sample_rate)
         for _ in range(0, n_past, N_FRAMES):  # a full past costs most
             spectral.synthesise(mask, X, tail, y, covariance, past)
         marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past))
