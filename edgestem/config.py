@@ -59,8 +59,9 @@ class ModelConfig:
     mask_zero_point: int
     top_bands: int
     """Above the last band: mean mask of so many top bands; 0 = no vocals there."""
-    target_rms_db: float | None
-    """Level every block is brought to before the network, dBFS; None = as it is."""
+    target_rms_db: tuple[float, ...]
+    """Levels that blocks are brought to before the network, dBFS, in turn; empty = as
+    they are.  With several views a frame is heard at each of so many levels."""
     max_gain_db: float
     """The most a quiet block is raised."""
     gain_step_db: float
@@ -101,6 +102,7 @@ class ModelConfig:
         require(0 < self.compression_power <= 1, "compression_power")
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
         require(0 <= self.top_bands <= self.n_bands, "top_bands")
+        require(all(-90 <= db <= 0 for db in self.target_rms_db), "target_rms_db")
         require(0 <= self.past_s <= 60, "past_s")
 
     def _mismatch(self, what: str) -> ModelError:
@@ -131,7 +133,8 @@ class ModelConfig:
     @property
     def digest(self) -> str:
         """What names the function: the network and what becomes of its masks."""
-        return f"{self.sha256}-{self.views}-{self.past_s:g}"
+        levels = "".join(f"{level:g}" for level in self.target_rms_db)
+        return f"{self.sha256}-{self.views}-{self.past_s:g}{levels}"
 
     @property
     def used_frames(self) -> int:
@@ -202,6 +205,7 @@ def read_config(path: Path) -> ModelConfig:
             data = json.loads(read_file(shared)) | data
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
+        data["target_rms_db"] = _levels(data["target_rms_db"])
         known = {f.name for f in fields(ModelConfig)} - {"path", "model"}
         kept = {k: v for k, v in data.items() if k in known}
         return ModelConfig(**kept, path=network, model=path)
@@ -211,6 +215,13 @@ def read_config(path: Path) -> ModelConfig:
             code="model_mismatch",
             path=str(sidecar),
         ) from cause
+
+
+def _levels(value: Any) -> tuple[float, ...]:
+    """One level, a list of them, or null for none."""
+    if value is None:
+        return ()
+    return tuple(float(v) for v in (value if isinstance(value, list) else [value]))
 
 
 def _not_found(path: Path) -> ModelError:

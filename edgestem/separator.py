@@ -9,7 +9,8 @@ takes frames [g*G - left, g*G + G + right) and yields the masks of frames
 [g*G - L, g*G + G - L), where G is the group, left/right the context and L the
 lookahead of the model.  So the output does not depend on how the input was cut.
 With two views, the frames behind the group were masked as well, and the next call's
-masks of them are averaged with these.
+masks of them are averaged with these; the calls may take turns in the level that they
+bring the frames to.
 
 Frame k covers samples [k*hop - (n_fft - hop), k*hop + hop) of the stream.  Its
 last n_synthesis samples (all, unless the model has a short synthesis window)
@@ -218,6 +219,7 @@ class Separator:
         self._fill = len(self._x) - self._need
         self._is_primed = False  # until the first call there are no vocals
         self._read = 0
+        self._n_calls = 0
         self._delay_at = 0
         self._n_pushed = 0
         self._call_start = -(c.lookahead_frames * hop + self._n_synthesis - hop)
@@ -351,6 +353,7 @@ class Separator:
         self._fill, self._need = len(self._x) - step, step
         self._read = 0
         self._is_primed = True
+        self._n_calls += 1
         self._call_start += step
 
     def _silence_outside(self) -> None:
@@ -364,8 +367,9 @@ class Separator:
         Only samples of the stream count, not the padding around it.
         """
         c = self.config
-        if c.target_rms_db is None:
+        if not c.target_rms_db:
             return 1.0
+        target_db = c.target_rms_db[self._n_calls % len(c.target_rms_db)]
         end = self._call_start + self._n_synthesis - self._hop + c.group * self._hop
         end += (c.frames_ahead + c.lookahead_frames) * self._hop
         start = end - len(self._x)
@@ -374,7 +378,7 @@ class Separator:
         if n <= 0 or energy <= 0.0:
             return 1.0
         level_db = 10 * math.log10(energy / (n * self.n_channels))
-        gain_db = min(c.target_rms_db - level_db, c.max_gain_db)
+        gain_db = min(target_db - level_db, c.max_gain_db)
         steps = round(gain_db / c.gain_step_db)
         return float(10 ** (steps * c.gain_step_db / 20))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -244,6 +245,34 @@ def test_a_model_with_a_past_remembers(tmp_path: Path) -> None:
     start = long.latency_samples
     first, second = (stream(s, x, []).vocals[start:] for s in (long, brief))
     assert np.abs(first - second).max() > 0.01 * np.abs(second).max()
+
+
+def test_calls_take_turns_in_the_level_they_bring_blocks_to(tmp_path: Path) -> None:
+    shutil.copy(DATA / "tiny.tflite", tmp_path)
+    shutil.copy(DATA / "tiny.json", tmp_path)
+
+    def at_levels(name: str, levels: list[float]) -> Separator:
+        about = {"name": name, "file": "tiny.tflite", "target_rms_db": levels}
+        (tmp_path / f"{name}.json").write_text(json.dumps(about))
+        return Separator(44100, 1, model=tmp_path / f"{name}.tflite")
+
+    soft, loud = at_levels("soft", [-18.0]), at_levels("loud", [-6.0])
+    turns = at_levels("turns", [-18.0, -6.0])
+    assert len({s.config.digest for s in (soft, loud, turns)}) == 3
+    c = turns.config
+    x = noise((c.frames_ahead + 5 * c.group) * c.hop, 1)
+    ends = [(c.frames_ahead + n * c.group) * c.hop for n in range(6)]
+    for _ in range(2):
+        for call, (start, end) in enumerate(pairwise([0, *ends[1:]])):
+            done = []
+            for separator in (soft, loud, turns):
+                separator.push(x[start:end])
+                # What overlaps with no frame of the call before.
+                done.append(separator.finished().vocals[c.n_fft - c.hop :].copy())
+            assert not np.array_equal(done[0], done[1])
+            assert np.array_equal(done[2], done[call % 2])
+        for separator in (soft, loud, turns):
+            separator.reset()  # the first level is the first again
 
 
 @pytest.mark.parametrize("name", ["stateful2", "twice"])

@@ -5,6 +5,7 @@ Spleeter's masks as published, the karaoke U-net's as deployed.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tools.spectrum import (
     HOP,
     N_BINS,
     N_FFT,
+    TARGET_RMS_DB,
     compress,
     loudness_gain,
     overlap_add,
@@ -30,6 +32,8 @@ from tools.unet import Teacher, UNet, ratio_mask
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter
 VIEWS = 2  # calls that hear a frame, each in another half of what it masks
+# Of its calls, in turn: louder finds more vocals, softer takes less for vocals.
+LEVELS_DB = (TARGET_RMS_DB, -18.0)
 PAST_S = 15.0  # accompaniment that the engine remembers; 30 s: 0.01 dB more
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
@@ -65,13 +69,14 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> 
     """The engine's block scheme: fixed grid, context, loudness per block, views."""
     n_frames, used = spectrum.shape[1], BLOCK - 2 * CONTEXT
     out, times = torch.zeros(spectrum.shape), torch.zeros(n_frames, 1)
+    levels = itertools.cycle(LEVELS_DB[:views])
     for start in range(0, n_frames, used // views):
         first, last = start - CONTEXT, start - CONTEXT + BLOCK
         inside = spectrum[:, max(first, 0) : last, :N_BINS]
         pad = (0, 0, max(-first, 0), max(last - n_frames, 0))
         X = torch.nn.functional.pad(inside, pad)
         samples = x[:, max(first, 0) * HOP : last * HOP + N_FFT - HOP]
-        X = X * loudness_gain(samples[None])[0]
+        X = X * loudness_gain(samples[None], next(levels))[0]
         logits = net(features_of_spectrum(X[None], net))
         mask = torch.sigmoid(logits)[0, :, CONTEXT:-CONTEXT]
         n = min(used, n_frames - start)

@@ -241,20 +241,23 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     if hop is None:
         context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
         context |= {
+            "target_rms_db": blocks.LEVELS_DB,
             "views": blocks.VIEWS,
             "past_s": blocks.PAST_S,
             "gain_step_db": blocks.GAIN_STEP_DB,
         }
     else:
         context = {"left_context": n_frames - 1, "hop": hop}
-        context["synthesis_length"] = 2 * hop
+        context |= {
+            "synthesis_length": 2 * hop,
+            "target_rms_db": spectrum.TARGET_RMS_DB,
+        }
     return context | {
         "bands": [[N_BINS, 1]],
         "n_features": net.n_features,
         "frames_per_call": n_frames,
         "compression_power": net.power,
         "top_bands": blocks.TOP,
-        "target_rms_db": spectrum.TARGET_RMS_DB,
         "attribution": ATTRIBUTION,
     }
 

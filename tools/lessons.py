@@ -8,7 +8,7 @@ is the mean of two views (see `views`) of more frames than the lesson keeps
 (`tools.teacher_views` says what that is worth on real songs).  Every lesson is an
 .npz of two 6-second examples (5 MB, 0.44 MB per second of audio):
 
-    mixture, vocals  int16 (2, 2, n_samples), 32767 is LEVEL; brought to TARGET_RMS
+    mixture, vocals  int16 (2, 2, n_samples), 32767 is LEVEL; brought to TARGET_RMS_DB
     mask             uint8 (2, 2, n_frames, 1024), the teacher's vocals mask
     weight           float32 (2,), how far `vocals` is the truth
 

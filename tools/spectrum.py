@@ -32,10 +32,10 @@ def stft(x: Tensor) -> Tensor:
     return torch.fft.rfft(frames * window)
 
 
-def loudness_gain(x: Tensor) -> Tensor:
-    """Gain per example to TARGET_RMS, at most MAX_GAIN; (batch, 1, 1)."""
-    rms = x.pow(2).mean((1, 2), keepdim=True).sqrt()
-    return TARGET_RMS / torch.clamp(rms, min=TARGET_RMS / MAX_GAIN)
+def loudness_gain(x: Tensor, target_db: float = TARGET_RMS_DB) -> Tensor:
+    """Gain per example to a level, at most MAX_GAIN; (batch, 1, 1)."""
+    rms, target = x.pow(2).mean((1, 2), keepdim=True).sqrt(), 10 ** (target_db / 20)
+    return target / torch.clamp(rms, min=target / MAX_GAIN)
 
 
 def overlap_add(spectrum: Tensor, n_samples: int) -> Tensor:
