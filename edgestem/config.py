@@ -74,6 +74,8 @@ class ModelConfig:
     """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
     views: int = 1
     """Calls that hear a frame and whose masks are averaged; 1 to 16."""
+    softness: tuple[float, ...] = ()
+    """How soft masks become where they are undecided: three weights, or none."""
     past_s: float = 0.0
     """Seconds of accompaniment that masks learn from; 0 = none."""
     file: str = ""
@@ -103,6 +105,7 @@ class ModelConfig:
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
         require(0 <= self.top_bands <= self.n_bands, "top_bands")
         require(all(-90 <= db <= 0 for db in self.target_rms_db), "target_rms_db")
+        require(len(self.softness) in (0, 3), "softness")
         require(0 <= self.past_s <= 60, "past_s")
 
     def _mismatch(self, what: str) -> ModelError:
@@ -133,8 +136,11 @@ class ModelConfig:
     @property
     def digest(self) -> str:
         """What names the function: the network and what becomes of its masks."""
-        levels = "".join(f"{level:g}" for level in self.target_rms_db)
-        return f"{self.sha256}-{self.views}-{self.past_s:g}{levels}"
+        levels, weights = (
+            ",".join(f"{value:g}" for value in values)
+            for values in (self.target_rms_db, self.softness)
+        )
+        return f"{self.sha256}-{self.views}-{self.past_s:g}-{levels}-{weights}"
 
     @property
     def used_frames(self) -> int:
@@ -206,6 +212,7 @@ def read_config(path: Path) -> ModelConfig:
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         data["target_rms_db"] = _levels(data["target_rms_db"])
+        data["softness"] = tuple(float(w) for w in data.get("softness", ()))
         known = {f.name for f in fields(ModelConfig)} - {"path", "model"}
         kept = {k: v for k, v in data.items() if k in known}
         return ModelConfig(**kept, path=network, model=path)

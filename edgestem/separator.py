@@ -1,7 +1,7 @@
 """The engine: one row from samples to stems; everything else is a door to it.
 
     block -> buffer -> analysis -> int8 features -> network -> int8 mask
-          -> synthesis, by mask, past and place -> vocals
+          -> synthesis, by mask, doubt, past and place -> vocals
     delayed mixture - vocals -> instrumental
 
 The network is called on a grid that is fixed when the stream starts: call g
@@ -31,6 +31,7 @@ from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.model import DEFAULT, Model
 from edgestem.spectral import Spectral
+from edgestem.stages import DOUBT_SIZE
 from edgestem.windows import window_pair
 
 Samples = NDArray[np.float32]
@@ -109,6 +110,7 @@ def make_spectral(
         mask_table=config.mask_table(),
         top_bands=config.top_bands,
         decay=places_decay(hop, sample_rate),
+        softness=config.softness or (0.0, 0.0, 0.0),
         n_past=past_frames(config.past_s, hop, sample_rate),
         backend=fft,
     )
@@ -204,7 +206,8 @@ class Separator:
         self._vocals = np.zeros((c.group * hop, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
-        learnt = (self._covariance, self._past)
+        self._doubt = np.zeros(DOUBT_SIZE, np.float32)
+        learnt = (self._covariance, self._past, self._doubt)
         state = (self._x, self._X, self._tail, self._vocals, self._delay)
         self._buffers: tuple[NDArray[Any], ...] = (*state, *learnt)
 
@@ -345,6 +348,7 @@ class Separator:
             self._vocals,
             self._covariance,
             self._past,
+            self._doubt if c.softness else None,
         )
         self._silence_outside()
         step = c.group * hop

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgestem.errors import NativeError
 from edgestem.stages import (
+    DOUBT_SIZE,
     MAX_FFT,
     MIN_FFT,
     ArrayStages,
@@ -42,7 +43,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 4  # of native/edgestem.h
+ABI = 5  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -200,6 +201,9 @@ class Spectral:
     decay : float
         What a frame leaves of the covariances before it, 0 to below 1; see
         `synthesise`.
+    softness : shape (3,)
+        How soft gains become where masks are undecided, with `doubt`; see
+        `stages.Softness`.
     n_past : int
         Frames of the accompaniment that `synthesise` remembers, 0 to 2^16.
     backend : str
@@ -232,6 +236,7 @@ class Spectral:
         mask_table: ArrayLike,
         top_bands: int = 0,
         decay: float = 0.0,
+        softness: ArrayLike = (0.0, 0.0, 0.0),
         n_past: int = 0,
         backend: str = "auto",
         simd: str = "best",
@@ -244,6 +249,7 @@ class Spectral:
             n_features=n_features,
             top_bands=top_bands,
             decay=decay,
+            softness=as_table(softness, np.float32),
             n_past=n_past,
             analysis_window=as_table(analysis_window, np.float32),
             synthesis_window=as_table(synthesis_window, np.float32),
@@ -304,12 +310,14 @@ class Spectral:
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None = None,
         past: NDArray[np.float32] | None = None,
+        doubt: NDArray[np.float32] | None = None,
     ) -> None:
         """Add n_frames masked frames to the overlap and give out what is done.
 
         With `covariance` stereo goes through a multichannel Wiener filter (see
         `stages.WienerFilter`): what comes from where no vocals are stays out of them.
-        With `past` the gains learn from what repeats (see `stages.Repetition`).
+        With `past` the gains learn from what repeats (see `stages.Repetition`), with
+        `doubt` they soften where masks are undecided (see `stages.Softness`).
 
         Parameters
         ----------
@@ -328,6 +336,8 @@ class Spectral:
             to mono.
         past : shape (past_size,), float32, optional
             What was played so far.  Read and written; zeros at the start.
+        doubt : shape (DOUBT_SIZE,), float32, optional
+            How undecided masks were so far.  Read and written; zeros at the start.
 
         Raises
         ------
@@ -346,7 +356,9 @@ class Spectral:
             _check("covariance", covariance, np.float32, places, out=True)
         if past is not None:
             _check("past", past, np.float32, (t.past_size,), out=True)
-        self._engine.synthesise(mask, X, tail, y, covariance, past)
+        if doubt is not None:
+            _check("doubt", doubt, np.float32, (DOUBT_SIZE,), out=True)
+        self._engine.synthesise(mask, X, tail, y, covariance, past, doubt)
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """Sum the squares of x (n, n_channels) float32, alike on every back end.
@@ -396,6 +408,7 @@ class _NativeStages:
             setattr(config, name, getattr(t, name))
         config.n_bands, config.top_bands, config.simd = t.n_bands, t.top_bands, level
         config.decay, config.n_past = t.decay, t.n_past
+        config.softness = t.softness.tolist()
         # The kernel copies the tables; `tables` keeps them alive until then.
         config.analysis_window = _floats(t.analysis_window)
         config.synthesis_window = _floats(t.synthesis_window)
@@ -429,16 +442,17 @@ class _NativeStages:
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None,
         past: NDArray[np.float32] | None,
+        doubt: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
         tail_out = _floats(tail, True)
-        before, places = _state(past), _state(covariance)
-        spectra = _floats(X)
+        doubts, before, places = (_state(a) for a in (doubt, past, covariance))
+        X_in = _floats(X)
         _ok(
             lib.es_synthesise(
-                plan, codes, spectra, n, before, places, tail_out, out, work
+                plan, codes, X_in, n, doubts, before, places, tail_out, out, work
             )
         )
 

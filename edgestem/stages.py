@@ -26,7 +26,11 @@ MAX_PAST = 1 << 16  # frames
 PAST_HEAD = 8  # floats: frames kept, next row, weight of the sums
 ALIKE = 0.4  # the least cosine that counts
 MOST_ALIKE = 16  # frames that are averaged
-MOST_REST = 2.0**96  # power of a bin; sums of it stay finite
+MOST_POWER = 2.0**96  # of a bin; sums of it stay finite
+REGION_ENDS = (8, 16, 32, 64, 128, 256)  # bins; the last region has no end
+N_REGIONS = 7
+DOUBT_SIZE = 2 * N_REGIONS + 1  # undecided and at most, by region; vocals
+LEAST_REST = 1 / 512  # half a step of a mask's codes
 
 
 def is_supported_size(n_fft: int) -> bool:
@@ -59,6 +63,7 @@ class Tables:
     n_features: int
     top_bands: int
     decay: float
+    softness: NDArray[np.float32]
     n_past: int
     analysis_window: NDArray[np.float32]
     synthesis_window: NDArray[np.float32]
@@ -78,6 +83,7 @@ class Tables:
         _require_edges(self.band_edges)
         _require_thresholds(self.thresholds)
         _require("top_bands", self.top_bands, 0, self.n_bands)
+        _require_table("softness", self.softness, 3)
         _require("n_past", self.n_past, 0, MAX_PAST)
         if not 0.0 <= self.decay < 1.0:
             raise ValueError(f"decay: expected 0 to below 1, got {self.decay}")
@@ -285,6 +291,70 @@ class WienerFilter:
         return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
 
 
+class Softness:
+    """Gains that are softer where the masks of this stream are often undecided.
+
+    Songs differ in how far their masks can be trusted, and the masks themselves tell:
+    where one often says one half, it is too sure of itself elsewhere too.  The
+    definition is that of es_synthesise in native/edgestem.h; what the weights are
+    worth, and that they hold for songs they were not chosen on, is in
+    models/EXPERIMENTS.md (tenth campaign).
+
+    Parameters
+    ----------
+    weights : shape (3,)
+        Of 1, of how undecided a region is, and of how undecided all is.
+    n_heard : int
+        Bins that count, from bin 0.
+    decay : float
+        0 to below 1: what a frame leaves of the sums before.
+    doubt : shape (DOUBT_SIZE,), float
+        State, updated in place.
+    """
+
+    def __init__(
+        self,
+        weights: NDArray[Any],
+        n_heard: int,
+        decay: float,
+        doubt: NDArray[Any],
+    ) -> None:
+        self.weights, self.n_heard = np.asarray(weights, np.float64), n_heard
+        self.decay, self.doubt = decay, doubt
+        self.starts = [0, *(end for end in REGION_ENDS if end < n_heard)]
+
+    def __call__(
+        self, gains: NDArray[Any], X: NDArray[np.complex64]
+    ) -> NDArray[np.float64]:
+        """Gains (n_channels, n_bins) and a frame X of that shape -> its gains."""
+        g = np.clip(gains.astype(np.float64), 0.0, 1.0)
+        self._count(g[:, : self.n_heard], finite_power(X[:, : self.n_heard]))
+        vocals = np.sqrt(g)
+        rest = np.sqrt(np.maximum(1 - g, LEAST_REST))
+        return np.asarray(g + self._share(g.shape[1]) * (vocals / (vocals + rest) - g))
+
+    def _count(self, g: NDArray[Any], power: NDArray[Any]) -> None:
+        """Add what one frame leaves undecided, at least and at most, and its vocals."""
+        self.doubt *= self.decay
+        undecided, most = g * (1 - g) * power, np.minimum(g, 1 - g) * power
+        n = len(self.starts)
+        for at, part in ((0, undecided), (N_REGIONS, most)):
+            sums = np.add.reduceat(part.sum(axis=0), self.starts)
+            self.doubt[at : at + n] += sums
+        self.doubt[-1] += (g * power).sum()
+
+    def _share(self, n_bins: int) -> NDArray[np.float64]:
+        """How soft each bin's gain becomes, 0 to 1; the last region goes on."""
+        undecided, most = np.split(self.doubt[:-1].astype(np.float64), 2)
+        sharp = np.divide(undecided, most, out=np.ones(N_REGIONS), where=most > 0)
+        vocals = float(self.doubt[-1])
+        share = (undecided.sum() / vocals) ** 0.25 if vocals > 0 else 0.0
+        base, by_region, by_all = self.weights
+        t = np.clip(base + by_region * sharp + by_all * share, 0.0, 1.0)
+        at = np.searchsorted(self.starts, np.arange(n_bins), side="right") - 1
+        return np.asarray(t[at])
+
+
 class Repetition:
     """Gains that learn from what repeats, one frame after the other.
 
@@ -331,9 +401,7 @@ class Repetition:
     ) -> NDArray[np.float64]:
         """Gains (n_channels, n_bins) 0..1 and a frame X of that shape -> its gains."""
         n = self.n_heard
-        with np.errstate(over="ignore", invalid="ignore"):
-            power = _power(X[:, :n])
-        power = np.clip(np.nan_to_num(power, nan=0.0), 0.0, MOST_REST)
+        power = finite_power(X[:, :n])
         out = gains.astype(np.float64)
         vocals, rest = out[:, :n] * np.sqrt(power), (1 - out[:, :n]) ** 2 * power
         rows, weights = self._recall(self._remember(rest))
@@ -369,6 +437,13 @@ class Repetition:
         found = np.flatnonzero(is_peak)
         found = found[np.argsort(-alike[found], kind="stable")[:MOST_ALIKE]]
         return rows[found], (alike[found] - ALIKE) / (1 - ALIKE)
+
+
+def finite_power(X: NDArray[np.complex64]) -> NDArray[np.float64]:
+    """Compute |X|^2 in double; damage counts as silence or as very loud."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = _power(X)
+    return np.clip(np.nan_to_num(power, nan=0.0), 0.0, MOST_POWER)
 
 
 def _power(X: NDArray[np.complex64]) -> NDArray[np.float64]:
@@ -452,6 +527,7 @@ class ArrayStages:
         y: NDArray[np.float32],
         covariance: NDArray[np.float32] | None,
         past: NDArray[np.float32] | None,
+        doubt: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
@@ -460,11 +536,16 @@ class ArrayStages:
         by_place = None
         if covariance is not None and t.n_channels == 2:
             by_place = WienerFilter(t.decay, covariance)
+        softness = None
+        if doubt is not None:
+            softness = Softness(t.softness, t.n_heard, t.decay, doubt)
         repetition = None
         if past is not None and t.n_past:
             repetition = Repetition(t.n_past, t.n_heard, t.decay, past, t.n_channels)
         for k in range(len(X)):
             gains: NDArray[Any] = self._gains(mask[k]).T
+            if softness:
+                gains = softness(gains, X[k])
             if repetition:
                 gains = repetition(gains, X[k])
             vocals = by_place(gains, X[k]) if by_place else gains * X[k]

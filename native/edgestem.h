@@ -49,7 +49,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 4    /* changes with any change of this contract */
+#define ES_ABI 5    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -60,6 +60,8 @@
 #define ES_ERR_SIMD -5       /* this machine lacks the instruction set */
 #define ES_ERR_BANDS -6      /* band edges are negative or do not increase */
 #define ES_ERR_THRESHOLDS -7 /* NaN, decreasing or too close to each other */
+
+#define ES_DOUBT_FLOATS 15 /* of the state `doubt` */
 
 #define ES_SIMD_BEST -1 /* the best this machine has */
 #define ES_SIMD_SCALAR 0
@@ -96,6 +98,7 @@ typedef struct es_config {
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
     float decay;                   /* 0 to below 1; see es_synthesise */
     size_t n_past;                 /* frames remembered, 0 to 2^16; likewise */
+    float softness[3];             /* finite weights; likewise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;
 
@@ -166,6 +169,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean
  *               gain
  *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
+ *   doubt       ES_DOUBT_FLOATS of them: how undecided masks were so far, state
+ *               of the softness below, zeros at the start; or NULL
  *   past        es_past_floats() of them: what was played so far, state of the
  *               averages below, zeros at the start; or NULL
  *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
@@ -177,6 +182,18 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  * Only the last n_synthesis samples of a frame overlap-add.  Bins from
  * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
  * top_bands is 0), bins below band_edges[0] get 0.
+ *
+ * With doubt, gains (0 to 1) are softened where masks of this stream are often
+ * undecided.  Of the bins below band_edges[n_bands], in regions that end at
+ * bins 8, 16, 32, 64, 128, 256 and with the last of these bins, three sums over
+ * channels, bins and the frames so far (weights 1, decay, decay^2, ...):
+ *   U = sum g (1 - g) |x|^2, M = sum min(g, 1 - g) |x|^2, V = sum g |x|^2,
+ * U and M of each region, V of all.  U / M (1 without any M) is 1 where little
+ * is doubted and 1/2 where all is.  With s = softness, and the root of roots
+ * of the whole U / V (0 without any V),
+ *   t = s[0] + s[1] U / M + s[2] (sum U / V)^(1/4), kept within 0 to 1,
+ *   g' = g + t (sqrt g / (sqrt g + sqrt r) - g), r = 1 - g, at least 1/512.
+ * Bins from band_edges[n_bands] on go with the last region that has a bin.
  *
  * With past the gains below band_edges[n_bands] learn from what repeats.  The
  * rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a profile:
@@ -203,8 +220,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  * Values that are not finite, or above 2^60, leave no trace in it.
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *past, float *covariance, float *tail,
-                  float *y, void *work);
+                  size_t n_frames, float *doubt, float *past, float *covariance,
+                  float *tail, float *y, void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

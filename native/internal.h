@@ -25,6 +25,9 @@
 #define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
 
 /* Of what repeats. */
+#define ES_N_REGIONS 7        /* of the spectrum, each with its own softness */
+#define ES_FIRST_REGION 8     /* bins; the others end at twice as many each */
+#define ES_LEAST_REST 0x1p-9f /* half a step of a mask's codes */
 #define ES_MAX_PAST ((size_t)1 << 16)
 #define ES_MAX_PROFILE 256 /* values: 2^19 bins have 190 */
 #define ES_PAST_HEAD 8     /* floats: frames kept, next row, weight of sums */
@@ -80,6 +83,7 @@ struct es_spectral {
     size_t n_powers;     /* bins below the last edge, clamped to n_bins */
     size_t top_bands;    /* whose mean gain the bins above get */
     float decay;         /* of the covariances, per frame */
+    float softness[3];   /* weights of what says how soft gains become */
     size_t n_past;       /* rows of what repeats */
     size_t n_profile;    /* values of a profile */
     size_t profile_size; /* the same in whole rows of lanes */
@@ -118,7 +122,7 @@ struct es_ops {
     void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
                     int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
-                       size_t, float *, float *, float *, float *,
+                       size_t, float *, float *, float *, float *, float *,
                        const es_work *);
     double (*energy)(const float *, size_t);
 };

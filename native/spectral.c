@@ -1,6 +1,7 @@
 /* spectral.c - plans of the fused calls: windows, bands, the quantiser. */
 #include "internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #ifdef ES_X86
@@ -253,6 +254,10 @@ static int check(const es_config *c, es_quantiser *q)
         c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands ||
         c->n_past > ES_MAX_PAST || !(c->decay >= 0.0f && c->decay < 1.0f))
         return ES_ERR_SIZE;
+    for (size_t i = 0; i < 3; i++) {
+        if (!isfinite(c->softness[i]))
+            return ES_ERR_SIZE;
+    }
     if (!es_choose(c->simd, c->n_fft))
         return ES_ERR_SIMD;
     int status = check_bands(c);
@@ -277,6 +282,7 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->n_bands = c->n_bands;
     s->top_bands = c->top_bands;
     s->decay = c->decay;
+    memcpy(s->softness, c->softness, sizeof s->softness);
     s->n_past = c->n_past;
     s->n_powers = (size_t)c->band_edges[c->n_bands];
     if (s->n_powers > s->n_bins)
@@ -388,8 +394,8 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 }
 
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *past, float *covariance, float *tail,
-                  float *y, void *work)
+                  size_t n_frames, float *doubt, float *past, float *covariance,
+                  float *tail, float *y, void *work)
 {
     es_work w;
 
@@ -400,8 +406,8 @@ int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
         return ES_ERR_ALIGN;
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
-    plan->ops->synthesise(plan, mask, X, n_frames, past, covariance, tail, y,
-                          &w);
+    plan->ops->synthesise(plan, mask, X, n_frames, doubt, past, covariance,
+                          tail, y, &w);
     restore_mode(old);
     return ES_OK;
 }

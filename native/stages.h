@@ -813,6 +813,129 @@ static void gains_of(const es_spectral *s, const int8_t *mask,
     }
 }
 
+INLINE V finite_power(const float *X)
+{
+    V re;
+    V im;
+
+    v_load_pairs(X, &re, &im);
+    return v_clamp(power_of(re, im), v_all(0.0f), v_all(ES_MOST_POWER));
+}
+
+static float root(float a)
+{
+    float lanes[W];
+
+    v_store(lanes, v_sqrt(v_all(a)));
+    return lanes[0];
+}
+
+/* ---- Doubt ---------------------------------------------------------------
+ *
+ * See es_synthesise.  `doubt` holds U of each region, M of each, and V. */
+
+/* First bin behind region i; regions that have none are empty. */
+static size_t region_end(const es_spectral *s, size_t i)
+{
+    const size_t end = (size_t)ES_FIRST_REGION << i;
+
+    return i + 1 < ES_N_REGIONS && end < s->n_powers ? end : s->n_powers;
+}
+
+/* What one channel adds to U, M and V, bin by bin, to w->power, which is free
+ * until the next analysis. */
+INLINE void weigh(const es_spectral *s, const float *X, const es_work *w,
+                  size_t c)
+{
+    const V none = v_all(0.0f);
+    const V one = v_all(1.0f);
+
+    for (size_t i = 0; i < s->n_powers; i += W) {
+        size_t k = fit(i, s->n_bins, W);
+        V gain = v_clamp(v_load(w->gain[c] + k), none, one);
+        V rest = v_sub(one, gain);
+        V lesser = v_clamp(gain, none, rest);
+        V power = finite_power(X + 2 * (c * s->n_bins + k));
+        V sung = v_mul(gain, power);
+
+        v_store(w->power[0] + k, v_mul(sung, rest));
+        v_store(w->power[1] + k, v_mul(lesser, power));
+        v_store(w->power[2] + k, sung);
+    }
+}
+
+static void count_doubt(const es_spectral *s, const float *X, float *doubt,
+                        const es_work *w)
+{
+    for (size_t i = 0; i < ES_DOUBT_FLOATS; i++)
+        doubt[i] *= s->decay;
+    for (size_t c = 0; c < s->n_channels; c++) {
+        size_t start = 0;
+
+        weigh(s, X, w, c);
+        for (size_t i = 0; i < ES_N_REGIONS; i++) {
+            const size_t n = region_end(s, i) - start;
+
+            if (!n)
+                break;
+            doubt[i] += sum_of(w->power[0] + start, n);
+            doubt[ES_N_REGIONS + i] += sum_of(w->power[1] + start, n);
+            doubt[2 * ES_N_REGIONS] += sum_of(w->power[2] + start, n);
+            start += n;
+        }
+    }
+}
+
+/* How soft the gains of region i become, 0 to 1. */
+static float softness_of(const es_spectral *s, const float *doubt, size_t i)
+{
+    const float most = doubt[ES_N_REGIONS + i];
+    const float vocals = doubt[2 * ES_N_REGIONS];
+    float sum = 0.0f;
+
+    for (size_t j = 0; j < ES_N_REGIONS; j++)
+        sum += doubt[j];
+    float sharp = most > 0.0f ? doubt[i] / most : 1.0f;
+    float share = vocals > 0.0f ? root(root(sum / vocals)) : 0.0f;
+    float t = s->softness[0] + s->softness[1] * sharp + s->softness[2] * share;
+
+    t = t > 0.0f ? t : 0.0f;
+    return t < 1.0f ? t : 1.0f;
+}
+
+/* Soften the gains of one frame as far as the stream so far asks for. */
+static void soften(const es_spectral *s, const float *X, float *doubt,
+                   const es_work *w)
+{
+    const V none = v_all(0.0f);
+    const V one = v_all(1.0f);
+    float *soft = w->power[2];
+    size_t start = 0;
+
+    count_doubt(s, X, doubt, w);
+    for (size_t i = 0; i < ES_N_REGIONS && start < s->n_powers; i++) {
+        const size_t end = region_end(s, i);
+        const int is_last = end == s->n_powers;
+
+        spread(soft + start, (is_last ? s->n_bins : end) - start,
+               softness_of(s, doubt, i));
+        start = end;
+    }
+    for (size_t c = 0; c < s->n_channels; c++) {
+        for (size_t i = 0; i < s->n_bins; i += W) {
+            size_t k = fit(i, s->n_bins, W);
+            V gain = v_clamp(v_load(w->gain[c] + k), none, one);
+            V rest = v_clamp(v_sub(one, gain), v_all(ES_LEAST_REST), one);
+            V vocals = v_sqrt(gain);
+            V softer = v_div(vocals, v_add(vocals, v_sqrt(rest)));
+
+            softer = v_mul_add(v_load(soft + k), v_sub(softer, gain), gain);
+            v_store(w->power[c] + k, softer);
+        }
+        memcpy(w->gain[c], w->power[c], s->n_bins * sizeof *w->gain[c]);
+    }
+}
+
 /* ---- Repetition ----------------------------------------------------------
  *
  * See es_synthesise.  `past` is cut into a head, the sums of profiles, a
@@ -842,15 +965,6 @@ INLINE float *row_of(const es_spectral *s, const es_ring *r, size_t at,
                      size_t age)
 {
     return r->rows + (at + s->n_past - age) % s->n_past * s->row_size;
-}
-
-INLINE V finite_power(const float *X)
-{
-    V re;
-    V im;
-
-    v_load_pairs(X, &re, &im);
-    return v_clamp(power_of(re, im), v_all(0.0f), v_all(ES_MOST_POWER));
 }
 
 /* Write what a frame's gains leave, and its profile, to a row. */
@@ -924,14 +1038,6 @@ INLINE void products(const es_spectral *s, const float *row, const float *mean,
     }
     *with_now = total_of(a);
     *with_itself = total_of(b);
-}
-
-static float root(float a)
-{
-    float lanes[W];
-
-    v_store(lanes, v_sqrt(v_all(a)));
-    return lanes[0];
 }
 
 /* The frames before row `at` that are most alike: their rows and weights, the
@@ -1033,12 +1139,16 @@ static void repeat(const es_spectral *s, const float *X, float *past,
  * The frame sits in the planes, exchanged (see merge_stereo).  Seen as
  * interleaved values, an even value 2 i is im[i], an odd one re[i]. */
 
-INLINE float windowed(const es_spectral *s, const es_work *w, size_t i)
+/* Windowed value i, plus *old if there is one: to add 0 would lose the sign of
+ * a product that vanished. */
+INLINE float windowed(const es_spectral *s, const es_work *w, size_t i,
+                      const float *old)
 {
     size_t k = i / 2;
+    float value =
+        i % 2 ? s->synthesis_im[k] * w->re[k] : s->synthesis_re[k] * w->im[k];
 
-    return i % 2 ? s->synthesis_im[k] * w->re[k]
-                 : s->synthesis_re[k] * w->im[k];
+    return old ? value + *old : value;
 }
 
 /* Write the windowed values i to end - 1, plus old if there is one, to out. */
@@ -1049,7 +1159,7 @@ INLINE void add_values(const es_spectral *s, const es_work *w, size_t i,
     size_t n = i < end ? end - i : 0;
 
     if (n && i % 2) {
-        out[0] = windowed(s, w, i) + (old ? old[0] : 0.0f);
+        out[0] = windowed(s, w, i, old);
         done = 1;
     }
     for (; done + 2 * W <= n; done += 2 * W) {
@@ -1068,7 +1178,7 @@ INLINE void add_values(const es_spectral *s, const es_work *w, size_t i,
         v_store_pairs(out + done, even, odd);
     }
     for (; done < n; done++)
-        out[done] = windowed(s, w, i + done) + (old ? old[done] : 0.0f);
+        out[done] = windowed(s, w, i + done, old ? old + done : NULL);
 }
 
 /* Finish one hop of y and move the tail on.  The tail is read ahead of where
@@ -1137,14 +1247,17 @@ static void analyse(const es_spectral *s, const float *x, size_t n_frames,
 }
 
 static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
-                       size_t n_frames, float *past, float *covariance,
-                       float *tail, float *y, const es_work *w)
+                       size_t n_frames, float *doubt, float *past,
+                       float *covariance, float *tail, float *y,
+                       const es_work *w)
 {
     const es_input in = { NULL, w->re, w->im, NULL, NULL, 1.0f };
     const size_t half = s->n_bins * s->n_channels; /* a frame of X, halved */
 
     for (size_t f = 0; f < n_frames; f++) {
         gains_of(s, mask, w->gain);
+        if (doubt)
+            soften(s, X, doubt, w);
         if (past && s->n_past)
             repeat(s, X, past, w);
         if (s->n_channels == 1)

@@ -131,6 +131,7 @@ def test_views_of_a_frame_are_averaged(tmp_path: Path, views: int) -> None:
         ({"views": 2}, "the sidecar's views makes no sense"),
         ({"views": 4, "right_context": 1}, "the sidecar's views makes no sense"),
         ({"target_rms_db": [-21.0, 3.0]}, "the sidecar's target_rms_db makes no sense"),
+        ({"softness": [1.0, 2.0]}, "the sidecar's softness makes no sense"),
         ({"past_s": -1.0}, "the sidecar's past_s makes no sense"),
         ({"past_s": 61}, "the sidecar's past_s makes no sense"),
     ],

@@ -229,22 +229,25 @@ def test_latency_of_a_short_synthesis_is_its_length(rate: int, late: int) -> Non
     assert np.array_equal(separate(x, rate, model=net("short8")).vocals, one)
 
 
-def test_a_model_with_a_past_remembers(tmp_path: Path) -> None:
-    data = json.loads((DATA / "twice.json").read_text())
-    about = data | {"name": "brief", "past_s": 0, "file": "twice.tflite"}
+@pytest.mark.parametrize("field", [{"past_s": 0}, {"softness": [9.0, -9.0, 0.0]}])
+def test_masks_learn_from_the_stream(tmp_path: Path, field: dict[str, object]) -> None:
+    """From what repeats, and from how undecided they are: at no latency."""
     for name in ("twice.tflite", "twice.json"):
-        (tmp_path / name).write_bytes((DATA / name).read_bytes())
-    (tmp_path / "brief.json").write_text(json.dumps(about))
+        shutil.copy(DATA / name, tmp_path)
+    about = {"name": "other", "file": "twice.tflite"} | field
+    (tmp_path / "other.json").write_text(json.dumps(about))
     x = np.resize(noise(9_000, 2), (60_000, 2))  # it repeats
-    long, brief = (
+    twice, other = (
         Separator(44100, 2, model=tmp_path / f"{name}.tflite")
-        for name in ("twice", "brief")
+        for name in ("twice", "other")
     )
-    assert long.latency_samples == brief.latency_samples
-    assert long.config.digest != brief.config.digest
-    start = long.latency_samples
-    first, second = (stream(s, x, []).vocals[start:] for s in (long, brief))
+    assert twice.latency_samples == other.latency_samples
+    assert twice.config.digest != other.config.digest
+    start = twice.latency_samples
+    first, second = (stream(s, x, []).vocals[start:] for s in (twice, other))
     assert np.abs(first - second).max() > 0.01 * np.abs(second).max()
+    other.reset()
+    assert np.array_equal(stream(other, x, []).vocals[start:], second)
 
 
 def test_calls_take_turns_in_the_level_they_bring_blocks_to(tmp_path: Path) -> None:

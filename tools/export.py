@@ -244,12 +244,14 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
             "target_rms_db": blocks.LEVELS_DB,
             "views": blocks.VIEWS,
             "past_s": blocks.PAST_S,
+            "softness": blocks.SOFTNESS,
             "gain_step_db": blocks.GAIN_STEP_DB,
         }
     else:
         context = {"left_context": n_frames - 1, "hop": hop}
         context |= {
             "synthesis_length": 2 * hop,
+            "softness": stage.SOFTNESS,
             "target_rms_db": spectrum.TARGET_RMS_DB,
         }
     return context | {

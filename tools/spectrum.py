@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from edgestem.separator import past_frames, places_decay
-from edgestem.stages import Repetition, WienerFilter, past_size
+from edgestem.stages import (
+    DOUBT_SIZE,
+    Repetition,
+    Softness,
+    WienerFilter,
+    past_size,
+)
 from tools.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
@@ -55,15 +61,20 @@ def vocals_spectrum(
     hop: int = HOP,
     past_s: float = 0.0,
     n_heard: int = N_BINS,
+    softness: tuple[float, ...] = (),
 ) -> Tensor:
-    """Vocals of a song's spectrum X (2, n_frames, n_bins) by mask, past and place."""
+    """Vocals of a song's spectrum X (2, n_frames, n_bins) as `Separator` makes them."""
     decay, n_past = places_decay(hop, 44100), past_frames(past_s, hop, 44100)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
     past = np.zeros(past_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
+    doubt, by_doubt = np.zeros(DOUBT_SIZE, np.float32), None
+    if softness:
+        by_doubt = Softness(np.array(softness), n_heard, decay, doubt)
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:
+        gains = by_doubt(gains, frame) if by_doubt else gains
         gains = by_past(gains, frame) if by_past else gains
         vocals.append(by_place(gains, frame))
     return torch.from_numpy(np.stack(vocals, 1).astype(np.complex64))

@@ -195,22 +195,25 @@ static void run(const es_config *c, const float *x, digests *d)
     require(es_spectral_init(mem, bytes, c, &plan));
     size_t n_past = es_past_floats(plan);
     float *past = grab(n_past * sizeof *past);
+    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
 
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
     d->X = digest(d->X, X, n_X * sizeof *X);
     d->codes = digest(d->codes, codes, n_codes * c->n_features);
     for (int i = 0; i < 2; i++) {
+        float *doubts = i ? doubt : NULL;
         float *before = i ? past : NULL;
         float *state = i ? covariance : NULL;
 
-        require(es_synthesise(plan, mask, X, N_FRAMES, before, state, tail, y,
-                              work));
+        require(es_synthesise(plan, mask, X, N_FRAMES, doubts, before, state,
+                              tail, y, work));
         d->y = digest(d->y, y, n_y * sizeof *y);
         d->y = digest(d->y, tail, n_tail * sizeof *tail);
         memset(tail, 0, n_tail * sizeof *tail);
     }
     d->y = digest(d->y, covariance, 4 * (c->n_fft + 2) * sizeof *covariance);
     d->y = digest(d->y, past, n_past * sizeof *past);
+    d->y = digest(d->y, doubt, sizeof doubt);
     free(mem);
     free(work);
     free(past);
@@ -236,6 +239,9 @@ static es_config config_of(size_t n_fft, size_t hop, size_t n_channels,
     c.thresholds = thresholds;
     c.mask_table = mask_table;
     c.decay = 0.75f;
+    c.softness[0] = 3.0f;
+    c.softness[1] = -4.0f;
+    c.softness[2] = 0.5f;
     c.n_past = N_FRAMES - 1;
     c.simd = simd;
     return c;

@@ -95,6 +95,8 @@ static void choose(source *s, es_config *c)
     c->n_bands = 1 + byte(s) % 80;
     c->top_bands = byte(s) % (c->n_bands + 1);
     c->decay = (float)byte(s) / 256.0f;
+    for (size_t i = 0; i < 3; i++)
+        c->softness[i] = any_float(s);
     c->n_past = byte(s) % 20;
     c->simd = byte(s) % 4 - 1;
 }
@@ -121,15 +123,19 @@ static void run(source *s, const es_config *c, size_t n_frames)
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
-        es_synthesise(plan, mask, X, n_frames, NULL, NULL, tail, y, work);
+        float *doubt = floats(s, ES_DOUBT_FLOATS);
+
+        es_synthesise(plan, mask, X, n_frames, NULL, NULL, NULL, tail, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
-        es_synthesise(plan, mask, X, n_frames, past, covariance, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, doubt, past, covariance, tail, y,
+                      work);
         es_energy(x, n_x);
         free(x);
         free(X);
         free(tail);
         free(covariance);
         free(past);
+        free(doubt);
         free(y);
         free(features);
         free(mask);

@@ -96,6 +96,9 @@ static tables make_tables(size_t n_fft, size_t hop, size_t n_channels,
     t.config.thresholds = t.thresholds;
     t.config.mask_table = t.mask;
     t.config.decay = 0.9f;
+    t.config.softness[0] = 1.5f; /* none for a mask without doubt */
+    t.config.softness[1] = -1.5f;
+    t.config.softness[2] = 0.5f;
     t.config.n_past = 4;
     t.config.simd = simd;
     return t;
@@ -229,11 +232,14 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     CHECK(es_analyse(plan, x, n_frames, 1.0f, X, features, work) == ES_OK);
     size_t n_past = es_past_floats(plan);
     float *past = calloc(n_past, sizeof *past);
+    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
 
-    CHECK(es_synthesise(plan, mask, X, n_frames, past, covariance, tail, y,
-                        work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, n_frames, doubt, past, covariance, tail,
+                        y, work) == ES_OK);
     for (size_t i = 0; i < n_past; i++)
         CHECK(isfinite(past[i]));
+    for (size_t i = 0; i < ES_DOUBT_FLOATS; i++)
+        CHECK(isfinite(doubt[i]) && doubt[i] >= 0.0f);
     for (size_t i = 0; i < 8 * n_bins; i++)
         CHECK(isfinite(covariance[i]));
     memset(mask, -128, n_frames * c->n_bands * 2);
@@ -315,10 +321,11 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
         mask[i] = (int8_t)(next_noise(&seed) * 127.0f);
     CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
     float *past = calloc(es_past_floats(plan), sizeof *past);
+    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
 
     CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
-    CHECK(es_synthesise(plan, mask, X, 1, past, covariance, tail, y, work) ==
-          ES_OK);
+    CHECK(es_synthesise(plan, mask, X, 1, doubt, past, covariance, tail, y,
+                        work) == ES_OK);
     free(mem);
     free(work);
     free(x);
@@ -488,22 +495,23 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, X, NULL, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
-    CHECK(es_synthesise(NULL, codes, X, 1, NULL, NULL, tail, y, work) ==
+    CHECK(es_synthesise(NULL, codes, X, 1, NULL, NULL, NULL, tail, y, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, NULL, X, 1, NULL, NULL, tail, y, work) ==
+    CHECK(es_synthesise(p, NULL, X, 1, NULL, NULL, NULL, tail, y, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, NULL, 1, NULL, NULL, tail, y, work) ==
+    CHECK(es_synthesise(p, codes, NULL, 1, NULL, NULL, NULL, tail, y, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, y, work) ==
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, y, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, tail, NULL, work) ==
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, NULL, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, tail, y, NULL) ==
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, y, NULL) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, tail, y, work + 4) ==
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, y, work + 4) ==
           ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
-    CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, tail, y, work) == ES_OK);
+    CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, NULL, tail, y, work) ==
+          ES_OK);
     for (size_t i = 0; i < 4; i++) {
         for (size_t k = 0; k < n_bytes[i]; k++)
             CHECK(outputs[i][k] == 0x5a);

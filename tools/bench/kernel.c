@@ -49,9 +49,12 @@ int main(int argc, char **argv)
 {
     if (argc != 4)
         return 2;
-    es_config config = { N_FFT,      HOP,        N_FFT,  2,      2,
-                         N_BANDS,    64,         window, window, edges,
-                         thresholds, mask_table, 0.998f, N_PAST, 0 };
+    es_config config = { N_FFT,  HOP,        N_FFT,
+                         2,      2,          N_BANDS,
+                         64,     window,     window,
+                         edges,  thresholds, mask_table,
+                         0.998f, N_PAST,     { 4.14f, -9.09f, 4.27f },
+                         0 };
     es_spectral *plan = NULL;
     long n_frames = atol(argv[3]);
 
@@ -64,14 +67,15 @@ int main(int argc, char **argv)
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
     float *past = calloc(es_past_floats(plan), sizeof *past);
+    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
 
     es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask + i % N_MASKS, X, 1, past, covariance,
-                          tail, y, work);
+            es_synthesise(plan, mask + i % N_MASKS, X, 1, doubt, past,
+                          covariance, tail, y, work);
     }
     free(mem);
     free(work);

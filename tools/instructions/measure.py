@@ -17,6 +17,7 @@ import numpy as np
 from edgestem.config import read_config
 from edgestem.runtime import open_interpreter
 from edgestem.separator import make_spectral, past_frames
+from edgestem.stages import DOUBT_SIZE
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -46,14 +47,15 @@ def kernel(part: str, model: Path) -> float:
     y = np.empty((N_FRAMES * c.hop, 2), np.float32)
     covariance = np.zeros((2, 4, c.n_fft // 2 + 1), np.float32)
     past = np.zeros(spectral.past_size, np.float32)
+    doubt = np.zeros(DOUBT_SIZE, np.float32)
     if part == "analysis":
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
         n_past = past_frames(c.past_s, c.hop, c.sample_rate)
         for _ in range(0, n_past, N_FRAMES):  # a full past costs most
-            spectral.synthesise(mask, X, tail, y, covariance, past)
-        marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past))
+            spectral.synthesise(mask, X, tail, y, covariance, past, doubt)
+        marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past, doubt))
     return N_FRAMES * c.hop / c.sample_rate
 
 
