@@ -36,7 +36,6 @@ BANDS = (
 )  # 256 bands over 2048 bins
 WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
 PAST_S = 10.0  # accompaniment that the engine remembers
-SOFTNESS = (0.53, -9.45, 8.73)  # see tools/blocks.py
 TOP_BANDS = 4  # whose mean mask the bin above the last band gets
 
 

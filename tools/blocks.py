@@ -35,7 +35,7 @@ VIEWS = 2  # calls that hear a frame, each in another half of what it masks
 # Of its calls, in turn: louder finds more vocals, softer takes less for vocals.
 LEVELS_DB = (TARGET_RMS_DB, -18.0)
 PAST_S = 15.0  # accompaniment that the engine remembers; 30 s: 0.01 dB more
-# Of gains where masks are undecided, chosen on mixtures of the training pool.
+# Of gains where masks are undecided: tools/softness.py.
 SOFTNESS = (4.14, -9.09, 4.27)
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 

@@ -249,11 +249,8 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
         }
     else:
         context = {"left_context": n_frames - 1, "hop": hop}
-        context |= {
-            "synthesis_length": 2 * hop,
-            "softness": stage.SOFTNESS,
-            "target_rms_db": spectrum.TARGET_RMS_DB,
-        }
+        context["synthesis_length"] = 2 * hop
+        context["target_rms_db"] = spectrum.TARGET_RMS_DB
     return context | {
         "bands": [[N_BINS, 1]],
         "n_features": net.n_features,

@@ -188,7 +188,6 @@ def main() -> None:
         "synthesis_length": args.synthesis,
         "top_bands": bands.TOP_BANDS,
         "past_s": bands.PAST_S,
-        "softness": bands.SOFTNESS,
         "attribution": ATTRIBUTION,
     }
     write_sidecar(args.output, quants["features"], about)

@@ -30,7 +30,6 @@ from tools.unet import UNet
 WINDOW, HELD = 62, 2  # frames; together the 64 of the net
 HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
-SOFTNESS = (8.11, -11.24, 0.75)  # of stage; see tools/blocks.py
 
 
 def hold(features: Tensor) -> Tensor:
@@ -88,5 +87,5 @@ def stage_vocals(
         top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part
         mask[:, start : start + len(ends), N_BINS:] = top
-    V = vocals_spectrum(mask, X, hop, softness=SOFTNESS)
+    V = vocals_spectrum(mask, X, hop)
     return bands.overlap_add(V, synthesis, len(mixture), hop)

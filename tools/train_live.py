@@ -104,9 +104,7 @@ def live_vocals(net: StreamNet, mixture: np.ndarray, n_synthesis: int) -> np.nda
     features = compress(bands.magnitudes(X[None]), bands.POWER)
     mask = torch.sigmoid(net(features.contiguous(memory_format=torch.channels_last)))
     masks = bands.expand(mask[0])
-    V = vocals_spectrum(
-        masks, X, past_s=bands.PAST_S, n_heard=N_BINS, softness=bands.SOFTNESS
-    )
+    V = vocals_spectrum(masks, X, past_s=bands.PAST_S, n_heard=N_BINS)
     return bands.overlap_add(V, synthesis, len(mixture))
 
 
