@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,8 @@ class ModelConfig:
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
         require(0 <= self.top_bands <= self.n_bands, "top_bands")
         require(all(-90 <= db <= 0 for db in self.target_rms_db), "target_rms_db")
-        require(len(self.softness) in (0, 3), "softness")
+        finite = all(math.isfinite(weight) for weight in self.softness)
+        require(len(self.softness) in (0, 3) and finite, "softness")
         require(0 <= self.past_s <= 60, "past_s")
 
     def _mismatch(self, what: str) -> ModelError:
