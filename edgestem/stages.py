@@ -291,6 +291,12 @@ class WienerFilter:
         return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
 
 
+def softer(g: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gains 0 to 1 as soft as they may become."""
+    vocals, rest = np.sqrt(g), np.sqrt(np.maximum(1 - g, LEAST_REST))
+    return np.asarray(vocals / (vocals + rest))
+
+
 class Softness:
     """Gains that are softer where the masks of this stream are often undecided.
 
@@ -303,7 +309,7 @@ class Softness:
     Parameters
     ----------
     weights : shape (3,)
-        Of 1, of how undecided a region is, and of how undecided all is.
+        Of what `told` returns.
     n_heard : int
         Bins that count, from bin 0.
     decay : float
@@ -314,7 +320,7 @@ class Softness:
 
     def __init__(
         self,
-        weights: NDArray[Any],
+        weights: ArrayLike,
         n_heard: int,
         decay: float,
         doubt: NDArray[Any],
@@ -328,12 +334,10 @@ class Softness:
     ) -> NDArray[np.float64]:
         """Gains (n_channels, n_bins) and a frame X of that shape -> its gains."""
         g = np.clip(gains.astype(np.float64), 0.0, 1.0)
-        self._count(g[:, : self.n_heard], finite_power(X[:, : self.n_heard]))
-        vocals = np.sqrt(g)
-        rest = np.sqrt(np.maximum(1 - g, LEAST_REST))
-        return np.asarray(g + self._share(g.shape[1]) * (vocals / (vocals + rest) - g))
+        self.count(g[:, : self.n_heard], finite_power(X[:, : self.n_heard]))
+        return np.asarray(g + self._share(g.shape[1]) * (softer(g) - g))
 
-    def _count(self, g: NDArray[Any], power: NDArray[Any]) -> None:
+    def count(self, g: NDArray[Any], power: NDArray[Any]) -> None:
         """Add what one frame leaves undecided, at least and at most, and its vocals."""
         self.doubt *= self.decay
         undecided, most = g * (1 - g) * power, np.minimum(g, 1 - g) * power
@@ -343,14 +347,20 @@ class Softness:
             self.doubt[at : at + n] += sums
         self.doubt[-1] += (g * power).sum()
 
-    def _share(self, n_bins: int) -> NDArray[np.float64]:
-        """How soft each bin's gain becomes, 0 to 1; the last region goes on."""
+    def told(self) -> NDArray[np.float64]:
+        """Say how soft gains should become, (N_REGIONS, 3).
+
+        1, how little is undecided in the region, and how much is in all.
+        """
         undecided, most = np.split(self.doubt[:-1].astype(np.float64), 2)
         sharp = np.divide(undecided, most, out=np.ones(N_REGIONS), where=most > 0)
         vocals = float(self.doubt[-1])
         share = (undecided.sum() / vocals) ** 0.25 if vocals > 0 else 0.0
-        base, by_region, by_all = self.weights
-        t = np.clip(base + by_region * sharp + by_all * share, 0.0, 1.0)
+        return np.stack([np.ones(N_REGIONS), sharp, np.full(N_REGIONS, share)], axis=1)
+
+    def _share(self, n_bins: int) -> NDArray[np.float64]:
+        """How soft each bin's gain becomes, 0 to 1; the last region goes on."""
+        t = np.clip(self.told() @ self.weights, 0.0, 1.0)
         at = np.searchsorted(self.starts, np.arange(n_bins), side="right") - 1
         return np.asarray(t[at])
 

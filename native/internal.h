@@ -24,10 +24,13 @@
 #define ES_LOUDEST 0x1p60f   /* of what leaves a trace */
 #define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
 
-/* Of what repeats. */
+/* Of doubt. */
 #define ES_N_REGIONS 7        /* of the spectrum, each with its own softness */
 #define ES_FIRST_REGION 8     /* bins; the others end at twice as many each */
 #define ES_LEAST_REST 0x1p-9f /* half a step of a mask's codes */
+_Static_assert(ES_DOUBT_FLOATS == 2 * ES_N_REGIONS + 1, "two sums a region");
+
+/* Of what repeats. */
 #define ES_MAX_PAST ((size_t)1 << 16)
 #define ES_MAX_PROFILE 256 /* values: 2^19 bins have 190 */
 #define ES_PAST_HEAD 8     /* floats: frames kept, next row, weight of sums */

@@ -41,6 +41,15 @@ def noise(n_samples: int, n_channels: int, seed: int = 1) -> np.ndarray:
     return rng.normal(0, 0.1, (n_samples, n_channels)).astype(np.float32)
 
 
+def variant(folder: Path, of: str, name: str, **fields: object) -> Path:
+    """Another model of a test model's network, with other values in its sidecar."""
+    for suffix in (".tflite", ".json"):
+        shutil.copy(DATA / f"{of}{suffix}", folder)
+    about = {"name": name, "file": f"{of}.tflite"} | fields
+    (folder / f"{name}.json").write_text(json.dumps(about))
+    return folder / f"{name}.tflite"
+
+
 def stream(separator: Separator, x: np.ndarray, cuts: list[int]) -> Stems:
     """Push x in blocks that end at the cuts, then flush."""
     separator.reset()
@@ -232,15 +241,9 @@ def test_latency_of_a_short_synthesis_is_its_length(rate: int, late: int) -> Non
 @pytest.mark.parametrize("field", [{"past_s": 0}, {"softness": [9.0, -9.0, 0.0]}])
 def test_masks_learn_from_the_stream(tmp_path: Path, field: dict[str, object]) -> None:
     """From what repeats, and from how undecided they are: at no latency."""
-    for name in ("twice.tflite", "twice.json"):
-        shutil.copy(DATA / name, tmp_path)
-    about = {"name": "other", "file": "twice.tflite"} | field
-    (tmp_path / "other.json").write_text(json.dumps(about))
     x = np.resize(noise(9_000, 2), (60_000, 2))  # it repeats
-    twice, other = (
-        Separator(44100, 2, model=tmp_path / f"{name}.tflite")
-        for name in ("twice", "other")
-    )
+    models = net("twice"), variant(tmp_path, "twice", "other", **field)
+    twice, other = (Separator(44100, 2, model=model) for model in models)
     assert twice.latency_samples == other.latency_samples
     assert twice.config.digest != other.config.digest
     start = twice.latency_samples
@@ -251,13 +254,9 @@ def test_masks_learn_from_the_stream(tmp_path: Path, field: dict[str, object]) -
 
 
 def test_calls_take_turns_in_the_level_they_bring_blocks_to(tmp_path: Path) -> None:
-    shutil.copy(DATA / "tiny.tflite", tmp_path)
-    shutil.copy(DATA / "tiny.json", tmp_path)
-
     def at_levels(name: str, levels: list[float]) -> Separator:
-        about = {"name": name, "file": "tiny.tflite", "target_rms_db": levels}
-        (tmp_path / f"{name}.json").write_text(json.dumps(about))
-        return Separator(44100, 1, model=tmp_path / f"{name}.tflite")
+        model = variant(tmp_path, "tiny", name, target_rms_db=levels)
+        return Separator(44100, 1, model=model)
 
     soft, loud = at_levels("soft", [-18.0]), at_levels("loud", [-6.0])
     turns = at_levels("turns", [-18.0, -6.0])

@@ -32,8 +32,8 @@ from tools.unet import Teacher, UNet, ratio_mask
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter
 VIEWS = 2  # calls that hear a frame, each in another half of what it masks
-# Of its calls, in turn: louder finds more vocals, softer takes less for vocals.
-LEVELS_DB = (TARGET_RMS_DB, -18.0)
+# Of calls, in turn: louder finds more vocals, softer takes less for vocals.
+CALL_LEVELS_DB = (TARGET_RMS_DB, -18.0)
 PAST_S = 15.0  # accompaniment that the engine remembers; 30 s: 0.01 dB more
 # Of gains where masks are undecided: tools/softness.py.
 SOFTNESS = (4.14, -9.09, 4.27)
@@ -71,7 +71,7 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> 
     """The engine's block scheme: fixed grid, context, loudness per block, views."""
     n_frames, used = spectrum.shape[1], BLOCK - 2 * CONTEXT
     out, times = torch.zeros(spectrum.shape), torch.zeros(n_frames, 1)
-    levels = itertools.cycle(LEVELS_DB[:views])
+    levels = itertools.cycle(CALL_LEVELS_DB[:views])
     for start in range(0, n_frames, used // views):
         first, last = start - CONTEXT, start - CONTEXT + BLOCK
         inside = spectrum[:, max(first, 0) : last, :N_BINS]

@@ -241,7 +241,7 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     if hop is None:
         context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
         context |= {
-            "target_rms_db": blocks.LEVELS_DB,
+            "target_rms_db": blocks.CALL_LEVELS_DB,
             "views": blocks.VIEWS,
             "past_s": blocks.PAST_S,
             "softness": blocks.SOFTNESS,

@@ -15,13 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from edgestem.separator import Separator, make_spectral
-from edgestem.stages import LEAST_REST, N_REGIONS, REGION_ENDS, finite_power
+from edgestem.stages import (
+    DOUBT_SIZE,
+    N_REGIONS,
+    Softness,
+    finite_power,
+    softer,
+)
 
 SECONDS = 60
 SAMPLES = SECONDS * 44100
@@ -128,21 +135,17 @@ class Sums:
         table = listener.config.mask_table()
         power, gain = finite_power(X), table[q]
         self.vocals = float(finite_power(V).sum())
-        self.with_vocals, self.power = np.zeros((2, N_REGIONS, 256))
-        undecided, most = np.zeros((2, N_REGIONS))
-        ends = [e for e in REGION_ENDS if e < n_heard]
-        for i, (a, b) in enumerate(zip([0, *ends], [*ends, n_heard], strict=True)):
-            code, p, g = (x[:, :, a:b] for x in (q, power, gain))
-            product = (V[:, :, a:b] * X[:, :, a:b].conj()).real
-            self.with_vocals[i] = np.bincount(code.ravel(), product.ravel(), 256)
-            self.power[i] = np.bincount(code.ravel(), p.ravel(), 256)
-            undecided[i] = (p * g * (1 - g)).sum()
-            most[i] = (p * np.minimum(g, 1 - g)).sum()
-        masked = float((power * gain).sum())
         self.share = self.vocals / float(power.sum())
-        sharp = np.divide(undecided, most, out=np.ones(N_REGIONS), where=most > 0)
-        whole = (undecided.sum() / max(masked, 1e-30)) ** 0.25
-        self.told = np.stack([np.ones(N_REGIONS), sharp, np.full(N_REGIONS, whole)], 1)
+        engine = Softness(np.zeros(3), n_heard, 1.0, np.zeros(DOUBT_SIZE))
+        for g, p in zip(gain, power, strict=True):
+            engine.count(g, p)
+        self.told = engine.told()
+        self.with_vocals, self.power = np.zeros((2, N_REGIONS, 256))
+        for i, (a, b) in enumerate(pairwise([*engine.starts, n_heard])):
+            code = q[:, :, a:b].ravel()
+            product = (V[:, :, a:b] * X[:, :, a:b].conj()).real
+            self.with_vocals[i] = np.bincount(code, product.ravel(), 256)
+            self.power[i] = np.bincount(code, power[:, :, a:b].ravel(), 256)
 
     @staticmethod
     def spectrum(listener: Listener, x: np.ndarray) -> np.ndarray:
@@ -168,9 +171,8 @@ class Songs:
             for name in ("told", "with_vocals", "power")
         )
         self.vocals = torch.tensor([s.vocals for s in sums]).double()
-        self.gain = torch.tensor(table).double()
-        rest = (1 - self.gain).clamp(LEAST_REST, 1).sqrt()
-        self.soft = self.gain.sqrt() / (self.gain.sqrt() + rest)
+        gain = table.astype(np.float64)
+        self.gain, self.soft = torch.tensor(gain), torch.tensor(softer(gain))
 
     def gains_db(self, t: torch.Tensor) -> torch.Tensor:
         """What softness t (n_songs, N_REGIONS) is worth to each song."""

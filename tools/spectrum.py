@@ -68,9 +68,8 @@ def vocals_spectrum(
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
     past = np.zeros(past_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
-    doubt, by_doubt = np.zeros(DOUBT_SIZE, np.float32), None
-    if softness:
-        by_doubt = Softness(np.array(softness), n_heard, decay, doubt)
+    doubt = np.zeros(DOUBT_SIZE, np.float32)
+    by_doubt = Softness(softness, n_heard, decay, doubt) if softness else None
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:
