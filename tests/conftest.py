@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,17 @@ import soundfile
 
 DATA = Path(__file__).parent / "data"
 RATE = 44100
+POOL_ROLES = {
+    "song-One_vocals": "song",
+    "song-One_instrumental": "song",
+    "song-Half_vocals": "song",  # its other half fell to the disk budget
+    "singer-a-solo": "vocals",
+    "scottpoid": "vocals",
+    "festvox-ru": "vocals",
+    "backing-rock-0": "instrumental",
+    "found": "instrumental",
+    "voiced": "music",
+}
 
 
 def pytest_configure() -> None:
@@ -115,3 +127,17 @@ def run(
         )
 
     return call
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Noise in every role that tools.corpus gives."""
+    rng = np.random.default_rng(0)
+    entries = [{"name": n, "role": r, "split": "train"} for n, r in POOL_ROLES.items()]
+    for entry in entries:
+        x = rng.normal(0, 3000, (4 * 44100, 2)).astype(np.int16)
+        np.save(tmp_path / f"{entry['name']}.npy", x)
+    # Held out, and not even there: whoever opens it fails.
+    entries.append({"name": "kept-back", "role": "vocals", "split": "held-out"})
+    (tmp_path / "manifest.json").write_text(json.dumps(entries))
+    return tmp_path

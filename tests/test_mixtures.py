@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +12,6 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 from tools.mixtures import Mixtures
 
 N = 2 * 44100
-ROLES = {
-    "song-One_vocals": "song",
-    "song-One_instrumental": "song",
-    "song-Half_vocals": "song",  # its other half fell to the disk budget
-    "singer-a-solo": "vocals",
-    "scottpoid": "vocals",
-    "festvox-ru": "vocals",
-    "backing-rock-0": "instrumental",
-    "found": "instrumental",
-    "voiced": "music",
-}
-
-
-@pytest.fixture
-def pool(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    entries = [{"name": n, "role": r, "split": "train"} for n, r in ROLES.items()]
-    for entry in entries:
-        x = rng.normal(0, 3000, (4 * 44100, 2)).astype(np.int16)
-        np.save(tmp_path / f"{entry['name']}.npy", x)
-    # Held out, and not even there: whoever opens it fails.
-    entries.append({"name": "kept-back", "role": "vocals", "split": "held-out"})
-    (tmp_path / "manifest.json").write_text(json.dumps(entries))
-    return tmp_path
 
 
 def test_examples_are_sound_and_seeded(pool: Path) -> None:

@@ -27,6 +27,7 @@ from tools import spectrum
 from tools.blocks import TOP
 from tools.lessons import Lessons, from_int16, whole
 from tools.spectrum import HOP, N_BINS, N_FFT
+from tools.training import overlay_gain, overlay_weight
 
 POWER = 0.4  # exponent that compresses the magnitudes
 SYNTHESIS = 2048  # samples; with one frame a call, also the latency
@@ -36,6 +37,8 @@ BANDS = (
 )  # 256 bands over 2048 bins
 WIDTHS = np.repeat([w for _, w in BANDS], [n for n, _ in BANDS])
 PAST_S = 10.0  # accompaniment that the engine remembers
+# Of a lesson on either side, where the teacher's frames do not overlap fully.
+EDGE = N_FFT - HOP
 TOP_BANDS = 4  # whose mean mask the bin above the last band gets
 
 
@@ -115,20 +118,34 @@ def taught_vocals(mixture: Tensor, mask: Tensor) -> Tensor:
     ]
 
 
+def laid_over(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Lay the second half of lessons over the first, as samples.
+
+    Returns mixture, taught vocals and vocals as (3, n, 2, n_samples), and the weight.
+    """
+    mixture, vocals, mask, weight = batch
+    taught = taught_vocals(mixture, mask / 255)
+    samples = torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE]
+    one, other = samples.chunk(2, 1)
+    gain = overlay_gain(one.shape[1])
+    level = (1 + gain**2).rsqrt().view(-1, 1, 1)
+    mixed = (one + gain.view(-1, 1, 1) * other) * level
+    return mixed, overlay_weight(gain, weight)
+
+
 @torch.no_grad()
+def seen(samples: Tensor, analysis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Magnitudes, taught and true masks of mixture, taught vocals and vocals."""
+    X, Y, V = (transform(x, analysis) for x in samples)
+    return magnitudes(X), best_mask(X, Y).clamp(0, 1), best_mask(X, V)
+
+
 def band_lesson(data: dict[str, np.ndarray], analysis: Tensor) -> dict[str, np.ndarray]:
     mixture, vocals = from_int16(data["mixture"]), from_int16(data["vocals"])
     taught = taught_vocals(mixture, torch.from_numpy(data["mask"]) / 255)
-    # Only where the teacher's frames overlap fully.
-    cut = slice(N_FFT - HOP, -(N_FFT - HOP))
-    X, V, Y = (transform(a[..., cut], analysis) for a in (mixture, vocals, taught))
-    out = {
-        "magnitude": magnitudes(X),
-        "taught": best_mask(X, Y).clamp(0, 1),
-        "true": best_mask(X, V),
-    }
-    halves = {k: v.half().numpy() for k, v in out.items()}
-    return halves | {"weight": data["weight"]}
+    samples = torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE]
+    parts = zip(("magnitude", "taught", "true"), seen(samples, analysis), strict=True)
+    return {k: v.half().numpy() for k, v in parts} | {"weight": data["weight"]}
 
 
 class BandLessons(Lessons):

@@ -1,10 +1,10 @@
 """Write a trained `live` net as .tflite with its sidecar.
 
-    python -m tools.export_live RUN/best.pt models/live.tflite --lessons LIVE_LESSONS \\
+    python -m tools.export_live RUN/best.pt models/live.tflite --pool POOL \\
         --save models/live.pt
     python -m tools.export_live models/live.pt models/live.tflite
 
-Batch norm is folded, int8 grids are chosen on band lessons (kept in the checkpoint
+Batch norm is folded, int8 grids are chosen on training mixtures (kept in the checkpoint
 that `--save` writes), and the frames that a convolution over time looks back on
 become state tensors: a slice of the very tensor that joins them with the new
 frames, so that their grid is the same and nothing drifts.
@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from tools import bands
+from tools.calibrate import pool_mixtures
 from tools.export import write_sidecar
 from tools.quantise import Observer
-from tools.spectrum import compress
+from tools.spectrum import compress, loudness_gain
 from tools.streamnet import (
     DILATIONS,
     FOLD,
@@ -125,14 +126,21 @@ class Writer:
         g.write(path)
 
 
+def pool_magnitudes(pool: Path, n_synthesis: int) -> list[torch.Tensor]:
+    """Bands of training mixtures, all at one level."""
+    analysis, _ = bands.window_pair(n_synthesis)
+    return [
+        bands.magnitudes(bands.transform(x * loudness_gain(x), analysis))
+        for x in pool_mixtures(pool)
+    ]
+
+
 @torch.no_grad()
-def calibrate(net: StreamNet, lessons: Path, n_batches: int) -> dict[str, Quant]:
-    """Int8 grids from band lessons at the levels that training used."""
+def calibrate(net: StreamNet, magnitudes: list[torch.Tensor]) -> dict[str, Quant]:
+    """Int8 grids from bands at the levels that training used."""
     generator = torch.Generator().manual_seed(1)
-    batches = iter(bands.BandLessons(lessons, 12345))
     observer = net.tap = Observer()
-    for _ in range(n_batches):
-        magnitude = next(batches)[0]
+    for magnitude in magnitudes:
         spread = torch.randn(len(magnitude), 1, 1, 1, generator=generator)
         net(compress(magnitude * 10 ** (LEVEL_SPREAD_DB * spread / 20), bands.POWER))
     return observer.quants()
@@ -165,15 +173,14 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--frames", type=int, default=1, help="frames a call")
     parser.add_argument("--synthesis", type=int, default=bands.SYNTHESIS)
-    parser.add_argument("--lessons", type=Path, help="to choose the int8 grids on")
+    parser.add_argument("--pool", type=Path, help="to choose the int8 grids on")
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
-    parser.add_argument("--batches", type=int, default=24)
     args = parser.parse_args()
     net, quants = load_net(args.checkpoint)
     if quants is None:
-        if args.lessons is None:
-            parser.error("this checkpoint has no int8 grids: --lessons to choose them")
-        quants = calibrate(net, args.lessons, args.batches)
+        if args.pool is None:
+            parser.error("this checkpoint has no int8 grids: --pool to choose them on")
+        quants = calibrate(net, pool_magnitudes(args.pool, args.synthesis))
     if args.save:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)

@@ -30,6 +30,7 @@ from torch import Tensor
 from tools.blocks import DevSet, features_of_spectrum
 from tools.calibrate import calibrate, pool_features
 from tools.checkpoint import kind_of, load_net
+from tools.fresh import add_fresh, checked, lessons
 from tools.lessons import Lessons
 from tools.quantise import FakeQuant
 from tools.spectrum import (
@@ -129,9 +130,9 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--lessons", type=Path)
     parser.add_argument("--masks", type=Path, help="of tools.ensemble")
-    parser.add_argument("--pool", type=Path, help="to calibrate on, for --int8")
+    add_fresh(parser)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint instead of Spleeter")
@@ -140,7 +141,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument("--slope", type=float, help="of LeakyReLU at the end")
     parser.add_argument("--true-weight", type=float, default=0.0)
     add_arguments(parser, rate=3e-4)
-    return parser.parse_args()
+    return checked(parser)
 
 
 class KaraokeRun(Run):
@@ -234,7 +235,9 @@ def main(kind: type[KaraokeRun], description: str | None) -> None:
     run = kind(args)
     if run.state["steps"] == 0:
         run.evaluate()
-    run.follow(lambda seed: Lessons(args.lessons, seed, args.masks))
+    run.follow(
+        lambda seed: lessons(args, seed, lambda *a: Lessons(*a, masks=args.masks))
+    )
 
 
 if __name__ == "__main__":

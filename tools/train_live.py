@@ -3,6 +3,9 @@
     python -m tools.train_live RUN --lessons LIVE_LESSONS --dev DEV --minutes 60
 
     python -m tools.train_live RUN2 ... --start RUN/best.pt (or models/live.pt)
+    python -m tools.train_live RUN3 --pool POOL --taught-by models/karaoke.pt --dev DEV
+
+The last makes its lessons as it goes (tools/fresh.py).
 
 It learns the true vocals where they are known and the teacher's everywhere, both as
 masks of the bands that the engine's short-delay windows give.  Levels are spread
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from tools import bands
 from tools import songs as dev_songs
+from tools.fresh import add_fresh, checked, lessons
 from tools.spectrum import N_FFT, compress, vocals_spectrum
 from tools.streamnet import StreamNet
 from tools.training import (
@@ -65,7 +69,7 @@ def losses(
     net: StreamNet, batch: tuple[Tensor, ...]
 ) -> tuple[Tensor, dict[str, float]]:
     """Energy of the error as a share of the mixture's, and a soft term."""
-    magnitude, taught, true, weight = overlay(batch)
+    magnitude, taught, true, weight = batch
     gain = 10 ** (LEVEL_SPREAD_DB * torch.randn(len(magnitude), 1, 1, 1) / 20)
     # A band keeps its place in the equaliser's octaves well enough by its centre.
     gain = gain * equaliser(len(magnitude), N_BINS)[:, None, None, CENTRES]
@@ -131,12 +135,13 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("--lessons", type=Path, required=True)
+    parser.add_argument("--lessons", type=Path, help="of tools.bands")
+    add_fresh(parser)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--synthesis", type=int, default=bands.SYNTHESIS)
     add_arguments(parser, rate=2e-3)
-    return parser.parse_args()
+    return checked(parser)
 
 
 class LiveRun(Run):
@@ -156,9 +161,13 @@ class LiveRun(Run):
             args, net, average, torch.optim.AdamW(net.parameters(), **decay)
         )
         self.dev = DevSet(args.dev, args.synthesis)
+        self.analysis, _ = bands.window_pair(args.synthesis)
 
     def losses(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, float]]:
-        return losses(self.net, batch)
+        if self.args.lessons is not None:
+            return losses(self.net, overlay(batch))
+        samples, weight = bands.laid_over(batch)
+        return losses(self.net, (*bands.seen(samples, self.analysis), weight))
 
     def evaluate(self) -> None:
         scores = self.dev(self.average)
@@ -176,7 +185,7 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     args.run.mkdir(parents=True, exist_ok=True)
-    LiveRun(args).follow(lambda seed: bands.BandLessons(args.lessons, seed))
+    LiveRun(args).follow(lambda seed: lessons(args, seed, bands.BandLessons))
 
 
 if __name__ == "__main__":

@@ -18,30 +18,17 @@ from tools import bands, stage, train
 from tools.blocks import DevSet
 from tools.calibrate import stage_features
 from tools.spectrum import HOP, N_BINS, N_FFT
-from tools.training import autocast, equaliser, overlay_gain, overlay_weight
+from tools.training import autocast, equaliser
 from tools.unet import UNet
 
 N_WINDOWS = 12  # of each example
 MONITOR_SHARE = 0.33  # of the lessons, seen through the shorter pair of windows
 DEV_SECONDS = 12.0  # of each dev song: a frame costs as much as a window
-EDGE = N_FFT - HOP  # of a lesson, where the teacher's frames do not overlap fully
-
-
-def overlay(samples: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay the second half of (3, batch, 2, n) over the first, as `train.overlay`."""
-    one, other = samples.chunk(2, 1)
-    gain = overlay_gain(one.shape[1])
-    level = (1 + gain**2).rsqrt().view(-1, 1, 1)
-    return (one + gain.view(-1, 1, 1) * other) * level, overlay_weight(gain, weight)
 
 
 def examples(batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Windows X, and of their last frames the taught and true vocals, the weight."""
-    mixture, vocals, mask, weight = batch
-    taught = bands.taught_vocals(mixture, mask / 255)
-    samples, weight = overlay(
-        torch.stack([mixture, taught, vocals])[..., EDGE:-EDGE], weight
-    )
+    samples, weight = bands.laid_over(batch)
     hop = stage.HOPS["monitor" if torch.rand(1) < MONITOR_SHARE else "stage"]
     analysis, _ = bands.window_pair(2 * hop, hop)
     spectra = bands.transform(samples[0], analysis)

@@ -1,0 +1,71 @@
+"""The live net as it is trained and as it is played: needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra edgestem[train]")
+
+import torch
+
+from edgestem.separator import separate
+from tools import bands, export_live, train_live
+from tools.quantise import FakeQuant
+from tools.streamnet import StreamNet
+
+
+@pytest.fixture(scope="module")
+def net() -> StreamNet:
+    """Random weights and batch norms that have seen something."""
+    torch.manual_seed(5)
+    net = StreamNet()
+    for norm in net.norm.values():
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.0)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2.0)
+        torch.nn.init.normal_(norm.running_mean, 0, 0.1)
+    return net.eval()
+
+
+def music(n: int) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    t = np.arange(n)[:, None] / 44100
+    x = np.sin(2 * np.pi * t * [220, 330]) * np.exp(-3 * (t % 0.5))
+    return np.float32(0.2 * x + 0.01 * rng.normal(size=(n, 2)))
+
+
+@torch.no_grad()
+def test_folding_keeps_the_function(net: StreamNet) -> None:
+    features = torch.rand(1, 3, 40, 256)
+    before = net(features)
+    folded = StreamNet()
+    folded.load(net.state_dict())
+    folded.eval().fold()
+    torch.testing.assert_close(folded(features), before, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_engine_is_the_model_of_it(
+    net: StreamNet, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What training measures is what the engine plays, on the int8 grids, however
+    many frames a call."""
+    checkpoint, saved = tmp_path / "best.pt", tmp_path / "saved.pt"
+    torch.save({"net": net.state_dict()}, checkpoint)
+    played = []
+    for frames, source in ((1, checkpoint), (4, saved)):
+        path = tmp_path / f"live{frames}.tflite"
+        command = [str(source), str(path), "--frames", str(frames)]
+        more = ["--pool", str(pool), "--save", str(saved)] if frames == 1 else []
+        monkeypatch.setattr("sys.argv", ["export_live", *command, *more])
+        export_live.main()
+        played.append(separate(x := music(60_000), 44100, model=path).vocals)
+    np.testing.assert_array_equal(*played)
+    rounded, quants = export_live.load_net(saved)
+    rounded.tap = FakeQuant(quants)
+    expected = train_live.live_vocals(rounded, x, bands.SYNTHESIS)
+    error = np.square(played[0] - expected).sum() / np.square(expected).sum()
+    assert error < 0.01
+    assert np.square(expected).sum() > 0.05 * np.square(x).sum()
