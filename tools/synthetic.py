@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample
 
-from tools import backing, lyrics, sampled, singers
+from tools import backing, kokoro, lyrics, sampled, singers
 from tools.phrases import extend_speech
 
 SAMPLE_RATE = 44100
@@ -39,6 +39,7 @@ SOUNDFONTS = {
 }
 PIECE_MINUTES = 1.5
 RECORDED_ROUNDS = 6
+KOKORO_PIECES = 10
 SPOKEN_MINUTES = 10
 PART = 60 * SAMPLE_RATE
 
@@ -106,6 +107,18 @@ def sing(pool: Path, voices: list[str], minutes: float, jobs: int) -> None:
     with ProcessPoolExecutor(jobs) as workers:
         for done in [workers.submit(sing_voice, pool, v, each) for v in voices]:
             done.result()
+
+
+def sing_kokoro(pool: Path, jobs: int) -> list[str]:
+    """Let Kokoro sing (tools/kokoro.py); list the names of the pieces."""
+    kokoro.package()
+    names = [f"kokoro-{number}" for number in range(KOKORO_PIECES)]
+    seconds = PIECE_MINUTES * 60
+    run_all(
+        [(pool / f"{n}.npy", kokoro.sing, seconds, k) for k, n in enumerate(names)],
+        jobs,
+    )
+    return names
 
 
 def play(
