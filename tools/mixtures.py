@@ -233,6 +233,8 @@ class Mixtures(torch.utils.data.IterableDataset):
 
 
 def kind_of_voice(name: str) -> str:
-    if name.startswith(("singer-", "kokoro-")):
-        return name.split("-")[0]
+    if name.startswith("kokoro-"):
+        return "kokoro"
+    if name.startswith(("singer-", "sinsy-")):
+        return "singer"
     return "speech" if name.startswith(SPEECH) else "bank"

