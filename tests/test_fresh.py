@@ -35,11 +35,14 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_is_laid_over_the_one_before(pool: Path, checkpoint: Path) -> None:
+def test_each_is_laid_over_the_one_before_and_that_over_it(
+    pool: Path, checkpoint: Path
+) -> None:
     lessons = fresh.FreshLessons(pool, 7, checkpoint)
-    first, second = (batch for batch, _ in zip(lessons, range(2), strict=False))
-    for now, before in zip(second, first, strict=True):
-        assert torch.equal(now[2:], before[:2])
+    first, turned, second = (b for b, _ in zip(lessons, range(3), strict=False))
+    for now, swapped, after in zip(first, turned, second, strict=True):
+        assert torch.equal(swapped, now.roll(2, 0))
+        assert torch.equal(after[2:], now[:2])
     mixtures = Mixtures(pool, 7, (fresh.N_FRAMES,), 2 * fresh.N_FRAMES)
     made = [torch.from_numpy(b[0]) for b, _ in zip(mixtures, range(3), strict=False)]
     for x, batch in zip(made[1:], (first, second), strict=True):

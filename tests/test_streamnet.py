@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from edgestem.separator import separate
 from tools import bands, export_live, train_live
 from tools.quantise import FakeQuant
-from tools.streamnet import StreamNet
+from tools.streamnet import CHANNELS, StreamNet, channels_of
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,20 @@ def test_folding_keeps_the_function(net: StreamNet) -> None:
     folded.load(net.state_dict())
     folded.eval().fold()
     torch.testing.assert_close(folded(features), before, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_wider_net_starts_as_the_narrower_one(net: StreamNet) -> None:
+    folded = copy.deepcopy(net)
+    folded.fold()
+    channels = tuple(n + 8 for n in CHANNELS)
+    wide = StreamNet(channels)
+    wide.load(folded.state_dict())
+    assert channels_of(wide.state_dict()) == channels
+    features = torch.rand(1, 3, 40, 256)
+    torch.testing.assert_close(wide(features), net(features), atol=1e-4, rtol=1e-4)
+    new = wide.conv["time1"].weight[-8:]
+    assert new.abs().max() > 0  # and has something to learn with
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from tools.streamnet import (
     N_FEATURES,
     Layer,
     StreamNet,
+    channels_of,
 )
 from tools.tflite_writer import NONE, RELU, Graph, Quant, Tensor
 from tools.train_live import LEVEL_SPREAD_DB
@@ -149,7 +150,7 @@ def calibrate(net: StreamNet, magnitudes: list[torch.Tensor]) -> dict[str, Quant
 def load_net(path: Path) -> tuple[StreamNet, dict[str, Quant] | None]:
     """Read a checkpoint; batch norm is folded."""
     saved = torch.load(path, weights_only=True)
-    net = StreamNet()
+    net = StreamNet(channels_of(saved["net"]))
     net.load(saved["net"])
     net.eval()
     if not net.is_folded:

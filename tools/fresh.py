@@ -2,7 +2,7 @@
 
 A net on disk (models/karaoke.pt) answers in a tenth of the time that the mixture
 takes to make, so what learns from lessons (`tools.train`, `tools.train_stage`,
-`tools.train_live`) need not meet any of them twice, nor keep them.
+`tools.train_live`) need not come back to any of them, nor keep them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def taught_mask(mixture: Tensor, net: UNet) -> Tensor:
 
 
 class FreshLessons(Mixtures):
-    """Endless batches as `Lessons` gives them; what is laid over is the one before."""
+    """Endless batches as `Lessons` gives them.
+
+    Each is laid over the one before, and that over it: without bfloat16 a lesson costs
+    as much to make as to learn from.
+    """
 
     seconds = staticmethod(Lessons.seconds)
 
@@ -61,6 +65,7 @@ class FreshLessons(Mixtures):
             new = mixture, vocals, 255 * taught_mask(mixture, self.net), weight
             if last is not None:
                 yield tuple(torch.cat(pair) for pair in zip(new, last, strict=True))
+                yield tuple(torch.cat(pair) for pair in zip(last, new, strict=True))
             last = new
 
 

@@ -12,6 +12,7 @@ Tensors are (batch, channels, n_frames, n_positions).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 from tools.quantise import FakeQuant, Identity
 
 N_BANDS, N_FEATURES, FOLD = 256, 3, 4
-WIDTHS = (40, 64, 96, 128)  # channels of the levels, 64 to 8 positions
-N_BOTTOM = 224
+# Of the levels, 64 to 8 positions, and of the bottom.
+CHANNELS = (40, 64, 96, 128, 224)
 DILATIONS = (1, 2, 4, 8, 16, 32)
 
 
@@ -40,11 +41,15 @@ class Layer:
     dilation: int = 1
     """In frames."""
     has_relu: bool = True
+    parts_in: int = 1
+    """Positions folded into the channels that come in: channel = part * C + c."""
+    parts_out: int = 1
+    """The same of those that go out."""
 
 
-def layers() -> dict[str, Layer]:
-    a, b, c, d = WIDTHS
-    n_flat = d * (N_BANDS // FOLD // 8)
+def layers(channels: Sequence[int] = CHANNELS) -> dict[str, Layer]:
+    a, b, c, d, bottom = channels
+    n = N_BANDS // FOLD // 8
     found = [
         Layer("in", N_FEATURES * FOLD, a),
         Layer("enc0", a, a),
@@ -53,14 +58,14 @@ def layers() -> dict[str, Layer]:
         Layer("down2", b, c, stride=2),
         Layer("enc2", c, c),
         Layer("down3", c, d, stride=2),
-        Layer("fold", n_flat, N_BOTTOM, 1, 1),
-        *(Layer(f"time{t}", N_BOTTOM, N_BOTTOM, 3, 1, dilation=t) for t in DILATIONS),
-        Layer("unfold", N_BOTTOM, n_flat, 1, 1),
-        Layer("up2", d, 2 * c, 1, 3),
+        Layer("fold", n * d, bottom, 1, 1, parts_in=n),
+        *(Layer(f"time{t}", bottom, bottom, 3, 1, dilation=t) for t in DILATIONS),
+        Layer("unfold", bottom, n * d, 1, 1, parts_out=n),
+        Layer("up2", d, 2 * c, 1, 3, parts_out=2),
         Layer("dec2", c, c),
-        Layer("up1", c, 2 * b, 1, 3),
+        Layer("up1", c, 2 * b, 1, 3, parts_out=2),
         Layer("dec1", b, b, 1, 3),
-        Layer("up0", b, 2 * a, 1, 3),
+        Layer("up0", b, 2 * a, 1, 3, parts_out=2),
         Layer("dec0", a, a, 1, 3),
         Layer("logits", a, 2 * FOLD, 1, 3, has_relu=False),
     ]
@@ -84,9 +89,9 @@ def unfold_bands(x: Tensor, n: int) -> Tensor:
 class StreamNet(nn.Module):
     """Features (B, 3, T, 256) -> vocals mask logits (B, 2, T, 256)."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Sequence[int] = CHANNELS) -> None:
         super().__init__()
-        self.layers = layers()
+        self.layers = layers(channels)
         self.conv, self.norm = nn.ModuleDict(), nn.ModuleDict()
         for layer in self.layers.values():
             size = (layer.height, layer.width)
@@ -142,10 +147,19 @@ class StreamNet(nn.Module):
         return unfold_bands(f("logits", h), FOLD)
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take weights; folded ones, as they are shipped, fold this net first."""
+        """Take weights; folded ones, as they are shipped, fold this net first.
+
+        Folded ones of a narrower net take their places here, and what is new starts
+        from random weights that nothing listens to yet: the function is the same.
+        """
         if "conv.in.bias" in state and not self.is_folded:
             self.fold()
-        self.load_state_dict({k: v.float() for k, v in state.items()})
+        state = {k: v.float() for k, v in state.items()}
+        if self.is_folded:
+            state = {k: v for k, v in state.items() if not k.startswith("norm.")}
+            for layer in self.layers.values():
+                widen(layer, self.conv[layer.name], state)
+        self.load_state_dict(state)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -155,17 +169,45 @@ class StreamNet(nn.Module):
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             conv.weight.mul_(scale.view(-1, 1, 1, 1))
             conv.bias = nn.Parameter(norm.bias - scale * norm.running_mean)
+        self.norm.clear()
         self.is_folded = True
 
 
-def macs_per_frame() -> int:
+def channels_of(state: dict[str, Tensor]) -> tuple[int, ...]:
+    """The channels of the net that a checkpoint is of."""
+    names = ("in", "down1", "down2", "down3", "fold")
+    return tuple(len(state[f"conv.{name}.weight"]) for name in names)
+
+
+def places(n_old: int, n_new: int, parts: int) -> Tensor:
+    """Where the channels of a narrower net are in a wider one."""
+    part = torch.arange(parts).view(-1, 1) * (n_new // parts)
+    return (part + torch.arange(n_old // parts)).flatten()
+
+
+@torch.no_grad()
+def widen(layer: Layer, conv: nn.Conv2d, state: dict[str, Tensor]) -> None:
+    """Bring a layer's weights and bias in `state` to this layer's size."""
+    old_weight, old_bias = (state[f"conv.{layer.name}.{k}"] for k in ("weight", "bias"))
+    if old_weight.shape == conv.weight.shape:
+        return
+    out = places(len(old_weight), layer.n_out, layer.parts_out)
+    into = places(old_weight.shape[1], layer.n_in, layer.parts_in)
+    weight, bias = conv.weight.clone(), torch.zeros(layer.n_out)
+    weight[out] = 0
+    weight[out[:, None], into] = old_weight
+    bias[out] = old_bias
+    state |= {f"conv.{layer.name}.weight": weight, f"conv.{layer.name}.bias": bias}
+
+
+def macs_per_frame(channels: Sequence[int] = CHANNELS) -> int:
     """Multiply-accumulates of one frame."""
     n, total = N_BANDS // FOLD, 0
     positions = {"in": n, "enc0": n, "down1": n // 2, "enc1": n // 2}
     positions |= {"down2": n // 4, "enc2": n // 4, "down3": n // 8}
     positions |= {"up2": n // 8, "dec2": n // 4, "up1": n // 4, "dec1": n // 2}
     positions |= {"up0": n // 2, "dec0": n, "logits": n}
-    for layer in layers().values():
+    for layer in layers(channels).values():
         kernel = layer.n_in * layer.n_out * layer.height * layer.width
         total += kernel * positions.get(layer.name, 1)
     return total

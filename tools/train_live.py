@@ -28,7 +28,7 @@ from tools import bands
 from tools import songs as dev_songs
 from tools.fresh import add_fresh, checked, lessons
 from tools.spectrum import N_FFT, compress, vocals_spectrum
-from tools.streamnet import StreamNet
+from tools.streamnet import CHANNELS, StreamNet, channels_of
 from tools.training import (
     Run,
     add_arguments,
@@ -139,6 +139,10 @@ def parse_arguments() -> argparse.Namespace:
     add_fresh(parser)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    parser.add_argument(
+        "--channels", type=int, nargs=len(CHANNELS), metavar="N",
+        help="of the levels and the bottom; may be more than those of --start",
+    )  # fmt: skip
     parser.add_argument("--synthesis", type=int, default=bands.SYNTHESIS)
     add_arguments(parser, rate=2e-3)
     return checked(parser)
@@ -151,9 +155,11 @@ class LiveRun(Run):
 
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
-        net, average = StreamNet(), StreamNet()
-        if args.start is not None:
-            net.load(torch.load(args.start, weights_only=True)["net"])
+        start = args.start and torch.load(args.start, weights_only=True)["net"]
+        channels = args.channels or (channels_of(start) if start else CHANNELS)
+        net, average = StreamNet(channels), StreamNet(channels)
+        if start:
+            net.load(start)
         average.load(net.state_dict())
         net = net.to(memory_format=torch.channels_last)
         decay = {"weight_decay": WEIGHT_DECAY}
