@@ -39,7 +39,7 @@ ONSETS = (*"kstnhmɾlwjɡzdbpʃʧʤfvɹðθ", "bl", "kɹ", "st", "fl", "tɹ", "s
 VOWELS = "aeioɯuəɪʊʌæɔɛɑAIOWY"  # capitals are diphthongs
 CODAS = "nŋlstkɹmdz"
 UNVOICED = set("kstphʃʧfθ ")
-KINDS = {"solo": 0.65, "double": 0.15, "harmony": 0.2}
+SHARE = {"solo": 0.65, "double": 0.15, "harmony": 0.2}
 
 
 @dataclass
@@ -203,7 +203,7 @@ def sing(seconds: float, seed: int) -> np.ndarray:
             singer = draw_singer(rng)
         number += 1
         line = draw_line(rng)
-        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        kind = str(rng.choice(list(SHARE), p=list(SHARE.values())))
         y = perform(partial(take, line), len(line.vowels), kind, singer, rng)
         parts += [y, np.zeros((int(rng.exponential(0.5) * SAMPLE_RATE), 2), np.float32)]
         n_samples += len(parts[-2]) + len(parts[-1])

@@ -7,6 +7,7 @@ melodies of tools.singers on Japanese syllables without sense, as MusicXML.
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,19 @@ def score(rng: np.random.Generator) -> str:
     scale = SCALES[rng.integers(len(SCALES))]
     keys = int(rng.integers(62, 72)) + np.int64(pitch_of(draw_melody(n, rng), scale))
     lengths = rng.choice(BEATS, n, p=HOW_OFTEN)
+    rest = {"length": 2, "what": "<rest/>", "lyric": ""}
     tempo = TEMPO.format(int(rng.uniform(70, 150)))
-    out = [HEAD, MEASURE.format(length=2, tempo=tempo, what="<rest/>", lyric="")]
+    out = [HEAD, MEASURE.format(**rest, tempo=tempo)]
     for key, length in zip(np.clip(keys, LOWEST, HIGHEST), lengths, strict=True):
         octave, step = divmod(int(key), 12)
         alter = f"<alter>{int(step in SHARP)}</alter>"
-        what = f"<step>{NAMES[step]}</step>{alter}<octave>{octave - 1}</octave>"
+        tone = f"<step>{NAMES[step]}</step>{alter}<octave>{octave - 1}</octave>"
         kana = rng.choice(list(SYLLABLES))
         lyric = f"<lyric><syllabic>single</syllabic><text>{kana}</text></lyric>"
-        what = f"<pitch>{what}</pitch>"
-        out.append(MEASURE.format(length=length, tempo="", what=what, lyric=lyric))
-    rest = MEASURE.format(length=2, tempo="", what="<rest/>", lyric="")
-    return "".join([*out, rest, "</part></score-partwise>"])
+        pitch = f"<pitch>{tone}</pitch>"
+        out.append(MEASURE.format(length=length, tempo="", what=pitch, lyric=lyric))
+    out.append(MEASURE.format(**rest, tempo=""))
+    return "".join([*out, "</part></score-partwise>"])
 
 
 def package() -> Any:
@@ -69,12 +71,20 @@ def package() -> Any:
     return pysinsy
 
 
-def take(rng: np.random.Generator) -> np.ndarray:
-    """One phrase: float64 mono at 44.1 kHz, about unit level."""
+@cache
+def voice() -> Any:
+    """The singer, read once."""
     pysinsy = package()
     singer = pysinsy.sinsy.Sinsy()
     assert singer.setLanguages("j", pysinsy.get_default_dic_dir())
     assert singer.loadVoices(pysinsy.get_default_htsvoice())
+    return singer
+
+
+def take(rng: np.random.Generator) -> np.ndarray:
+    """One phrase: float64 mono at 44.1 kHz, about unit level."""
+    singer = voice()
+    singer.clearScore()
     # All-pass constant of the voice's envelope: 0.55 is its own, less a bigger head.
     singer.setAlpha(float(rng.uniform(0.5, 0.6)))
     with tempfile.TemporaryDirectory() as folder:
