@@ -24,6 +24,8 @@ int jack_set_xrun_callback(void *client, void *function, void *argument);
 int jack_set_freewheel_callback(void *client, void *function, void *argument);
 int jack_set_latency_callback(void *client, void *function, void *argument);
 void jack_on_info_shutdown(void *client, void *function, void *argument);
+void jack_set_error_function(void *function);
+void jack_set_info_function(void *function);
 """
 # What happens -> (the library's function, its callback's type, the guard for it)
 _EVENTS = {
@@ -40,6 +42,31 @@ _EVENTS = {
 }
 
 
+def ignore_messages() -> None:
+    """Have JACK print nothing: its thread for messages is cancelled like the others."""
+    if lib is None:  # not built: it prints
+        return
+    jack_ffi, jack_lib = _load()
+    nothing = _address(jack_ffi, "es_ignore_message")
+    jack_lib.jack_set_error_function(nothing)
+    jack_lib.jack_set_info_function(nothing)
+
+
+def _load() -> tuple[Any, Any]:
+    """Return JACK's library, after the FFI that declares it."""
+    from cffi import FFI
+
+    jack_ffi = FFI()
+    jack_ffi.cdef(_DECLARATIONS)
+    return jack_ffi, jack_ffi.dlopen(ctypes.util.find_library("jack"))
+
+
+def _address(jack_ffi: Any, name: str) -> Any:
+    """Make an address of the kernel one that JACK's FFI takes."""
+    number = int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+    return jack_ffi.cast("void *", number)
+
+
 class JackLibrary:
     """JACK's C library behind a `jack.Client`.
 
@@ -50,11 +77,7 @@ class JackLibrary:
     """
 
     def __init__(self, client: Any) -> None:
-        from cffi import FFI
-
-        self._ffi = FFI()
-        self._ffi.cdef(_DECLARATIONS)
-        self._lib = self._ffi.dlopen(ctypes.util.find_library("jack"))
+        self._ffi, self._lib = _load()
         self._client = self._pointer(client)
         self._callbacks: list[Any] = []  # cffi frees what nobody keeps
 
@@ -105,9 +128,7 @@ class JackLibrary:
         """Return function and argument that JACK gets."""
         if lib is None:  # not built: unguarded
             return callback, self._ffi.NULL
-        address = ffi.addressof(lib, f"es_guard_{guard}")
-        number = int(ffi.cast("uintptr_t", address))
-        return self._ffi.cast("void *", number), callback
+        return _address(self._ffi, f"es_guard_{guard}"), callback
 
     def _pointer(self, owner: Any) -> Any:
         """Find the C object behind one of JACK-Client's."""

@@ -6,17 +6,19 @@ PipeWire speaks JACK as well: `pw-jack edgestem stream --jack`.
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import Any
 
 import numpy as np
 
 from edgestem.errors import EdgestemError
 from edgestem.faders import midi_db
-from edgestem.jack_library import CAPTURE, PLAYBACK, JackLibrary
+from edgestem.jack_library import CAPTURE, PLAYBACK, JackLibrary, ignore_messages
 from edgestem.live import Live
 
 MAX_PERIOD = 8192  # what JACK allows
 CONTROL_CHANGE = 0xB0
+LEAVING_S = 3.0
 
 
 class JackDoor:
@@ -78,13 +80,18 @@ class JackDoor:
             self._connect()
 
     def close(self) -> None:
-        """Leave the graph; a second time nothing happens."""
-        if self._client is None:
+        """Leave the graph; a second time nothing happens.
+
+        JACK 2 may never come back from that, above all when its server is gone: a
+        thread that it cancels keeps a lock (its issue 395).  So nobody waits for it
+        longer than `LEAVING_S`.
+        """
+        client, self._client = self._client, None
+        if client is None:
             return
-        with contextlib.suppress(Exception):  # the server may be gone already
-            self._client.deactivate()
-        self._client.close()
-        self._client = None
+        leaving = threading.Thread(target=_leave, args=(client,), daemon=True)
+        leaving.start()
+        leaving.join(LEAVING_S)
 
     def _connect(self) -> None:
         """Connect to the first ports of the sound card."""
@@ -159,8 +166,7 @@ def _open(name: str) -> Any:
             "JACK's library is not installed: apt-get install libjack-jackd2-0",
             code="live_missing",
         ) from cause
-    jack.set_error_function(_nothing)
-    jack.set_info_function(_nothing)
+    ignore_messages()
     try:
         return jack.Client(name, no_start_server=True)
     except jack.JackOpenError as cause:
@@ -171,5 +177,7 @@ def _open(name: str) -> Any:
         ) from cause
 
 
-def _nothing(_: str) -> None:
-    pass
+def _leave(client: Any) -> None:
+    with contextlib.suppress(Exception):  # the server may be gone already
+        client.deactivate()
+    client.close()

@@ -51,3 +51,8 @@ void es_guard_shutdown(int status, const char *reason, void *callback)
     call(status, reason, NULL);
     release(state);
 }
+
+void es_ignore_message(const char *message)
+{
+    (void)message;
+}

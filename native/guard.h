@@ -29,6 +29,9 @@ void es_guard_mode(int mode, void *callback);
 /* JackInfoShutdownCallback */
 void es_guard_shutdown(int status, const char *reason, void *callback);
 
+/* For jack_set_error_function: does nothing, and Python never hears of it. */
+void es_ignore_message(const char *message);
+
 /* cffi: end */
 
 #endif

@@ -102,8 +102,12 @@ class Stream:
         try:
             assert self.process.wait(20) == 0
         finally:
-            self.process.kill()
-            self.process.communicate()
+            self.end()
+
+    def end(self) -> None:
+        """Whatever it does: nothing is left of it."""
+        self.process.kill()
+        self.process.communicate()
 
 
 @pytest.fixture
@@ -338,6 +342,55 @@ def test_leaving_the_graph_in_the_middle_of_a_callback_is_safe(jackd: None) -> N
     subprocess.run(command, check=True, timeout=60)
 
 
+CANCEL_A_MESSAGE = """
+import contextlib, ctypes, ctypes.util, sys, time
+from edgestem.errors import EdgestemError
+from edgestem.live_jack import JackDoor
+with contextlib.suppress(EdgestemError):
+    JackDoor("nobody", 2, (20, 21), False)
+libjack = ctypes.CDLL(ctypes.util.find_library("jack"))
+libc = ctypes.PyDLL(None)  # keeps the interpreter lock while it calls
+sys.setswitchinterval(1000)  # nor gives it away between its calls
+thread = ctypes.c_ulong()
+complain = libjack.jack_get_client_name  # of no client
+libc.pthread_create(ctypes.byref(thread), None, complain, None)
+libc.usleep(100_000)
+libc.pthread_cancel(thread)
+libc.pthread_join(thread, None)
+time.sleep(0.01)  # gives the lock away
+"""
+
+
+def test_a_message_of_jack_does_not_wait_for_python() -> None:
+    """Python's lock stays with a thread that is cancelled while it waits for it."""
+    pytest.importorskip("jack")
+    command = [sys.executable, "-c", CANCEL_A_MESSAGE]
+    environment = os.environ | {"JACK_DEFAULT_SERVER": "nobody-here"}
+    subprocess.run(command, check=True, timeout=20, env=environment)
+
+
+NEVER_BACK = """
+import time
+from types import SimpleNamespace
+from edgestem.live_jack import JackDoor
+door = JackDoor("stuck", 2, (20, 21), False)
+rig = SimpleNamespace(process=lambda x, y: time.sleep(1000), latency_samples=0)
+door.start(SimpleNamespace(rig=rig, block=8192, n_door_xruns=0))
+time.sleep(0.5)
+door.close()
+"""
+
+
+def test_leaving_does_not_wait_for_ever() -> None:
+    """JACK waits for its threads, and here one never ends."""
+    pytest.importorskip("jack")
+    name = f"{SERVER}-stuck"
+    with server(name):
+        environment = os.environ | {"JACK_DEFAULT_SERVER": name}
+        command = [sys.executable, "-c", NEVER_BACK]
+        subprocess.run(command, check=True, timeout=30, env=environment)
+
+
 def test_without_a_server_it_says_so() -> None:
     pytest.importorskip("jack")
     command = [sys.executable, "-m", "edgestem", "stream", "--jack"]
@@ -357,12 +410,14 @@ def test_a_server_that_goes_ends_the_stream() -> None:
     name = f"{SERVER}-short"
     with server(name) as process:
         running = Stream(name=name)
-        wait_for(lambda: running.status()["n_samples"] > 0)
-        process.terminate()
-        process.wait(20)
-        assert running.process.wait(20) == 1
-        running.read("the JACK server has gone")
-        running.process.communicate()
+        try:
+            wait_for(lambda: running.status()["n_samples"] > 0)
+            process.terminate()
+            process.wait(20)
+            assert running.process.wait(20) == 1
+            running.read("the JACK server has gone")
+        finally:
+            running.end()
     # A server that goes while it has clients keeps one of the eight places that a
     # machine has for servers; the next one of that name gives it back.
     with server(name):
