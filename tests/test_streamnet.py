@@ -61,6 +61,26 @@ def test_a_wider_net_starts_as_the_narrower_one(net: StreamNet) -> None:
     assert new.abs().max() > 0  # and has something to learn with
 
 
+def test_a_narrower_net_is_refused_in_a_sentence(
+    net: StreamNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = tmp_path / "start.pt"
+    torch.save({"net": net.state_dict()}, start)
+    words = [
+        str(tmp_path / "run"),
+        "--lessons",
+        "L",
+        "--dev",
+        "D",
+        "--start",
+        str(start),
+    ]
+    words += ["--channels", *(str(n - 8) for n in CHANNELS)]
+    monkeypatch.setattr("sys.argv", ["train_live", *words])
+    with pytest.raises(SystemExit, match="can grow, not shrink"):
+        train_live.main()
+
+
 @torch.no_grad()
 def test_the_engine_is_the_model_of_it(
     net: StreamNet, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.signal import resample
 
 from tools.phrases import FRAME_S, SAMPLE_RATE, extend_speech
-from tools.singers import Singer, draw_singer, perform
+from tools.singers import Singer, draw_singer, perform, unit_level
 
 DURATIONS = "/encoder/Clip_output_0"  # (1, n_tokens), frames
 PITCH = "/encoder/F0_proj/Conv_output_0"  # (1, 1, 2 * n_frames), Hz; 0: unvoiced
@@ -190,7 +190,7 @@ def take(
     x = x[int(LEAD * NET_FRAME_S * NET_RATE) :].astype(np.float64)
     y = resample(x, len(x) * 147 // 80)  # 24 to 44.1 kHz
     y = extend_speech(y, TOP_HZ, seed=int(rng.integers(1 << 31)))
-    return y / (np.sqrt(np.mean(y**2)) + 1e-6)
+    return unit_level(y)
 
 
 def sing(seconds: float, seed: int) -> np.ndarray:

@@ -174,6 +174,10 @@ def take(
         np.concatenate([np.zeros(lead), f0]), envelope,
         np.clip(aperiodicity, 1e-3, 1), SAMPLE_RATE, FRAME_S * 1000,
     )[int(lead * FRAME_S * SAMPLE_RATE):]  # fmt: skip
+    return unit_level(y)
+
+
+def unit_level(y: np.ndarray) -> np.ndarray:
     return y / (np.sqrt(np.mean(y**2)) + 1e-6)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import resample
 
 from tools.phrases import SAMPLE_RATE
-from tools.singers import SCALES, draw_melody, pitch_of
+from tools.singers import SCALES, draw_melody, pitch_of, unit_level
 
 NAMES = "CCDDEFFGGAAB"
 SHARP = {1, 3, 6, 8, 10}
@@ -93,7 +93,7 @@ def take(rng: np.random.Generator) -> np.ndarray:
         assert singer.loadScoreFromMusicXML(str(path))
     x, rate = singer.synthesize()
     y = resample(x, int(len(x) * SAMPLE_RATE / rate))
-    return y / (np.sqrt(np.mean(y**2)) + 1e-6)
+    return unit_level(y)
 
 
 def sing(seconds: float, seed: int) -> np.ndarray:

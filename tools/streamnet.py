@@ -198,16 +198,3 @@ def widen(layer: Layer, conv: nn.Conv2d, state: dict[str, Tensor]) -> None:
     weight[out[:, None], into] = old_weight
     bias[out] = old_bias
     state |= {f"conv.{layer.name}.weight": weight, f"conv.{layer.name}.bias": bias}
-
-
-def macs_per_frame(channels: Sequence[int] = CHANNELS) -> int:
-    """Multiply-accumulates of one frame."""
-    n, total = N_BANDS // FOLD, 0
-    positions = {"in": n, "enc0": n, "down1": n // 2, "enc1": n // 2}
-    positions |= {"down2": n // 4, "enc2": n // 4, "down3": n // 8}
-    positions |= {"up2": n // 8, "dec2": n // 4, "up1": n // 4, "dec1": n // 2}
-    positions |= {"up0": n // 2, "dec0": n, "logits": n}
-    for layer in layers(channels).values():
-        kernel = layer.n_in * layer.n_out * layer.height * layer.width
-        total += kernel * positions.get(layer.name, 1)
-    return total

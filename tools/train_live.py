@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import operator
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,13 @@ class LiveRun(Run):
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         start = args.start and torch.load(args.start, weights_only=True)["net"]
-        channels = args.channels or (channels_of(start) if start else CHANNELS)
+        narrowest = channels_of(start) if start else CHANNELS
+        channels = args.channels or narrowest
+        if start and any(map(operator.lt, channels, narrowest)):
+            raise SystemExit(
+                "train_live: --channels: a net can grow, not shrink; "
+                f"{args.start} has {' '.join(map(str, narrowest))}"
+            )
         net, average = StreamNet(channels), StreamNet(channels)
         if start:
             net.load(start)
