@@ -59,6 +59,8 @@ SPEECH_PACKAGES = (
     "asterisk-core-sounds-ru-g722",
     "festvox-ru",
 )
+OTHER_SINGERS = 39  # minutes: hibari, Kokoro and Sinsy
+RECORDED = 45  # minutes of pieces with recorded instruments
 # Sounds of a game, not music.
 NOT_MUSIC = ("*/audio/ambient/*", "*/audio/interface/*")
 # Tracks in which a separator heard voices: mixtures for the teacher, never backing.
@@ -290,8 +292,10 @@ def main() -> None:
         for package in MUSIC_PACKAGES + SPEECH_PACKAGES:
             sources += from_package(args.packages, package)
     sources = [s for s in sources if family(s.licence) in args.licences]
-    # What is made at the end needs its room too.
-    room = args.gigabytes * 1e9 - (args.singers + args.backing) * 60 * 4 * SAMPLE_RATE
+    # What is made at the end needs its room too: 4 bytes a sample.
+    minutes = args.singers + args.backing + (args.singers > 0) * OTHER_SINGERS
+    minutes += (args.backing > 0) * RECORDED
+    room = args.gigabytes * 1e9 - minutes * 60 * 4 * SAMPLE_RATE
     with ThreadPoolExecutor(args.jobs) as workers:
         done = workers.map(
             lambda s: write_source(args.pool, s, room), in_turns(sources)
