@@ -170,8 +170,12 @@ class Live:
 
     def resize(self, block: int) -> None:
         """Start anew with larger blocks, while nobody calls `process`."""
-        self.crew.stop()
-        self.rig.close()
+        if self.crew.stop():
+            self.rig.close()
+        else:  # a call that never comes back keeps the separator and the rig it has
+            rate, n_channels = self.rig.sample_rate, self.rig.n_channels
+            spare = self._spare or load(self.settings, rate, n_channels, "cpu")
+            self._separator, self._spare = spare, None
         self._separator.reset()
         self._make_rig(block)
         self._say(self.latency_text())

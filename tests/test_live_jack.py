@@ -342,6 +342,20 @@ def test_leaving_the_graph_in_the_middle_of_a_callback_is_safe(jackd: None) -> N
     subprocess.run(command, check=True, timeout=60)
 
 
+def test_larger_blocks_are_followed() -> None:
+    name = f"{SERVER}-blocks"
+    environment = os.environ | {"JACK_DEFAULT_SERVER": name}
+    with server(name):
+        running = Stream(name=name)
+        for period in (4 * PERIOD, PERIOD):
+            words = ["jack_bufsize", str(period)]
+            subprocess.run(words, check=True, timeout=20, env=environment)
+            wait_for(lambda: running.status()["n_samples"] > RATE // 2)
+            latency = running.status()["latency_samples"]
+            assert latency == running.latency + 3 * PERIOD  # kept when they shrink
+        running.close()
+
+
 CANCEL_A_MESSAGE = """
 import contextlib, ctypes, ctypes.util, sys, time
 from edgestem.errors import EdgestemError

@@ -14,6 +14,7 @@ import pytest
 from memory import allocations
 
 from edgestem.faders import MAX_BLOCK, Levels, midi_db, parse_db
+from edgestem.live import Live, Settings
 from edgestem.rig import FALLBACKS, Rig
 from edgestem.rig_worker import Crew
 from edgestem.separator import Separator, separate
@@ -285,6 +286,24 @@ def test_a_stuck_delegate_is_replaced_by_the_spare(
     out.append(play(rig, x[RATE // 2 :]))
     assert rig.done.end > len(x) - rig.latency_samples - rig.hop
     check_continuous(np.concatenate(out)[rig.latency_samples :], x)
+
+
+def test_larger_blocks_leave_a_stuck_call_behind(library: str, tmp_path: Path) -> None:
+    orders = tmp_path / "orders"
+    device, options = f"delegate:{library}", {"orders": str(orders)}
+    settings = Settings(
+        str(net("short1")), -100.0, 0.0, device=device, device_options=options
+    )
+    live = Live(settings, RATE, 2, BLOCK, lambda _: None)
+    live.start()
+    orders.write_text("stall 1000000")
+    x = tone(RATE)
+    play(live.rig, x[:20_000])
+    live.resize(2 * BLOCK)
+    play(live.rig, x, 2 * BLOCK)
+    assert live.crew.device == "cpu"
+    assert live.rig.done.end > len(x) - live.rig.latency_samples - live.rig.hop
+    live.stop()
 
 
 def test_garbage_stays_bounded_and_in_its_place(
