@@ -8,6 +8,7 @@ callbacks are not safe from that (see native/guard.h).
 from __future__ import annotations
 
 import ctypes.util
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -52,8 +53,9 @@ def ignore_messages() -> None:
     jack_lib.jack_set_info_function(nothing)
 
 
+@functools.cache
 def _load() -> tuple[Any, Any]:
-    """Return JACK's library, after the FFI that declares it."""
+    """Return the FFI that declares JACK's library, and the library."""
     from cffi import FFI
 
     jack_ffi = FFI()

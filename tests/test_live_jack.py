@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgestem.jack_library import JackLibrary
+from edgestem.jack_library import JackLibrary, ignore_messages
 from edgestem.separator import separate
 
 RATE, PERIOD = 48000, 256
 MODEL = Path(__file__).parent / "data" / "short1.tflite"
 SERVER = f"edgestem-test-{os.getpid()}"
-TOOLS = ("jackd", "jack_wait", "jack_lsp")  # of Debian's jackd2
+TOOLS = ("jackd", "jack_wait", "jack_lsp", "jack_bufsize")  # of Debian's jackd2
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, TOOLS)), reason="jackd2 is not installed"
 )
@@ -36,6 +36,11 @@ def wait_for(what: Callable[[], Any], patience_s: float = 30.0) -> Any:
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
     return found
+
+
+def using(name: str) -> dict[str, str]:
+    """The environment of a client of this server."""
+    return os.environ | {"JACK_DEFAULT_SERVER": name}
 
 
 @contextlib.contextmanager
@@ -69,7 +74,7 @@ class Stream:
             command,
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | {"JACK_DEFAULT_SERVER": name},
+            env=using(name),
         )
         self.latency = int(self.read(r"latency (\d+) samples").group(1))
 
@@ -128,8 +133,7 @@ class Bench:
 
     def __init__(self) -> None:
         jack = pytest.importorskip("jack")
-        jack.set_error_function(lambda _: None)
-        jack.set_info_function(lambda _: None)
+        ignore_messages()
         self.source, self.sink = (
             jack.Client(name, servername=SERVER, no_start_server=True)
             for name in ("source", "sink")
@@ -313,10 +317,9 @@ def test_a_pedal_and_stdin_move_the_faders(
 COME_AND_GO = """
 import sys, threading, time
 import jack
-from edgestem.jack_library import JackLibrary
+from edgestem.jack_library import JackLibrary, ignore_messages
 
-jack.set_error_function(lambda _: None)
-jack.set_info_function(lambda _: None)
+ignore_messages()
 
 def keep_the_lock_busy():
     while True:
@@ -344,16 +347,13 @@ def test_leaving_the_graph_in_the_middle_of_a_callback_is_safe(jackd: None) -> N
 
 def test_larger_blocks_are_followed() -> None:
     name = f"{SERVER}-blocks"
-    environment = os.environ | {"JACK_DEFAULT_SERVER": name}
-    with server(name):
-        running = Stream(name=name)
+    with server(name), contextlib.closing(Stream(name=name)) as running:
         for period in (4 * PERIOD, PERIOD):
             words = ["jack_bufsize", str(period)]
-            subprocess.run(words, check=True, timeout=20, env=environment)
+            subprocess.run(words, check=True, timeout=20, env=using(name))
             wait_for(lambda: running.status()["n_samples"] > RATE // 2)
             latency = running.status()["latency_samples"]
             assert latency == running.latency + 3 * PERIOD  # kept when they shrink
-        running.close()
 
 
 CANCEL_A_MESSAGE = """
@@ -379,8 +379,7 @@ def test_a_message_of_jack_does_not_wait_for_python() -> None:
     """Python's lock stays with a thread that is cancelled while it waits for it."""
     pytest.importorskip("jack")
     command = [sys.executable, "-c", CANCEL_A_MESSAGE]
-    environment = os.environ | {"JACK_DEFAULT_SERVER": "nobody-here"}
-    subprocess.run(command, check=True, timeout=20, env=environment)
+    subprocess.run(command, check=True, timeout=20, env=using("nobody-here"))
 
 
 NEVER_BACK = """
@@ -400,9 +399,8 @@ def test_leaving_does_not_wait_for_ever() -> None:
     pytest.importorskip("jack")
     name = f"{SERVER}-stuck"
     with server(name):
-        environment = os.environ | {"JACK_DEFAULT_SERVER": name}
         command = [sys.executable, "-c", NEVER_BACK]
-        subprocess.run(command, check=True, timeout=30, env=environment)
+        subprocess.run(command, check=True, timeout=30, env=using(name))
 
 
 def test_without_a_server_it_says_so() -> None:
@@ -410,7 +408,7 @@ def test_without_a_server_it_says_so() -> None:
     command = [sys.executable, "-m", "edgestem", "stream", "--jack"]
     result = subprocess.run(
         [*command, "--model", str(MODEL)],
-        env=os.environ | {"JACK_DEFAULT_SERVER": "nobody-here"},
+        env=using("nobody-here"),
         capture_output=True,
         text=True,
         timeout=60,

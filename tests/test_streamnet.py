@@ -66,16 +66,8 @@ def test_a_narrower_net_is_refused_in_a_sentence(
 ) -> None:
     start = tmp_path / "start.pt"
     torch.save({"net": net.state_dict()}, start)
-    words = [
-        str(tmp_path / "run"),
-        "--lessons",
-        "L",
-        "--dev",
-        "D",
-        "--start",
-        str(start),
-    ]
-    words += ["--channels", *(str(n - 8) for n in CHANNELS)]
+    words = [str(tmp_path / "run"), "--lessons", "L", "--dev", "D"]
+    words += ["--start", str(start), "--channels", *(str(n - 8) for n in CHANNELS)]
     monkeypatch.setattr("sys.argv", ["train_live", *words])
     with pytest.raises(SystemExit, match="can grow, not shrink"):
         train_live.main()

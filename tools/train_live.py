@@ -157,12 +157,12 @@ class LiveRun(Run):
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         start = args.start and torch.load(args.start, weights_only=True)["net"]
-        narrowest = channels_of(start) if start else CHANNELS
-        channels = args.channels or narrowest
-        if start and any(map(operator.lt, channels, narrowest)):
+        least = channels_of(start) if start else ()
+        channels = args.channels or least or CHANNELS
+        if any(map(operator.lt, channels, least)):
             raise SystemExit(
                 "train_live: --channels: a net can grow, not shrink; "
-                f"{args.start} has {' '.join(map(str, narrowest))}"
+                f"{args.start} has {' '.join(map(str, least))}"
             )
         net, average = StreamNet(channels), StreamNet(channels)
         if start:
