@@ -96,7 +96,12 @@ def bench(seconds: float = 20.0, **options: Any) -> Result:
     x = music(n_calls * group / RATE)
     separator.push(x[: 2 * group])  # warm up: caches, first call
     separator.reset()
-    spectral = _Timed(separator._spectral, analyse="analysis", synthesise="synthesis")
+    spectral = _Timed(
+        separator._spectral,
+        analyse="analysis",
+        features="analysis",
+        synthesise="synthesis",
+    )
     model = _Timed(separator._model, invoke="network")
     vars(separator).update(_spectral=spectral, _model=model)
     pushes = _push_all(separator, x, hop)

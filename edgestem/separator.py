@@ -197,9 +197,11 @@ class Separator:
         c, hop, n = self.config, self._hop, self.n_channels
         n_bins = self._spectral.n_bins
         n_input = (c.frames_per_call - 1) * hop + self._n_fft
-        self._x = np.zeros((n_input, n), np.float32)
+        self._x = _Sliding((n_input, n), np.float32, c.group * hop)
         n_rows = c.lookahead_frames + c.frames_per_call
-        self._X = np.zeros((n_rows, n, n_bins), np.complex64)
+        self._X = _Sliding((n_rows, n, n_bins), np.complex64, c.group)
+        n_codes = (c.frames_per_call, c.n_bands, c.n_features)
+        self._codes = _Sliding(n_codes, np.int8, c.group)
         self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
         self._covariance = np.zeros((2, 4, n_bins), np.float32)
         self._past = np.zeros(self._spectral.past_size, np.float32)
@@ -208,7 +210,7 @@ class Separator:
         self._delay = np.zeros((self.latency_samples, n), np.float32)
         self._doubt = np.zeros(DOUBT_SIZE, np.float32)
         learnt = (self._covariance, self._past, self._doubt)
-        state = (self._x, self._X, self._tail, self._vocals, self._delay)
+        state = (self._tail, self._vocals, self._delay)
         self._buffers: tuple[NDArray[Any], ...] = (*state, *learnt)
 
     def reset(self) -> None:
@@ -217,9 +219,12 @@ class Separator:
         self._model.reset()
         for buffer in self._buffers:
             buffer.fill(0)
+        for sliding in (self._x, self._X, self._codes):
+            sliding.reset()
+        self._coded_gain = 0.0  # of the codes
         # The first call waits for its right context too.
         self._need = (c.group + c.frames_ahead) * hop
-        self._fill = len(self._x) - self._need
+        self._fill = len(self._x.rows) - self._need
         self._is_primed = False  # until the first call there are no vocals
         self._read = 0
         self._n_calls = 0
@@ -303,7 +308,7 @@ class Separator:
         done, n_total = 0, len(block)
         while done < n_total:
             n = min(n_total - done, self._need)
-            self._x[self._fill : self._fill + n] = block[done : done + n]
+            self._x.rows[self._fill : self._fill + n] = block[done : done + n]
             self._emit(block[done : done + n], out, done, n)
             self._fill += n
             self._need -= n
@@ -335,15 +340,13 @@ class Separator:
     def _call(self) -> None:
         """One turn of the grid: analyse, infer, synthesise, move on."""
         c, hop = self.config, self._hop
-        gain = self._gain() * c.n_fft / self._n_fft
-        rows = self._X[c.lookahead_frames :]
-        self._spectral.analyse(self._x, gain, rows, self._model.features())
+        self._analyse(self._gain() * c.n_fft / self._n_fft)
         self._model.invoke()
         first = c.left_context
         group = slice(first, first + c.group)
         self._spectral.synthesise(
             self._model.mask(),
-            self._X[group],
+            self._X.rows[group],
             self._tail,
             self._vocals,
             self._covariance,
@@ -352,13 +355,25 @@ class Separator:
         )
         self._silence_outside()
         step = c.group * hop
-        _move_up(self._X, c.group, c.lookahead_frames)
-        _move_up(self._x, step, len(self._x) - step)
-        self._fill, self._need = len(self._x) - step, step
+        for sliding in (self._x, self._X, self._codes):
+            sliding.advance()
+        self._fill, self._need = len(self._x.rows) - step, step
         self._read = 0
         self._is_primed = True
         self._n_calls += 1
         self._call_start += step
+
+    def _analyse(self, gain: float) -> None:
+        """Fill the network's input; of frames seen before at most the codes are new."""
+        c = self.config
+        n_known = c.frames_per_call - c.group if self._n_calls else 0
+        X, codes = self._X.rows[c.lookahead_frames :], self._codes.rows
+        if gain != self._coded_gain:
+            self._spectral.features(X[:n_known], gain, codes[:n_known])
+            self._coded_gain = gain
+        x = self._x.rows[n_known * self._hop :]
+        self._spectral.analyse(x, gain, X[n_known:], codes[n_known:])
+        np.copyto(self._model.features(), codes)
 
     def _silence_outside(self) -> None:
         """Before the first sample there is no mixture, so there are no vocals."""
@@ -376,9 +391,9 @@ class Separator:
         target_db = c.target_rms_db[self._n_calls % len(c.target_rms_db)]
         end = self._call_start + self._n_synthesis - self._hop + c.group * self._hop
         end += (c.frames_ahead + c.lookahead_frames) * self._hop
-        start = end - len(self._x)
+        start = end - len(self._x.rows)
         n = min(end, self._n_pushed) - max(start, 0)
-        energy = self._spectral.energy(self._x)
+        energy = self._spectral.energy(self._x.rows)
         if n <= 0 or energy <= 0.0:
             return 1.0
         level_db = 10 * math.log10(energy / (n * self.n_channels))
@@ -409,11 +424,43 @@ class Separator:
         return np.where(good, block, np.float32(0))
 
 
-def _move_up(rows: NDArray[np.generic], step: int, n: int) -> None:
-    """Copy rows[step : step + n] to the front, in pieces that do not overlap."""
-    for at in range(0, n, step):
-        m = min(step, n - at)
-        np.copyto(rows[at : at + m], rows[at + step : at + step + m])
+class _Sliding:
+    """The newest rows of a stream; each step the oldest go and new ones are due.
+
+    Where a step is short the rows slide through a buffer twice as long, so that they
+    have to be moved seldom.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: type, step: int) -> None:
+        n = shape[0]
+        n_slack = n if 8 * step <= n else 0
+        self._buffer: NDArray[Any] = np.zeros((n + n_slack, *shape[1:]), dtype)
+        self._n, self._step = n, step
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with zeros."""
+        self._buffer.fill(0)
+        self._look(0)
+
+    def advance(self) -> None:
+        """Take a step; the last rows still hold what was there."""
+        at, n_kept = self._at + self._step, self._n - self._step
+        if at + self._n > len(self._buffer):
+            _move_up(self._buffer, at, n_kept)
+            at = 0
+        self._look(at)
+
+    def _look(self, at: int) -> None:
+        self._at = at
+        self.rows = self._buffer[at : at + self._n]
+
+
+def _move_up(rows: NDArray[Any], start: int, n: int) -> None:
+    """Copy rows[start : start + n] to the front, in pieces that do not overlap."""
+    for at in range(0, n, start):
+        m = min(start, n - at)
+        np.copyto(rows[at : at + m], rows[at + start : at + start + m])
 
 
 def check_stream(sample_rate: int, n_channels: int) -> None:

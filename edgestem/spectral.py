@@ -43,7 +43,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 5  # of native/edgestem.h
+ABI = 6  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -298,9 +298,38 @@ class Spectral:
         n_samples = (n_frames - 1) * t.hop + t.n_fft
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins), out=True)
         _check("x", x, np.float32, (n_samples, t.n_channels))
-        shape = (n_frames, t.n_bands, t.n_features)
-        _check("features", features, np.int8, shape, out=True)
+        self._check_features(features, n_frames)
         self._engine.analyse(x, gain, X, features)
+
+    def features(
+        self, X: NDArray[np.complex64], gain: float, features: NDArray[np.int8]
+    ) -> None:
+        """Compute the features of frames that `analyse` has seen, perhaps anew.
+
+        To the bit what `analyse` gives with these spectra at this gain.
+
+        Parameters
+        ----------
+        X : shape (n_frames, n_channels, n_bins), complex64
+            What `analyse` gave; not changed.
+        gain : float
+            Linear, finite; the features see power * gain^2.
+        features : shape (n_frames, n_bands, n_features), int8
+            Written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array is of the wrong dtype, shape or layout; nothing is written.
+        """
+        t, n_frames = self._tables, len(X)
+        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
+        self._check_features(features, n_frames)
+        self._engine.features(X, gain, features)
+
+    def _check_features(self, features: NDArray[np.int8], n_frames: int) -> None:
+        shape = (n_frames, self.n_bands, self.n_features)
+        _check("features", features, np.int8, shape, out=True)
 
     def synthesise(
         self,
@@ -433,6 +462,13 @@ class _NativeStages:
         n, plan, work = len(X), self._plan, self._work
         codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
         _ok(lib.es_analyse(plan, _floats(x), n, gain, _floats(X, True), codes, work))
+
+    def features(
+        self, X: NDArray[np.complex64], gain: float, features: NDArray[np.int8]
+    ) -> None:
+        """See Spectral.features."""
+        codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
+        _ok(lib.es_features(self._plan, _floats(X), len(X), gain, codes, self._work))
 
     def synthesise(
         self,

@@ -507,9 +507,17 @@ class ArrayStages:
                 for c in range(t.n_channels):
                     frame = x[k * t.hop : k * t.hop + t.n_fft, c]
                     X[k, c] = self.transform.rfft(frame * t.analysis_window)
-                self._features(X[k], gain, features[k])
+        self.features(X, gain, features)
 
-    def _features(
+    def features(
+        self, X: NDArray[np.complex64], gain: float, features: NDArray[np.int8]
+    ) -> None:
+        """See Spectral.features."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for spectrum, codes in zip(X, features, strict=True):
+                self._codes(spectrum, gain, codes)
+
+    def _codes(
         self, X: NDArray[np.complex64], gain: float, out: NDArray[np.int8]
     ) -> None:
         """Features (n_bands, n_features) of one frame (n_channels, n_bins)."""

@@ -2,8 +2,9 @@
  *
  * Two fused calls carry the hot path of a two-stem separator.  es_analyse
  * turns PCM into complex spectra and quantised band features; es_synthesise
- * turns a quantised band mask and those spectra back into PCM.  A plain real
- * FFT is exported for tests and benchmarks.
+ * turns a quantised band mask and those spectra back into PCM.  es_features
+ * quantises spectra once more, at another gain.  A plain real FFT is exported
+ * for tests and benchmarks.
  *
  * Restrictions
  *   - n_fft is 2^a 3^b 5^c, divisible by 4, 16 to 2^20.
@@ -33,10 +34,10 @@
  *
  * Aliasing: no two pointers of a call may overlap.
  *
- * Floating point: es_analyse and es_synthesise set flush-to-zero (FTZ and DAZ
- * on x86, FZ on ARM) while they run, and restore the caller's mode:
- * subnormal samples count as silence.  NaN and infinity in the samples are
- * safe; a NaN power counts as 0, an infinite one as the greatest.
+ * Floating point: es_analyse, es_features and es_synthesise set flush-to-zero
+ * (FTZ and DAZ on x86, FZ on ARM) while they run, and restore the caller's
+ * mode: subnormal samples count as silence.  NaN and infinity in the samples
+ * are safe; a NaN power counts as 0, an infinite one as the greatest.
  *
  * Errors: functions return ES_OK or a negative status.  On an error nothing
  * has been written.
@@ -49,7 +50,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 5    /* changes with any change of this contract */
+#define ES_ABI 6    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -164,6 +165,13 @@ size_t es_past_floats(const es_spectral *plan);
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
                float gain, float *X, int8_t *features, void *work);
+
+/* Spectra to features: to the bit what es_analyse gave with X at this gain.
+ *   X         as es_analyse wrote it
+ *   features  written: (n_frames, n_bands, n_features)
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_features(const es_spectral *plan, const float *X, size_t n_frames,
+                float gain, int8_t *features, void *work);
 
 /* Mask and spectra to samples.
  *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean

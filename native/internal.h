@@ -124,6 +124,8 @@ struct es_ops {
     void (*irfft)(const es_fft *, const float *, float *, const es_work *);
     void (*analyse)(const es_spectral *, const float *, size_t, float, float *,
                     int8_t *, const es_work *);
+    void (*features)(const es_spectral *, const float *, size_t, float,
+                     int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
                        size_t, float *, float *, float *, float *, float *,
                        const es_work *);

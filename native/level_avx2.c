@@ -17,8 +17,8 @@
 
 #include "stages.h"
 
-const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft,
-                             analyse,      synthesise, energy };
+const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft, analyse,
+                             features,     synthesise, energy };
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -8,8 +8,8 @@
 
 #include "stages.h"
 
-const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft,
-                             analyse,      synthesise, energy };
+const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft, analyse,
+                             features,     synthesise, energy };
 
 #else
 

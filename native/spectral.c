@@ -393,6 +393,22 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
     return ES_OK;
 }
 
+int es_features(const es_spectral *plan, const float *X, size_t n_frames,
+                float gain, int8_t *features, void *work)
+{
+    es_work w;
+
+    if (!plan || !X || !features || !work)
+        return ES_ERR_NULL;
+    if (!es_aligned(work))
+        return ES_ERR_ALIGN;
+    cut_work(&w, work, plan);
+    es_fp_mode old = flush_subnormals();
+    plan->ops->features(plan, X, n_frames, gain, features, &w);
+    restore_mode(old);
+    return ES_OK;
+}
+
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
                   size_t n_frames, float *doubt, float *past, float *covariance,
                   float *tail, float *y, void *work)

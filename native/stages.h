@@ -388,9 +388,8 @@ INLINE V power_of(V re, V im)
     return v_mul_add(re, re, v_mul(im, im));
 }
 
-/* X[0..n] of mono samples, and powers of the bins below n_powers' vector. */
-static void split_mono(const es_cfft *p, const es_work *w, float *X,
-                       size_t n_powers)
+/* X[0..n] of mono samples. */
+static void split_mono(const es_cfft *p, const es_work *w, float *X)
 {
     for (size_t i = 0; i <= p->n; i += W) {
         size_t k = fit(i, p->n + 1, W);
@@ -401,33 +400,46 @@ static void split_mono(const es_cfft *p, const es_work *w, float *X,
         V im = v_mul_add(t.b_im, cos_k, v_mul_add(t.b_re, sin_k, t.a_im));
 
         v_store_pairs(X + 2 * k, re, im);
-        if (i < n_powers)
-            v_store(w->power[0] + k, power_of(re, im));
     }
 }
 
-/* X of L and R for the bins `from` to `to` - 1, with powers if is_power. */
-INLINE void split_stereo(const es_spectral *s, const es_work *w, float *X,
-                         size_t from, size_t to, int is_power, int is_side)
+/* X of L and R. */
+static void split_stereo(const es_spectral *s, const es_work *w, float *X)
 {
     float *right = X + 2 * s->n_bins;
 
-    for (size_t i = from; i < to; i += W) {
+    for (size_t i = 0; i < s->n_bins; i += W) {
         size_t k = fit(i, s->n_bins, W);
         es_pair t = part(w->re, w->im, s->n_fft, k);
 
         v_store_pairs(X + 2 * k, t.a_re, t.a_im);
         v_store_pairs(right + 2 * k, t.b_re, t.b_im);
-        if (is_power) {
-            v_store(w->power[0] + k, power_of(t.a_re, t.a_im));
-            v_store(w->power[1] + k, power_of(t.b_re, t.b_im));
-        }
-        if (is_side) {
-            V re = v_sub(t.a_re, t.b_re);
-            V im = v_sub(t.a_im, t.b_im);
+    }
+}
 
-            v_store(w->power[2] + k, power_of(re, im));
-        }
+/* Powers of a frame: of L, for stereo of R, with three features of L - R; at
+ * least of the bins below n_powers. */
+static void powers_of(const es_spectral *s, const float *X, const es_work *w)
+{
+    const float *right = X + 2 * s->n_bins;
+    const size_t n = s->n_channels == 1 ? 1 : s->n_features;
+
+    for (size_t i = 0; i < s->n_powers; i += W) {
+        size_t k = fit(i, s->n_bins, W);
+        V l_re;
+        V l_im;
+        V r_re;
+        V r_im;
+
+        v_load_pairs(X + 2 * k, &l_re, &l_im);
+        v_store(w->power[0] + k, power_of(l_re, l_im));
+        if (n == 1)
+            continue;
+        v_load_pairs(right + 2 * k, &r_re, &r_im);
+        v_store(w->power[1] + k, power_of(r_re, r_im));
+        if (n == 3)
+            v_store(w->power[2] + k,
+                    power_of(v_sub(l_re, r_re), v_sub(l_im, r_im)));
     }
 }
 
@@ -742,12 +754,14 @@ INLINE void quantise(const es_spectral *s, size_t n, const float *const *band,
     }
 }
 
-static void features_of(const es_spectral *s, const es_work *w, float scale,
-                        int8_t *out)
+/* Codes of a frame. */
+static void codes_of(const es_spectral *s, const float *X, float scale,
+                     int8_t *out, const es_work *w)
 {
     const size_t n = s->n_channels == 1 ? 1 : s->n_features;
     const float *band[3] = { NULL, NULL, NULL };
 
+    powers_of(s, X, w);
     for (size_t f = 0; f < n; f++) {
         average_bands(s, w->power[f]);
         band[f] = w->power[f] + s->edges[0];
@@ -1221,8 +1235,6 @@ static void analyse(const es_spectral *s, const float *x, size_t n_frames,
 {
     const float scale = gain * gain;
     const size_t half = s->n_bins * s->n_channels; /* a frame of X, halved */
-    const size_t n = s->n_powers;
-    const size_t whole = (n + W - 1) / W * W;
     es_input in = { x, NULL, NULL, s->window_re, s->window_im, 1.0f };
 
     for (size_t f = 0; f < n_frames; f++) {
@@ -1230,19 +1242,24 @@ static void analyse(const es_spectral *s, const float *x, size_t n_frames,
         column_pass(&s->c, &in, w->rows);
         fetch_ahead(X + half, half);
         row_passes(&s->c, w->rows, w->re, w->im);
-        if (s->n_channels == 1) {
-            split_mono(&s->c, w, X, n);
-        } else if (s->n_features == 2) {
-            split_stereo(s, w, X, 0, n, 1, 0);
-            split_stereo(s, w, X, whole, s->n_bins, 0, 0);
-        } else {
-            split_stereo(s, w, X, 0, n, 1, 1);
-            split_stereo(s, w, X, whole, s->n_bins, 0, 0);
-        }
-        features_of(s, w, scale, features);
+        if (s->n_channels == 1)
+            split_mono(&s->c, w, X);
+        else
+            split_stereo(s, w, X);
+        codes_of(s, X, scale, features, w);
         in.pairs += s->hop * s->n_channels;
         X += 2 * half;
         features += s->n_bands * s->n_features;
+    }
+}
+
+static void features(const es_spectral *s, const float *X, size_t n_frames,
+                     float gain, int8_t *out, const es_work *w)
+{
+    for (size_t f = 0; f < n_frames; f++) {
+        codes_of(s, X, gain * gain, out, w);
+        X += 2 * s->n_bins * s->n_channels;
+        out += s->n_bands * s->n_features;
     }
 }
 
@@ -1282,7 +1299,7 @@ static void rfft(const es_fft *plan, const float *x, float *X, const es_work *w)
 
     column_pass(&plan->c, &in, w->rows);
     row_passes(&plan->c, w->rows, w->re, w->im);
-    split_mono(&plan->c, w, X, 0);
+    split_mono(&plan->c, w, X);
 }
 
 static void irfft(const es_fft *plan, const float *X, float *x,

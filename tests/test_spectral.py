@@ -392,6 +392,25 @@ def test_gain_scales_features_only(backend: str, simd: str) -> None:
     assert (analyse(s, x, 0.0)[1] == -128).all()
 
 
+@engines
+@pytest.mark.parametrize("n_channels", (1, 2))
+@pytest.mark.parametrize("n_features", (2, 3))
+def test_features_of_known_spectra(
+    backend: str, simd: str, n_channels: int, n_features: int
+) -> None:
+    s = make(backend, simd, n_channels=n_channels, n_features=n_features)
+    x = samples(s, 5)
+    x[: s.n_fft] *= np.float32(1e-4)
+    X, _ = analyse(s, x)
+    X.flags.writeable = False
+    for gain in (0.1, 1.0, 7.0):
+        codes = np.zeros((5, s.n_bands, n_features), np.int8)
+        s.features(X, gain, codes)
+        assert np.array_equal(codes, analyse(s, x, gain)[1])
+    with pytest.raises(ValueError, match="features"):
+        s.features(X[1:], 1.0, codes)
+
+
 # ---- Laws -------------------------------------------------------------------------
 
 

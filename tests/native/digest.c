@@ -199,7 +199,12 @@ static void run(const es_config *c, const float *x, digests *d)
 
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
     d->X = digest(d->X, X, n_X * sizeof *X);
+    uint64_t analysed = digest(d->codes, codes, n_codes * c->n_features);
+    memset(codes, 0, n_codes * c->n_features);
+    require(es_features(plan, X, N_FRAMES, 0.7f, codes, work));
     d->codes = digest(d->codes, codes, n_codes * c->n_features);
+    if (d->codes != analysed)
+        abort();
     for (int i = 0; i < 2; i++) {
         float *doubts = i ? doubt : NULL;
         float *before = i ? past : NULL;

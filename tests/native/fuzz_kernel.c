@@ -125,6 +125,7 @@ static void run(source *s, const es_config *c, size_t n_frames)
 
         float *doubt = floats(s, ES_DOUBT_FLOATS);
 
+        es_features(plan, X, n_frames, any_float(s), features, work);
         es_synthesise(plan, mask, X, n_frames, NULL, NULL, NULL, tail, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
         es_synthesise(plan, mask, X, n_frames, doubt, past, covariance, tail, y,

@@ -509,7 +509,13 @@ static void test_call_statuses(void)
           ES_ERR_NULL);
     CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, y, work + 4) ==
           ES_ERR_ALIGN);
+    CHECK(es_features(NULL, X, 1, 1.0f, codes, work) == ES_ERR_NULL);
+    CHECK(es_features(p, NULL, 1, 1.0f, codes, work) == ES_ERR_NULL);
+    CHECK(es_features(p, X, 1, 1.0f, NULL, work) == ES_ERR_NULL);
+    CHECK(es_features(p, X, 1, 1.0f, codes, NULL) == ES_ERR_NULL);
+    CHECK(es_features(p, X, 1, 1.0f, codes, work + 4) == ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
+    CHECK(es_features(p, X, 0, 1.0f, codes, work) == ES_OK);
     CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, NULL, tail, y, work) ==
           ES_OK);
     for (size_t i = 0; i < 4; i++) {
