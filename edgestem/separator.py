@@ -1,7 +1,7 @@
 """The engine: one row from samples to stems; everything else is a door to it.
 
     block -> buffer -> analysis -> int8 features -> network -> int8 mask
-          -> synthesis, by mask, doubt, past and place -> vocals
+          -> synthesis, by mask, doubt, direction, past and place -> vocals
     delayed mixture - vocals -> instrumental
 
 The network is called on a grid that is fixed when the stream starts: call g
@@ -31,7 +31,7 @@ from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.model import DEFAULT, Model
 from edgestem.spectral import Spectral
-from edgestem.stages import DOUBT_SIZE
+from edgestem.stages import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.windows import window_pair
 
 Samples = NDArray[np.float32]
@@ -209,7 +209,8 @@ class Separator:
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
         self._doubt = np.zeros(DOUBT_SIZE, np.float32)
-        learnt = (self._covariance, self._past, self._doubt)
+        self._panorama = np.zeros(PANORAMA_SIZE, np.float32)
+        learnt = (self._covariance, self._past, self._doubt, self._panorama)
         state = (self._tail, self._vocals, self._delay)
         self._buffers: tuple[NDArray[Any], ...] = (*state, *learnt)
 
@@ -352,6 +353,7 @@ class Separator:
             self._covariance,
             self._past,
             self._doubt if c.softness else None,
+            self._panorama,
         )
         self._silence_outside()
         step = c.group * hop

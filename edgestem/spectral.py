@@ -27,6 +27,7 @@ from edgestem.stages import (
     DOUBT_SIZE,
     MAX_FFT,
     MIN_FFT,
+    PANORAMA_SIZE,
     ArrayStages,
     FftwTransform,
     NumpyTransform,
@@ -340,13 +341,16 @@ class Spectral:
         covariance: NDArray[np.float32] | None = None,
         past: NDArray[np.float32] | None = None,
         doubt: NDArray[np.float32] | None = None,
+        panorama: NDArray[np.float32] | None = None,
     ) -> None:
         """Add n_frames masked frames to the overlap and give out what is done.
 
         With `covariance` stereo goes through a multichannel Wiener filter (see
         `stages.WienerFilter`): what comes from where no vocals are stays out of them.
         With `past` the gains learn from what repeats (see `stages.Repetition`), with
-        `doubt` they soften where masks are undecided (see `stages.Softness`).
+        `doubt` they soften where masks are undecided (see `stages.Softness`), with
+        `panorama` those of stereo learn from which direction vocals come (see
+        `stages.Panorama`).
 
         Parameters
         ----------
@@ -367,6 +371,9 @@ class Spectral:
             What was played so far.  Read and written; zeros at the start.
         doubt : shape (DOUBT_SIZE,), float32, optional
             How undecided masks were so far.  Read and written; zeros at the start.
+        panorama : shape (PANORAMA_SIZE,), float32, optional
+            From which directions vocals came so far.  Read and written; zeros at the
+            start; of no use to mono.
 
         Raises
         ------
@@ -387,7 +394,9 @@ class Spectral:
             _check("past", past, np.float32, (t.past_size,), out=True)
         if doubt is not None:
             _check("doubt", doubt, np.float32, (DOUBT_SIZE,), out=True)
-        self._engine.synthesise(mask, X, tail, y, covariance, past, doubt)
+        if panorama is not None:
+            _check("panorama", panorama, np.float32, (PANORAMA_SIZE,), out=True)
+        self._engine.synthesise(mask, X, tail, y, covariance, past, doubt, panorama)
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """Sum the squares of x (n, n_channels) float32, alike on every back end.
@@ -479,18 +488,15 @@ class _NativeStages:
         covariance: NDArray[np.float32] | None,
         past: NDArray[np.float32] | None,
         doubt: NDArray[np.float32] | None,
+        panorama: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
         tail_out = _floats(tail, True)
-        doubts, before, places = (_state(a) for a in (doubt, past, covariance))
+        states = (_state(a) for a in (doubt, panorama, past, covariance))
         X_in = _floats(X)
-        _ok(
-            lib.es_synthesise(
-                plan, codes, X_in, n, doubts, before, places, tail_out, out, work
-            )
-        )
+        _ok(lib.es_synthesise(plan, codes, X_in, n, *states, tail_out, out, work))
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""

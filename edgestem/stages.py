@@ -31,6 +31,13 @@ REGION_ENDS = (8, 16, 32, 64, 128, 256)  # bins; the last region has no end
 N_REGIONS = 7
 DOUBT_SIZE = 2 * N_REGIONS + 1  # undecided and at most, by region; vocals
 LEAST_REST = 1 / 512  # half a step of a mask's codes
+N_SIDES, N_TURNS = 9, 6  # steps from left to right, from in phase to out of phase
+SIDE_STEPS = np.sin(np.arange(1, N_SIDES) * np.pi / (2 * N_SIDES)) ** 2
+TURN_STEPS = np.cos(np.arange(1, N_TURNS) * np.pi / N_TURNS)
+N_CELLS = N_SIDES * N_TURNS  # directions
+PANORAMA_SIZE = 2 * N_REGIONS * N_CELLS  # weight and vocals of every cell, by region
+PRIOR = 0.05  # weight of a region's mean beside that of all its cells
+LEAST_ODDS = 0.02  # what is known of a direction is never sure
 
 
 def is_supported_size(n_fft: int) -> bool:
@@ -365,6 +372,81 @@ class Softness:
         return np.asarray(t[at])
 
 
+class Panorama:
+    """Gains that learn from which direction vocals come, one frame after the other.
+
+    A voice stands somewhere between left and right; the network sees where each bin
+    lies, but not where this stream's vocals have lain so far.  The definition is that
+    of es_synthesise in native/edgestem.h: directions are cells of level and phase
+    between the channels, as in Yilmaz and Rickard, "Blind separation of speech
+    mixtures via time-frequency masking", IEEE Transactions on Signal Processing 52(7),
+    2004, and what a cell's gains were so far changes the odds of those of now, as a
+    piece of evidence that the mask has not seen.
+
+    Parameters
+    ----------
+    n_heard : int
+        Bins that take part, from bin 0.
+    decay : float
+        0 to below 1: what a frame leaves of the sums before.
+    panorama : shape (PANORAMA_SIZE,), float
+        State, updated in place.
+    """
+
+    def __init__(self, n_heard: int, decay: float, panorama: NDArray[Any]) -> None:
+        self.n_heard, self.decay, self.panorama = n_heard, decay, panorama
+        region = np.searchsorted(REGION_ENDS, np.arange(n_heard), side="right")
+        self.first_cells = N_CELLS * region
+
+    def __call__(
+        self, gains: NDArray[Any], X: NDArray[np.complex64]
+    ) -> NDArray[np.float64]:
+        """Gains (2, n_bins) and a frame X (2, n_bins) -> its gains."""
+        n = self.n_heard
+        out = gains.astype(np.float64)
+        g, power = np.clip(out[:, :n], 0.0, 1.0), finite_power(X[:, :n])
+        cells = self.first_cells + self._cells(X[:, :n], power)
+        total = power.sum(axis=0)
+        heard = np.clip((g * power).sum(axis=0) / (total + FAINTEST), 0.0, 1.0)
+        sung = g * self._odds(cells, np.sqrt(total), heard)[cells]
+        out[:, :n] = sung / (sung + 1 - g)
+        return out
+
+    @staticmethod
+    def _cells(X: NDArray[np.complex64], power: NDArray[Any]) -> NDArray[np.intp]:
+        """Direction of each bin of a frame (2, n_bins)."""
+        share = power[1] / (power.sum(axis=0) + FAINTEST)
+        with np.errstate(over="ignore", invalid="ignore"):
+            left, right = X.astype(np.complex128)
+            cross = left.real * right.real + left.imag * right.imag
+            cosine = cross / (np.sqrt(power[0]) * np.sqrt(power[1]) + FAINTEST)
+            turn = np.sum(cosine[:, None] <= TURN_STEPS, axis=1)
+        side = np.searchsorted(SIDE_STEPS, share, side="right")
+        return np.asarray(N_TURNS * side + turn)
+
+    def _odds(
+        self, cells: NDArray[np.intp], weights: NDArray[Any], heard: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Odds of each cell, of all regions, after it has met a frame's bins."""
+        sums = self.panorama.reshape(2, -1)
+        sums *= self.decay
+        for row, values in zip(sums, (weights, weights * heard), strict=True):
+            row += np.bincount(cells, values, len(row))
+        total, vocals = sums.astype(np.float64).reshape(2, N_REGIONS, N_CELLS)
+        all_total = total.sum(axis=1, keepdims=True)
+        all_vocals = vocals.sum(axis=1, keepdims=True)
+        is_there = all_total > 0
+        mean = np.divide(
+            all_vocals, all_total, out=np.full_like(all_total, 0.5), where=is_there
+        )
+        prior = np.where(is_there, PRIOR / N_CELLS * all_total, 1.0)
+        p, m = (
+            np.clip(x, LEAST_ODDS, 1 - LEAST_ODDS)
+            for x in ((vocals + prior * mean) / (total + prior), mean)
+        )
+        return np.asarray(p * (1 - m) / ((1 - p) * m)).reshape(-1)
+
+
 class Repetition:
     """Gains that learn from what repeats, one frame after the other.
 
@@ -546,6 +628,7 @@ class ArrayStages:
         covariance: NDArray[np.float32] | None,
         past: NDArray[np.float32] | None,
         doubt: NDArray[np.float32] | None,
+        panorama: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
@@ -554,18 +637,11 @@ class ArrayStages:
         by_place = None
         if covariance is not None and t.n_channels == 2:
             by_place = WienerFilter(t.decay, covariance)
-        softness = None
-        if doubt is not None:
-            softness = Softness(t.softness, t.n_heard, t.decay, doubt)
-        repetition = None
-        if past is not None and t.n_past:
-            repetition = Repetition(t.n_past, t.n_heard, t.decay, past, t.n_channels)
+        learners = self._learners(past, doubt, panorama)
         for k in range(len(X)):
             gains: NDArray[Any] = self._gains(mask[k]).T
-            if softness:
-                gains = softness(gains, X[k])
-            if repetition:
-                gains = repetition(gains, X[k])
+            for learner in learners:
+                gains = learner(gains, X[k])
             vocals = by_place(gains, X[k]) if by_place else gains * X[k]
             for c in range(t.n_channels):
                 frame = self.transform.irfft(vocals[c])
@@ -575,6 +651,23 @@ class ArrayStages:
             overlap[:n_tail] = overlap[t.hop :]
             overlap[n_tail:] = 0.0
         tail[:] = overlap[:n_tail]
+
+    def _learners(
+        self,
+        past: NDArray[np.float32] | None,
+        doubt: NDArray[np.float32] | None,
+        panorama: NDArray[np.float32] | None,
+    ) -> list[Softness | Panorama | Repetition]:
+        """Return what changes gains by what the stream was so far, in order."""
+        t = self.tables
+        found: list[Softness | Panorama | Repetition] = []
+        if doubt is not None:
+            found.append(Softness(t.softness, t.n_heard, t.decay, doubt))
+        if panorama is not None and t.n_channels == 2:
+            found.append(Panorama(t.n_heard, t.decay, panorama))
+        if past is not None and t.n_past:
+            found.append(Repetition(t.n_past, t.n_heard, t.decay, past, t.n_channels))
+        return found
 
     def _gains(self, mask: NDArray[np.int8]) -> NDArray[np.float32]:
         """Gain of each bin and channel."""

@@ -62,7 +62,8 @@
 #define ES_ERR_BANDS -6      /* band edges are negative or do not increase */
 #define ES_ERR_THRESHOLDS -7 /* NaN, decreasing or too close to each other */
 
-#define ES_DOUBT_FLOATS 15 /* of the state `doubt` */
+#define ES_DOUBT_FLOATS 15     /* of the state `doubt` */
+#define ES_PANORAMA_FLOATS 756 /* of the state `panorama` */
 
 #define ES_SIMD_BEST -1 /* the best this machine has */
 #define ES_SIMD_SCALAR 0
@@ -179,17 +180,17 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
  *   doubt       ES_DOUBT_FLOATS of them: how undecided masks were so far, state
  *               of the softness below, zeros at the start; or NULL
- *   past        es_past_floats() of them: what was played so far, state of the
- *               averages below, zeros at the start; or NULL
- *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
- *               far, state of the filter below, zeros at the start; or NULL
- *   tail        (n_synthesis - hop, n_channels): overlap-add state, zeros at
- *               the start
- *   y           written: (n_frames * hop, n_channels); hop k is finished by
- *               frame k: it begins n_synthesis samples before that frame's end
- * Only the last n_synthesis samples of a frame overlap-add.  Bins from
- * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
- * top_bands is 0), bins below band_edges[0] get 0.
+ *   panorama    ES_PANORAMA_FLOATS of them: from which directions vocals came
+ * so far, state of the cells below, zeros at the start; or NULL past
+ * es_past_floats() of them: what was played so far, state of the averages
+ * below, zeros at the start; or NULL covariance  (2, 4, n_fft / 2 + 1): where
+ * vocals and the rest came from so far, state of the filter below, zeros at the
+ * start; or NULL tail        (n_synthesis - hop, n_channels): overlap-add
+ * state, zeros at the start y           written: (n_frames * hop, n_channels);
+ * hop k is finished by frame k: it begins n_synthesis samples before that
+ * frame's end Only the last n_synthesis samples of a frame overlap-add.  Bins
+ * from band_edges[n_bands] on get the mean gain of the last top_bands bands (0
+ * if top_bands is 0), bins below band_edges[0] get 0.
  *
  * With doubt, gains (0 to 1) are softened where masks of this stream are often
  * undecided.  Of the bins below band_edges[n_bands], in regions that end at
@@ -202,6 +203,19 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  *   t = s[0] + s[1] U / M + s[2] (sum U / V)^(1/4), kept within 0 to 1,
  *   g' = g + t (sqrt g / (sqrt g + sqrt r) - g), r = 1 - g, at least 1/512.
  * Bins from band_edges[n_bands] on go with the last region that has a bin.
+ *
+ * With panorama, and in stereo, the gains g of the bins below
+ * band_edges[n_bands] learn from which direction vocals come.  A bin's
+ * direction is one of 54 cells: 6 i + j, where i is the number of k from 1 to 8
+ * with |R|^2 >= sin^2(k pi / 18) (|L|^2 + |R|^2), and j that of k from 1 to 5
+ * with Re(L conj(R)) <= cos(k pi / 6) |L| |R|.  Per region (those of doubt) and
+ * cell there are two sums over the frames so far (weights 1, decay, decay^2,
+ * ...), N = sum w, H = sum w h, w = sqrt(|L|^2 + |R|^2), h being the mean of
+ * the channels' g weighted by power.  With the totals N_r and H_r of the
+ * region, m = H_r / N_r, a = 0.05 N_r / 54 and p = (H + a m) / (N + a), m and p
+ * kept within 0.02 to 0.98, the odds of g change as those of m would have to
+ * become p's: g' = g e / (g e + 1 - g), e = p (1 - m) / ((1 - p) m), 1 without
+ * any N_r.
  *
  * With past the gains below band_edges[n_bands] learn from what repeats.  The
  * rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a profile:
@@ -228,8 +242,8 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  * Values that are not finite, or above 2^60, leave no trace in it.
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *doubt, float *past, float *covariance,
-                  float *tail, float *y, void *work);
+                  size_t n_frames, float *doubt, float *panorama, float *past,
+                  float *covariance, float *tail, float *y, void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

@@ -30,6 +30,15 @@
 #define ES_LEAST_REST 0x1p-9f /* half a step of a mask's codes */
 _Static_assert(ES_DOUBT_FLOATS == 2 * ES_N_REGIONS + 1, "two sums a region");
 
+/* Of directions. */
+#define ES_N_SIDES 9 /* steps from left to right */
+#define ES_N_TURNS 6 /* steps from in phase to out of phase */
+#define ES_N_CELLS (ES_N_SIDES * ES_N_TURNS)
+#define ES_PRIOR 0.05f      /* weight of the region's mean beside all cells' */
+#define ES_LEAST_ODDS 0.02f /* what is known of a cell is never sure */
+_Static_assert(ES_PANORAMA_FLOATS == 2 * ES_N_REGIONS * ES_N_CELLS,
+               "two sums a cell");
+
 /* Of what repeats. */
 #define ES_MAX_PAST ((size_t)1 << 16)
 #define ES_MAX_PROFILE 256 /* values: 2^19 bins have 190 */
@@ -128,7 +137,7 @@ struct es_ops {
                      int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
                        size_t, float *, float *, float *, float *, float *,
-                       const es_work *);
+                       float *, const es_work *);
     double (*energy)(const float *, size_t);
 };
 

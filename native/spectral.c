@@ -410,8 +410,8 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
 }
 
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *doubt, float *past, float *covariance,
-                  float *tail, float *y, void *work)
+                  size_t n_frames, float *doubt, float *panorama, float *past,
+                  float *covariance, float *tail, float *y, void *work)
 {
     es_work w;
 
@@ -422,8 +422,8 @@ int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
         return ES_ERR_ALIGN;
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
-    plan->ops->synthesise(plan, mask, X, n_frames, doubt, past, covariance,
-                          tail, y, &w);
+    plan->ops->synthesise(plan, mask, X, n_frames, doubt, panorama, past,
+                          covariance, tail, y, &w);
     restore_mode(old);
     return ES_OK;
 }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgestem import spectral
 from edgestem.spectral import Spectral, hann_pair
-from edgestem.stages import DOUBT_SIZE, is_supported_size
+from edgestem.stages import DOUBT_SIZE, PANORAMA_SIZE, is_supported_size
 from edgestem.windows import fading_out, window_pair
 
 ENGINES = [
@@ -84,11 +84,12 @@ def synthesise(
     covariance: Any = None,
     past: Any = None,
     doubt: Any = None,
+    panorama: Any = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if tail is None:
         tail = np.zeros((s.n_fft - s.hop, s.n_channels), np.float32)
     y = np.full((len(X) * s.hop, s.n_channels), np.nan, np.float32)
-    s.synthesise(mask, X, tail, y, covariance, past, doubt)
+    s.synthesise(mask, X, tail, y, covariance, past, doubt, panorama)
     return y, tail
 
 
@@ -989,6 +990,136 @@ def test_damage_and_silence_leave_doubt_finite(
     assert np.isfinite(y[8 * HOP :]).all()
 
 
+# ---- Directions -------------------------------------------------------------------
+
+
+def anywhere() -> NDArray[np.float32]:
+    return np.zeros(PANORAMA_SIZE, np.float32)
+
+
+def direction(left: complex, right: complex) -> int:
+    """Cell of a bin, as es_synthesise defines it."""
+    powers = abs(left) ** 2, abs(right) ** 2
+    cross = (left * np.conj(right)).real
+    side = sum(
+        powers[1] >= np.sin(k * np.pi / 18) ** 2 * sum(powers) for k in range(1, 9)
+    )
+    turn = sum(
+        cross <= np.cos(k * np.pi / 6) * abs(left) * abs(right) for k in range(1, 6)
+    )
+    return 6 * side + turn
+
+
+def turned(X: NDArray[Any], gains: NDArray[Any], decay: float, n: int) -> Any:
+    """The definition in words, bin by bin: gains (n_frames, 2, n_bins), the sums."""
+    out, sums = gains.copy(), np.zeros((2, 7, 54))
+    regions = np.searchsorted((8, 16, 32, 64, 128, 256), np.arange(n), side="right")
+    for k, (left, right) in enumerate(X[:, :, :n].astype(complex)):
+        cells = [direction(*bin) for bin in zip(left, right, strict=True)]
+        powers = np.abs(left) ** 2, np.abs(right) ** 2
+        sums *= decay
+        for b, at in enumerate(zip(regions, cells, strict=True)):
+            power = powers[0][b] + powers[1][b]
+            h = sum(gains[k, c, b] * powers[c][b] for c in (0, 1)) / power
+            sums[0][at] += np.sqrt(power)
+            sums[1][at] += np.sqrt(power) * h
+        for b, (region, cell) in enumerate(zip(regions, cells, strict=True)):
+            total, heard = sums[:, region].sum(axis=1)
+            m, a = heard / total, 0.05 * total / 54
+            p = (sums[1, region, cell] + a * m) / (sums[0, region, cell] + a)
+            p, m = np.clip([p, m], 0.02, 0.98)
+            e = p * (1 - m) / ((1 - p) * m)
+            g = gains[k, :, b]
+            out[k, :, b] = g * e / (g * e + 1 - g)
+    return out, sums
+
+
+@engines
+def test_the_panorama_is_its_definition(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.9)
+    X, _ = analyse(s, sum(panned(s, 20)) + 0.3 * samples(s, 20, seed=2))
+    mask, panorama = random_mask(s, 20), anywhere()
+    mask[3], mask[4] = -128, 127
+    y, _ = synthesise(s, mask, X, panorama=panorama)
+    edges = np.arange(s.n_bands + 1)
+    gains = np.array([gains_of(s, codes, edges, 8) for codes in mask])
+    expected, sums = turned(X, gains, 0.9, s.n_bands)
+    assert np.abs(expected - gains).max() > 0.2
+    expected_y = overlap_added(s, expected * X)[: len(y)]
+    assert np.abs(y - expected_y).max() < 1e-5 * np.abs(expected_y).max()
+    assert np.abs(panorama - sums.reshape(-1)).max() < 1e-5 * sums.max()
+
+
+@engines
+def test_an_undecided_mask_learns_where_vocals_are(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.99, band_edges=np.arange(N_FFT // 2 + 2))
+    vocals, rest = panned(s, 120)
+    X = analyse(s, vocals + rest)[0]
+    random = np.random.default_rng(3)
+    hint = hints(analyse(s, vocals)[0], analyse(s, rest)[0])
+    unsure = hint // 2 + random.integers(-40, 40, hint.shape[:2])[:, :, None]
+    mask = np.clip(unsure, -128, 127).astype(np.int8)
+    plain, turned_y = (
+        error_db(synthesise(s, mask, X, panorama=p)[0], vocals)
+        for p in (None, anywhere())
+    )
+    assert turned_y < plain - 0.5
+
+
+@engines
+def test_where_all_comes_from_one_place_gains_stay(backend: str, simd: str) -> None:
+    s = make(backend, simd, decay=0.9)
+    X, _ = analyse(s, samples(s, 12)[:, :1].repeat(2, axis=1))
+    mask = random_mask(s, 12)
+    plain, turned_y = (
+        synthesise(s, mask, X, panorama=p)[0] for p in (None, anywhere())
+    )
+    assert np.abs(plain - turned_y).max() < 1e-5 * np.abs(plain).max()
+
+
+@engines
+def test_directions_do_not_depend_on_grouping_or_loudness(
+    backend: str, simd: str
+) -> None:
+    s = make(backend, simd, decay=0.9)
+    X, _ = analyse(s, samples(s, 30))
+    mask = random_mask(s, len(X))
+    check_grouping_and_loudness(s, mask, X, 17, lambda: {"panorama": anywhere()})
+
+
+@pytest.mark.parametrize("simd", spectral.simd_levels())
+@cases
+def test_levels_agree_on_directions(simd: str, case: dict[str, Any]) -> None:
+    s, scalar = (
+        make("native", level, **({"decay": 0.9} | case)) for level in (simd, "scalar")
+    )
+    X, _ = analyse(s, samples(s, 20))
+    mask = random_mask(s, 20)
+    panoramas = anywhere(), anywhere()
+    y, z = (
+        synthesise(e, mask, X, covariance=state(e), panorama=p)[0].tobytes()
+        for e, p in zip((s, scalar), panoramas, strict=True)
+    )
+    assert y == z
+    assert panoramas[0].tobytes() == panoramas[1].tobytes()
+    assert panoramas[0].any() == (s.n_channels == 2)
+
+
+@engines
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_damage_and_silence_leave_directions_finite(
+    backend: str, simd: str, bad: float
+) -> None:
+    s = make(backend, simd, decay=0.5)
+    X, _ = analyse(s, samples(s, 200))
+    X[3], X[100:] = bad, 0
+    panorama = anywhere()
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, _ = synthesise(s, random_mask(s, 200), X, panorama=panorama)
+    assert np.isfinite(panorama).all()
+    assert np.isfinite(y[8 * HOP :]).all()
+
+
 # ---- Refusals -----------------------------------------------------------------------
 
 
@@ -1003,6 +1134,7 @@ def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
         "covariance": np.full((2, 4, s.n_bins), 7, np.float32),
         "past": np.full(s.past_size, 7, np.float32),
         "doubt": np.full(DOUBT_SIZE, 7, np.float32),
+        "panorama": np.full(PANORAMA_SIZE, 7, np.float32),
     }
 
 
@@ -1024,7 +1156,11 @@ BREAKS = {
 
 @engines
 @pytest.mark.parametrize(
-    "broken", ["x", "X", "features", "mask", "tail", "y", "covariance", "past", "doubt"]
+    "broken",
+    [
+        *("x", "X", "features", "mask", "tail", "y"),
+        *("covariance", "past", "doubt", "panorama"),
+    ],
 )
 @pytest.mark.parametrize("how", BREAKS)
 def test_wrong_arrays_are_refused_and_nothing_is_written(
@@ -1032,7 +1168,7 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
 ) -> None:
     is_input = broken in ("x", "mask")
     if (how == "read-only" and is_input) or (
-        how == "flat" and broken in ("past", "doubt")
+        how == "flat" and broken in ("past", "doubt", "panorama")
     ):
         return
     s = make(backend, simd, n_past=3)
@@ -1044,7 +1180,8 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         if broken in ("x", "features") or (broken == "X" and how == "read-only"):
             s.analyse(bad["x"], 1.0, bad["X"], bad["features"])
         else:
-            names = ("mask", "X", "tail", "y", "covariance", "past", "doubt")
+            states = ("covariance", "past", "doubt", "panorama")
+            names = ("mask", "X", "tail", "y", *states)
             s.synthesise(*(bad[k] for k in names))
 
     with pytest.raises((TypeError, ValueError), match=f"^{broken}: expected "):

@@ -11,6 +11,8 @@ from torch import Tensor
 from edgestem.separator import past_frames, places_decay
 from edgestem.stages import (
     DOUBT_SIZE,
+    PANORAMA_SIZE,
+    Panorama,
     Repetition,
     Softness,
     WienerFilter,
@@ -70,10 +72,12 @@ def vocals_spectrum(
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
     doubt = np.zeros(DOUBT_SIZE, np.float32)
     by_doubt = Softness(softness, n_heard, decay, doubt) if softness else None
+    by_direction = Panorama(n_heard, decay, np.zeros(PANORAMA_SIZE, np.float32))
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:
         gains = by_doubt(gains, frame) if by_doubt else gains
+        gains = by_direction(gains, frame)
         gains = by_past(gains, frame) if by_past else gains
         vocals.append(by_place(gains, frame))
     return torch.from_numpy(np.stack(vocals, 1).astype(np.complex64))

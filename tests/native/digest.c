@@ -196,6 +196,7 @@ static void run(const es_config *c, const float *x, digests *d)
     size_t n_past = es_past_floats(plan);
     float *past = grab(n_past * sizeof *past);
     float doubt[ES_DOUBT_FLOATS] = { 0.0f };
+    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
 
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
     d->X = digest(d->X, X, n_X * sizeof *X);
@@ -207,11 +208,12 @@ static void run(const es_config *c, const float *x, digests *d)
         abort();
     for (int i = 0; i < 2; i++) {
         float *doubts = i ? doubt : NULL;
+        float *around = i ? panorama : NULL;
         float *before = i ? past : NULL;
         float *state = i ? covariance : NULL;
 
-        require(es_synthesise(plan, mask, X, N_FRAMES, doubts, before, state,
-                              tail, y, work));
+        require(es_synthesise(plan, mask, X, N_FRAMES, doubts, around, before,
+                              state, tail, y, work));
         d->y = digest(d->y, y, n_y * sizeof *y);
         d->y = digest(d->y, tail, n_tail * sizeof *tail);
         memset(tail, 0, n_tail * sizeof *tail);
@@ -219,6 +221,7 @@ static void run(const es_config *c, const float *x, digests *d)
     d->y = digest(d->y, covariance, 4 * (c->n_fft + 2) * sizeof *covariance);
     d->y = digest(d->y, past, n_past * sizeof *past);
     d->y = digest(d->y, doubt, sizeof doubt);
+    d->y = digest(d->y, panorama, sizeof panorama);
     free(mem);
     free(work);
     free(past);

@@ -124,12 +124,14 @@ static void run(source *s, const es_config *c, size_t n_frames)
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
         float *doubt = floats(s, ES_DOUBT_FLOATS);
+        float *panorama = floats(s, ES_PANORAMA_FLOATS);
 
         es_features(plan, X, n_frames, any_float(s), features, work);
-        es_synthesise(plan, mask, X, n_frames, NULL, NULL, NULL, tail, y, work);
-        es_analyse(plan, x, n_frames, any_float(s), X, features, work);
-        es_synthesise(plan, mask, X, n_frames, doubt, past, covariance, tail, y,
+        es_synthesise(plan, mask, X, n_frames, NULL, NULL, NULL, NULL, tail, y,
                       work);
+        es_analyse(plan, x, n_frames, any_float(s), X, features, work);
+        es_synthesise(plan, mask, X, n_frames, doubt, panorama, past,
+                      covariance, tail, y, work);
         es_energy(x, n_x);
         free(x);
         free(X);
@@ -137,6 +139,7 @@ static void run(source *s, const es_config *c, size_t n_frames)
         free(covariance);
         free(past);
         free(doubt);
+        free(panorama);
         free(y);
         free(features);
         free(mask);

@@ -233,13 +233,16 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     size_t n_past = es_past_floats(plan);
     float *past = calloc(n_past, sizeof *past);
     float doubt[ES_DOUBT_FLOATS] = { 0.0f };
+    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
 
-    CHECK(es_synthesise(plan, mask, X, n_frames, doubt, past, covariance, tail,
-                        y, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, n_frames, doubt, panorama, past,
+                        covariance, tail, y, work) == ES_OK);
     for (size_t i = 0; i < n_past; i++)
         CHECK(isfinite(past[i]));
     for (size_t i = 0; i < ES_DOUBT_FLOATS; i++)
         CHECK(isfinite(doubt[i]) && doubt[i] >= 0.0f);
+    for (size_t i = 0; i < ES_PANORAMA_FLOATS; i++)
+        CHECK(isfinite(panorama[i]) && panorama[i] >= 0.0f);
     for (size_t i = 0; i < 8 * n_bins; i++)
         CHECK(isfinite(covariance[i]));
     memset(mask, -128, n_frames * c->n_bands * 2);
@@ -322,10 +325,11 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
     CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
     float *past = calloc(es_past_floats(plan), sizeof *past);
     float doubt[ES_DOUBT_FLOATS] = { 0.0f };
+    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
 
     CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
-    CHECK(es_synthesise(plan, mask, X, 1, doubt, past, covariance, tail, y,
-                        work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, 1, doubt, panorama, past, covariance,
+                        tail, y, work) == ES_OK);
     free(mem);
     free(work);
     free(x);
@@ -495,20 +499,20 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, X, NULL, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
-    CHECK(es_synthesise(NULL, codes, X, 1, NULL, NULL, NULL, tail, y, work) ==
+    CHECK(es_synthesise(NULL, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
+                        work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, NULL, X, 1, NULL, NULL, NULL, NULL, tail, y, work) ==
           ES_ERR_NULL);
-    CHECK(es_synthesise(p, NULL, X, 1, NULL, NULL, NULL, tail, y, work) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, NULL, 1, NULL, NULL, NULL, tail, y, work) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, y, work) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, NULL, work) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, y, NULL) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, tail, y, work + 4) ==
-          ES_ERR_ALIGN);
+    CHECK(es_synthesise(p, codes, NULL, 1, NULL, NULL, NULL, NULL, tail, y,
+                        work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, NULL, y,
+                        work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, NULL,
+                        work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
+                        NULL) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
+                        work + 4) == ES_ERR_ALIGN);
     CHECK(es_features(NULL, X, 1, 1.0f, codes, work) == ES_ERR_NULL);
     CHECK(es_features(p, NULL, 1, 1.0f, codes, work) == ES_ERR_NULL);
     CHECK(es_features(p, X, 1, 1.0f, NULL, work) == ES_ERR_NULL);
@@ -516,8 +520,8 @@ static void test_call_statuses(void)
     CHECK(es_features(p, X, 1, 1.0f, codes, work + 4) == ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
     CHECK(es_features(p, X, 0, 1.0f, codes, work) == ES_OK);
-    CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, NULL, tail, y, work) ==
-          ES_OK);
+    CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, NULL, NULL, tail, y,
+                        work) == ES_OK);
     for (size_t i = 0; i < 4; i++) {
         for (size_t k = 0; k < n_bytes[i]; k++)
             CHECK(outputs[i][k] == 0x5a);

@@ -68,13 +68,14 @@ int main(int argc, char **argv)
         return 1;
     float *past = calloc(es_past_floats(plan), sizeof *past);
     float doubt[ES_DOUBT_FLOATS] = { 0.0f };
+    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
 
     es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask + i % N_MASKS, X, 1, doubt, past,
+            es_synthesise(plan, mask + i % N_MASKS, X, 1, doubt, panorama, past,
                           covariance, tail, y, work);
     }
     free(mem);
