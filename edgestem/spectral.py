@@ -494,9 +494,16 @@ class _NativeStages:
         n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
         tail_out = _floats(tail, True)
-        states = (_state(a) for a in (doubt, panorama, past, covariance))
-        X_in = _floats(X)
-        _ok(lib.es_synthesise(plan, codes, X_in, n, *states, tail_out, out, work))
+        X_in, doubts, around = _floats(X), _state(doubt), _state(panorama)
+        before, places = _state(past), _state(covariance)
+        # fmt: off
+        _ok(
+            lib.es_synthesise(
+                plan, codes, X_in, n, doubts, around, before, places, tail_out, out,
+                work,
+            )
+        )
+        # fmt: on
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""
