@@ -50,7 +50,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 6    /* changes with any change of this contract */
+#define ES_ABI 7    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -180,17 +180,19 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
  *   doubt       ES_DOUBT_FLOATS of them: how undecided masks were so far, state
  *               of the softness below, zeros at the start; or NULL
- *   panorama    ES_PANORAMA_FLOATS of them: from which directions vocals came
- * so far, state of the cells below, zeros at the start; or NULL past
- * es_past_floats() of them: what was played so far, state of the averages
- * below, zeros at the start; or NULL covariance  (2, 4, n_fft / 2 + 1): where
- * vocals and the rest came from so far, state of the filter below, zeros at the
- * start; or NULL tail        (n_synthesis - hop, n_channels): overlap-add
- * state, zeros at the start y           written: (n_frames * hop, n_channels);
- * hop k is finished by frame k: it begins n_synthesis samples before that
- * frame's end Only the last n_synthesis samples of a frame overlap-add.  Bins
- * from band_edges[n_bands] on get the mean gain of the last top_bands bands (0
- * if top_bands is 0), bins below band_edges[0] get 0.
+ *   panorama    ES_PANORAMA_FLOATS of them: from where vocals came so far,
+ *               state of the cells below, zeros at the start; or NULL
+ *   past        es_past_floats() of them: what was played so far, state of the
+ *               averages below, zeros at the start; or NULL
+ *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
+ *               far, state of the filter below, zeros at the start; or NULL
+ *   tail        (n_synthesis - hop, n_channels): overlap-add state, zeros at
+ *               the start
+ *   y           written: (n_frames * hop, n_channels); hop k is finished by
+ *               frame k: it begins n_synthesis samples before that frame's end
+ * Only the last n_synthesis samples of a frame overlap-add.  Bins from
+ * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
+ * top_bands is 0), bins below band_edges[0] get 0.
  *
  * With doubt, gains (0 to 1) are softened where masks of this stream are often
  * undecided.  Of the bins below band_edges[n_bands], in regions that end at
@@ -213,9 +215,9 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  * ...), N = sum w, H = sum w h, w = sqrt(|L|^2 + |R|^2), h being the mean of
  * the channels' g weighted by power.  With the totals N_r and H_r of the
  * region, m = H_r / N_r, a = 0.05 N_r / 54 and p = (H + a m) / (N + a), m and p
- * kept within 0.02 to 0.98, the odds of g change as those of m would have to
- * become p's: g' = g e / (g e + 1 - g), e = p (1 - m) / ((1 - p) m), 1 without
- * any N_r.
+ * kept within 0.02 to 0.98, the odds of g change half as much again as those of
+ * m would have to become p's: g' = g e^1.5 / (g e^1.5 + 1 - g),
+ * e = p (1 - m) / ((1 - p) m), 1 without any N_r.
  *
  * With past the gains below band_edges[n_bands] learn from what repeats.  The
  * rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a profile:

@@ -1015,7 +1015,7 @@ INLINE size_t cell_of(float share, float cosine)
     return ES_N_TURNS * side + turn;
 }
 
-/* The odds of p against those of mean. */
+/* The odds of p against those of mean, to the power 1.5. */
 static float odds_of(float p, float mean)
 {
     const float least = ES_LEAST_ODDS;
@@ -1025,7 +1025,9 @@ static float odds_of(float p, float mean)
     p = p < most ? p : most;
     mean = mean > least ? mean : least;
     mean = mean < most ? mean : most;
-    return p * (1.0f - mean) / ((1.0f - p) * mean);
+    float odds = p * (1.0f - mean) / ((1.0f - p) * mean);
+
+    return odds * root(odds);
 }
 
 /* Odds of a region's cells from their sums. */

@@ -1034,7 +1034,7 @@ def turned(X: NDArray[Any], gains: NDArray[Any], decay: float, n: int) -> Any:
             m, a = heard / total, 0.05 * total / 54
             p = (sums[1, region, cell] + a * m) / (sums[0, region, cell] + a)
             p, m = np.clip([p, m], 0.02, 0.98)
-            e = p * (1 - m) / ((1 - p) * m)
+            e = (p * (1 - m) / ((1 - p) * m)) ** 1.5
             g = gains[k, :, b]
             out[k, :, b] = g * e / (g * e + 1 - g)
     return out, sums
