@@ -30,6 +30,8 @@ from tools.unet import UNet
 WINDOW, HELD = 62, 2  # frames; together the 64 of the net
 HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
+PAST_FRAMES = 646  # that the engine remembers: twice as many are worth 0.006 dB
+SOFTNESS = (8.11, -11.24, 0.75)  # of gains: tools/softness.py
 
 
 def hold(features: Tensor) -> Tensor:
@@ -87,5 +89,10 @@ def stage_vocals(
         top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part
         mask[:, start : start + len(ends), N_BINS:] = top
-    V = vocals_spectrum(mask, X, hop)
+    V = vocals_spectrum(mask, X, hop, past_s(hop), N_BINS, SOFTNESS)
     return bands.overlap_add(V, synthesis, len(mixture), hop)
+
+
+def past_s(hop: int) -> float:
+    """Seconds of the past, to a tenth: as long as it has PAST_FRAMES frames."""
+    return round(PAST_FRAMES * hop / 44100, 1)
