@@ -134,8 +134,32 @@ def test_a_page_has_a_row_a_system_and_no_machine_paths() -> None:
            "left": [-9.0] * 6, "kept": [-0.001] * 6}  # fmt: skip
     scores = {"ours": {"a": row, "b": row}, "peer": {"a": row, "b": row}}
     data = {"scores": scores, "footprint": {"ours": {"rtf": 0.01, "peak_mb": 99}},
-            "extra": {}}  # fmt: skip
-    text = report.page(data, "python -m tools.evaluate SONGS", "page.png")
+            "extra": {}, "commands": ["python -m tools.evaluate SONGS"]}  # fmt: skip
+    text = report.page(data, "page.png")
     assert "| ours | 1.00 | 11.00 | 2.00 | - | -9.0 | 0.00 | 0.0100 | 99 |" in text
     assert "| peer | 11.00 | 11.00 | 11.00 |" in text
     assert "](page.png)" in text
+
+
+def test_runs_over_the_same_songs_share_a_page() -> None:
+    def run(command: str, sdr: float, *names: str) -> dict:
+        row = {"sdr": [sdr, sdr], "bsseval": [sdr, sdr], "left": [0.0] * 6,
+               "kept": [0.0] * 6}  # fmt: skip
+        return {"scores": {name: {"a": row} for name in names}, "footprint": {},
+                "extra": {"rates": {name: {} for name in names}},
+                "commands": [command]}  # fmt: skip
+
+    runs = [
+        run("first", 1.0, "edgestem x int8", "edgestem x float", "mixture as it is"),
+        run("second", 2.0, "edgestem y int8", "mixture as it is"),
+    ]
+    data = report.joined(runs)
+    names = ["edgestem x int8", "edgestem y int8", "edgestem x float"]
+    assert list(data["scores"]) == [*names, "mixture as it is"]
+    assert list(data["extra"]["rates"]) == list(data["scores"])
+    text = report.page(data | {"extra": {}}, "page.png")
+    assert "in these runs:\n\n```text\nfirst\nsecond\n```" in text
+    assert "| mixture as it is | 2.00 | 2.00 |" in text
+    runs[1]["scores"]["edgestem y int8"] = {"b": {}}
+    with pytest.raises(SystemExit, match="not of the same songs"):
+        report.joined(runs)

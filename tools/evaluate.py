@@ -162,7 +162,7 @@ def worst_song(results: Scores) -> str:
 
 def write_report(args: argparse.Namespace, data: dict, rows: dict[str, System]) -> None:
     """The page, its plot, and what the first system did to its worst song."""
-    args.report.write_text(page(data, shown_command(args), picture_name(args)))
+    args.report.write_text(page(data, picture_name(args)))
     plot(data, args.report.with_suffix(".png"))
     worst = worst_song(data["scores"])
     first = next(iter(rows))
@@ -221,14 +221,19 @@ def main() -> None:
         results = evaluate(args.songs, rows)
         speed = footprints(args, folder)
     extra = extra_sections(args, rows) if args.extra else {}
-    data = {"scores": results, "footprint": speed, "extra": extra}
+    data = {
+        "scores": results,
+        "footprint": speed,
+        "extra": extra,
+        "commands": [shown_command(args)],
+    }
     if args.json:
         args.json.write_text(json.dumps(data, indent=1) + "\n")
     if args.sidecar:
         sidecar = json.loads(args.sidecar.read_text())
         sidecar["figures"] = means(results)
         args.sidecar.write_text(json.dumps(sidecar, indent=1) + "\n")
-    print(page(data, shown_command(args), picture_name(args)))
+    print(page(data, picture_name(args)))
     if args.report:
         write_report(args, data, rows)
 

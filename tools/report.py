@@ -1,7 +1,15 @@
-"""The page and the pictures of tools.evaluate, from nothing but its figures."""
+"""The page and the pictures of tools.evaluate, from nothing but its figures.
+
+    python -m tools.report PAGE.md RUN.json...
+
+puts several runs of `tools.evaluate --json` over the same songs on one page with one
+picture: a system that works through every hop anew takes as long as all others.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +106,45 @@ an a cappella (level of it in the instrumental; under -20 dB wanted), mean and w
 """
 
 
-def page(data: dict, command: str, picture: str) -> str:
-    scores = data["scores"]
+def joined(runs: list[dict]) -> dict:
+    """One run's figures from those of several: ours, int8 before float, then others.
+
+    A system that several runs have is the last one's.
+    """
+    songs = {tuple(by_song) for run in runs for by_song in run["scores"].values()}
+    if len(songs) > 1:
+        raise SystemExit(f"report: the runs are not of the same songs: {sorted(songs)}")
+    scores: dict = {}
+    footprint: dict = {}
+    extra: dict = {}
+    for run in runs:
+        scores |= run["scores"]
+        footprint |= run["footprint"]
+        for section, rows in run["extra"].items():
+            extra[section] = in_order(extra.get(section, {}) | rows)
+    commands = [command for run in runs for command in run["commands"]]
+    return {
+        "scores": in_order(scores),
+        "footprint": footprint,
+        "extra": extra,
+        "commands": commands,
+    }
+
+
+def in_order(rows: dict) -> dict:
+    """Rows by system: ours first, and of these int8 first."""
+
+    def place(name: str) -> int:
+        if not name.startswith("edgestem"):
+            return 2
+        return int(name.endswith("float"))
+
+    return {name: rows[name] for name in sorted(rows, key=place)}
+
+
+def page(data: dict, picture: str) -> str:
+    scores, commands = data["scores"], data["commands"]
+    how = "one run" if len(commands) == 1 else "these runs"
     songs = [
         f"## {stem.capitalize()}, song by song\n\nFull-track SDR, dB:\n\n"
         f"{by_song(scores, 'sdr', i)}\n\nBSSEval v4 (median of 1 s windows), dB:\n\n"
@@ -109,10 +154,10 @@ def page(data: dict, command: str, picture: str) -> str:
     n_songs = len(next(iter(scores.values())))
     return f"""# Evaluation
 
-{n_songs} songs with known stems, every system on the same samples, in one run of
+{n_songs} songs with known stems, every system on the same samples, in {how}:
 
 ```text
-{command}
+{chr(10).join(commands)}
 ```
 
 {summary(data)}
@@ -189,3 +234,20 @@ def spectrograms(
     axes[-1].set_xlabel("s")
     figure.tight_layout()
     figure.savefig(path, dpi=70)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("page", type=Path, help="write this .md and its .png")
+    parser.add_argument("runs", type=Path, nargs="+", help="of tools.evaluate --json")
+    args = parser.parse_args()
+    data = joined([json.loads(path.read_text()) for path in args.runs])
+    picture = args.page.with_suffix(".png")
+    args.page.write_text(page(data, picture.name))
+    plot(data, picture)
+
+
+if __name__ == "__main__":
+    main()
