@@ -194,7 +194,7 @@ def plot(data: dict, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     scores = data["scores"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(15, 4.8))
     at = np.arange(len(scores))
     for i, stem in enumerate(STEMS):
         means = [np.mean([s["sdr"][i] for s in b.values()]) for b in scores.values()]
@@ -202,13 +202,14 @@ def plot(data: dict, path: Path) -> None:
     left.set_yticks(at + 0.2, list(scores))
     left.invert_yaxis()
     left.set_xlabel("full-track SDR, mean of the songs, dB")
-    left.legend()
+    left.legend(loc="lower right", bbox_to_anchor=(1, 0.1))
+    right.set_prop_cycle(color=plt.get_cmap("tab20").colors)
     for name, songs in scores.items():
         if name not in ("mixture as it is", "centre cancellation"):
             values = np.mean([s["left"][1:] for s in songs.values()], axis=0)
             right.plot(BAND_NAMES, values, "o-", label=name)
     right.set_ylabel("vocals left in the instrumental, dB")
-    right.legend(fontsize=7)
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     figure.savefig(path, dpi=90)
 
