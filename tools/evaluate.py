@@ -144,9 +144,11 @@ def shown_command(args: argparse.Namespace) -> str:
     if args.teacher:
         parts.append("--teacher TEACHER/spleeter.npz")
     parts += ["--extra"] * args.extra
-    return " ".join(
-        [*parts, "--report", args.report.name if args.report else "PAGE.md"]
-    )
+    if args.json:
+        parts.append(f"--json {args.json.name}")
+    if args.report or not args.json:
+        parts.append(f"--report {args.report.name if args.report else 'PAGE.md'}")
+    return " ".join(parts)
 
 
 def worst_song(results: Scores) -> str:
