@@ -448,6 +448,16 @@ typedef struct es_bin {
     V l_re, l_im, r_re, r_im;
 } es_bin;
 
+INLINE es_bin bin_at(const es_spectral *s, const float *X, size_t k)
+{
+    const float *right = X + 2 * s->n_bins;
+    es_bin x;
+
+    v_load_pairs(X + 2 * k, &x.l_re, &x.l_im);
+    v_load_pairs(right + 2 * k, &x.r_re, &x.r_im);
+    return x;
+}
+
 /* A Hermitian matrix of the channels: powers and the product L conj(R). */
 typedef struct es_matrix {
     V ll, rr, re, im;
@@ -588,17 +598,13 @@ INLINE es_bin by_place(const es_spectral *s, float *planes, size_t done,
 INLINE void merge_stereo(const es_spectral *s, const float *X,
                          float *covariance, const es_work *w)
 {
-    const float *right = X + 2 * s->n_bins;
-
     for (size_t i = 0; i < s->n_bins; i += W) {
         size_t k = fit(i, s->n_bins, W);
         size_t mirror = s->n_fft - k - (W - 1);
         V l_gain = v_load(w->gain[0] + k);
         V r_gain = v_load(w->gain[1] + k);
-        es_bin x;
+        es_bin x = bin_at(s, X, k);
 
-        v_load_pairs(X + 2 * k, &x.l_re, &x.l_im);
-        v_load_pairs(right + 2 * k, &x.r_re, &x.r_im);
         if (covariance) {
             x = by_place(s, covariance + k, i - k, l_gain, r_gain, &x);
         } else {
@@ -827,13 +833,19 @@ static void gains_of(const es_spectral *s, const int8_t *mask,
     }
 }
 
+/* A power, damage counting as silence or as very loud. */
+INLINE V bounded(V power)
+{
+    return v_clamp(power, v_all(0.0f), v_all(ES_MOST_POWER));
+}
+
 INLINE V finite_power(const float *X)
 {
     V re;
     V im;
 
     v_load_pairs(X, &re, &im);
-    return v_clamp(power_of(re, im), v_all(0.0f), v_all(ES_MOST_POWER));
+    return bounded(power_of(re, im));
 }
 
 static float root(float a)
@@ -972,26 +984,19 @@ static void look_around(const es_spectral *s, const float *X, const es_work *w)
     const V none = v_all(0.0f);
     const V one = v_all(1.0f);
     const V faintest = v_all(ES_FAINTEST);
-    const float *right = X + 2 * s->n_bins;
 
     for (size_t i = 0; i < s->n_powers; i += W) {
         size_t k = fit(i, s->n_bins, W);
-        V l_re;
-        V l_im;
-        V r_re;
-        V r_im;
-
-        v_load_pairs(X + 2 * k, &l_re, &l_im);
-        v_load_pairs(right + 2 * k, &r_re, &r_im);
-        V l_power = finite_power(X + 2 * k);
-        V r_power = finite_power(right + 2 * k);
+        es_bin x = bin_at(s, X, k);
+        V l_power = bounded(power_of(x.l_re, x.l_im));
+        V r_power = bounded(power_of(x.r_re, x.r_im));
         V l_gain = v_clamp(v_load(w->gain[0] + k), none, one);
         V r_gain = v_clamp(v_load(w->gain[1] + k), none, one);
         V power = v_add(l_power, r_power);
         V weight = v_sqrt(power);
         V heard = v_mul_add(l_gain, l_power, v_mul(r_gain, r_power));
         V both = v_mul(v_sqrt(l_power), v_sqrt(r_power));
-        V cross = v_mul_add(l_re, r_re, v_mul(l_im, r_im));
+        V cross = v_mul_add(x.l_re, x.r_re, v_mul(x.l_im, x.r_im));
 
         power = v_add(power, faintest);
         heard = v_clamp(v_div(heard, power), none, one);
