@@ -21,7 +21,7 @@ MIN_STEP = np.float32(1.002)  # of thresholds: the kernel looks codes up in one 
 LEAST_POWER = np.float32(2.0**-125)  # thresholds above 0 are at least this
 EVERYWHERE = 0.01  # uncorrelated power beside a covariance's
 LOUDEST, FAINTEST = 2.0**60, 2.0**-80  # of what leaves a trace in a covariance
-MOST_POWER = float(np.finfo(np.float32).max)  # what an infinite power counts as
+LARGEST = float(np.finfo(np.float32).max)  # what an infinite power's code is of
 MAX_PAST = 1 << 16  # frames
 PAST_HEAD = 8  # floats: frames kept, next row, weight of the sums
 ALIKE = 0.4  # the least cosine that counts
@@ -607,7 +607,7 @@ class ArrayStages:
         left, right = X[0], X[-1]
         for f, side in enumerate((left, right, left - right)[: out.shape[1]]):
             power = (self._band_power(side) * (gain * gain)).astype(np.float32)
-            power = np.nan_to_num(power, nan=0.0, posinf=MOST_POWER)
+            power = np.nan_to_num(power, nan=0.0, posinf=LARGEST)
             out[:, f] = np.searchsorted(self.thresholds, power, side="right") - 128
 
     def _band_power(self, X: NDArray[np.complex64]) -> NDArray[np.float64]:

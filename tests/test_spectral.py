@@ -397,6 +397,15 @@ def test_nan_and_infinity_are_safe_and_stay_in_their_frames(
 
 
 @engines
+def test_an_infinite_power_counts_as_the_largest_float(backend: str, simd: str) -> None:
+    s = make(backend, simd, thresholds=np.geomspace(1e20, 3e38, 255))
+    X = np.full((1, 2, s.n_bins), 1e30, np.complex64)
+    features = np.zeros((1, s.n_bands, 2), np.int8)
+    s.features(X, 1.0, features)
+    assert (features == 127).all()
+
+
+@engines
 def test_gain_scales_features_only(backend: str, simd: str) -> None:
     s = make(backend, simd)
     x = samples(s, 2)
