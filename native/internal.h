@@ -1,7 +1,8 @@
 /* internal.h - what the files of the kernel share; not part of the contract.
  *
- * The algorithm (stages.h) is compiled once per instruction set; each result
- * is an es_ops.  A plan points to the es_ops that it was made for. */
+ * The algorithm (stages.h and what it includes) is compiled once per
+ * instruction set; each result is an es_ops.  A plan points to the es_ops that
+ * it was made for. */
 #ifndef ES_INTERNAL_H
 #define ES_INTERNAL_H
 

@@ -60,7 +60,7 @@ INLINE float v_sum(V a)
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_shuffle_ps(b, b, 1)));
 }
 
-/* Codes of clamped powers, see code_of in stages.h. */
+/* Codes of clamped powers, see code_of in bands.h. */
 INLINE I v_codes(V power, const int32_t *table, int32_t first, int shift)
 {
     __m256i bits = _mm256_castps_si256(power);
