@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
+from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.model import DEFAULT, Model
 from edgestem.spectral import Spectral
-from edgestem.stages import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.windows import window_pair
 
 Samples = NDArray[np.float32]

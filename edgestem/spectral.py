@@ -23,11 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgestem.errors import NativeError
+from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.stages import (
-    DOUBT_SIZE,
     MAX_FFT,
     MIN_FFT,
-    PANORAMA_SIZE,
     ArrayStages,
     FftwTransform,
     NumpyTransform,

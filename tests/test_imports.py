@@ -18,6 +18,7 @@ LAYERS = (
     {
         "spectral",
         "stages",
+        "learners",
         "windows",
         "runtime",
         "_native",

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 
 import torch
 
-from edgestem.stages import DOUBT_SIZE, N_REGIONS, REGION_ENDS, Softness
+from edgestem.learners import DOUBT_SIZE, N_REGIONS, REGION_ENDS, Softness
 from tools.softness import Listener, Songs, Sums
 
 DATA = Path(__file__).parent / "data"

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgestem import spectral
+from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.spectral import Spectral, hann_pair
-from edgestem.stages import DOUBT_SIZE, PANORAMA_SIZE, is_supported_size
+from edgestem.stages import is_supported_size
 from edgestem.windows import fading_out, window_pair
 
 ENGINES = [

@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgestem.separator import Separator, make_spectral
-from edgestem.stages import (
+from edgestem.learners import (
     DOUBT_SIZE,
     N_REGIONS,
     Softness,
     finite_power,
     softer,
 )
+from edgestem.separator import Separator, make_spectral
 
 SECONDS = 60
 SAMPLES = SECONDS * 44100

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgestem.separator import past_frames, places_decay
-from edgestem.stages import (
+from edgestem.learners import (
     DOUBT_SIZE,
     PANORAMA_SIZE,
     Panorama,
@@ -18,6 +17,7 @@ from edgestem.stages import (
     WienerFilter,
     past_size,
 )
+from edgestem.separator import past_frames, places_decay
 from tools.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.config import read_config
+from edgestem.learners import DOUBT_SIZE
 from edgestem.runtime import open_interpreter
 from edgestem.separator import make_spectral, past_frames
-from edgestem.stages import DOUBT_SIZE
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
