@@ -6,6 +6,7 @@
 
 #include "bands.h"
 #include "doubt.h"
+#include "gains.h"
 #include "panorama.h"
 #include "places.h"
 #include "repetition.h"
