@@ -1,6 +1,6 @@
 """What the stages learn from a stream itself, in numpy: the oracle of the C kernel.
 
-A network's masks are gains of bins; `Softness`, `Panorama` and `Repetition` change
+A network's masks are gains of bins; `Softness`, `Directions` and `Repetition` change
 them by what this stream was so far, and `WienerFilter` makes vocals of gains by
 where vocals and the rest have been.  Each takes one frame after the other and keeps
 what it knows in an array of its caller's, which the kernel reads and writes alike.
@@ -22,13 +22,13 @@ MOST_ALIKE = 16  # frames that are averaged
 MOST_POWER = 2.0**96  # of a bin; sums of it stay finite
 REGION_ENDS = (8, 16, 32, 64, 128, 256)  # bins; the last region has no end
 N_REGIONS = 7
-DOUBT_SIZE = 2 * N_REGIONS + 1  # undecided and at most, by region; vocals
+UNDECIDED_SIZE = 2 * N_REGIONS + 1  # undecided and at most, by region; vocals
 LEAST_REST = 1 / 512  # half a step of a mask's codes
 N_SIDES, N_TURNS = 9, 6  # steps from left to right, from in phase to out of phase
 SIDE_STEPS = np.sin(np.arange(1, N_SIDES) * np.pi / (2 * N_SIDES)) ** 2
 TURN_STEPS = np.cos(np.arange(1, N_TURNS) * np.pi / N_TURNS)
 N_CELLS = N_SIDES * N_TURNS  # directions
-PANORAMA_SIZE = 2 * N_REGIONS * N_CELLS  # weight and vocals of every cell, by region
+DIRECTIONS_SIZE = 2 * N_REGIONS * N_CELLS  # weight and vocals of every cell, by region
 PRIOR = 0.05  # weight of a region's mean beside that of all its cells
 LEAST_ODDS = 0.02  # what is known of a direction is never sure
 
@@ -54,13 +54,13 @@ class WienerFilter:
     ----------
     decay : float
         0 to below 1.
-    covariance : shape (2, 4, n_bins), float
+    places : shape (2, 4, n_bins), float
         State, updated in place: for vocals and for the rest C_LL, C_RR and the real
         and the imaginary part of C_LR.
     """
 
-    def __init__(self, decay: float, covariance: NDArray[Any]) -> None:
-        self.decay, self.covariance = decay, covariance
+    def __init__(self, decay: float, places: NDArray[Any]) -> None:
+        self.decay, self.places = decay, places
 
     def __call__(
         self, gains: NDArray[Any], X: NDArray[np.complex64]
@@ -70,9 +70,9 @@ class WienerFilter:
         heard = np.sum(gains * power, axis=0) / (np.sum(power, axis=0) + FAINTEST)
         gain = np.clip(np.nan_to_num(heard, nan=0.0), 0.0, 1.0)
         weights = np.stack([gain, 1 - gain])
-        covariance = self.decay * self.covariance
+        covariance = self.decay * self.places
         covariance += weights[:, None] ** 3 * _covariance_of(X)
-        self.covariance[:] = covariance
+        self.places[:] = covariance
         mean = covariance[:, :2].mean(axis=1, keepdims=True) + FAINTEST
         places = covariance / mean
         places[:, :2] += EVERYWHERE
@@ -111,7 +111,7 @@ class Softness:
         Bins that count, from bin 0.
     decay : float
         0 to below 1: what a frame leaves of the sums before.
-    doubt : shape (DOUBT_SIZE,), float
+    undecided : shape (UNDECIDED_SIZE,), float
         State, updated in place.
     """
 
@@ -120,10 +120,10 @@ class Softness:
         weights: ArrayLike,
         n_heard: int,
         decay: float,
-        doubt: NDArray[Any],
+        undecided: NDArray[Any],
     ) -> None:
         self.weights, self.n_heard = np.asarray(weights, np.float64), n_heard
-        self.decay, self.doubt = decay, doubt
+        self.decay, self.undecided = decay, undecided
         self.starts = [0, *(end for end in REGION_ENDS if end < n_heard)]
 
     def __call__(
@@ -136,22 +136,22 @@ class Softness:
 
     def count(self, g: NDArray[Any], power: NDArray[Any]) -> None:
         """Add what one frame leaves undecided, at least and at most, and its vocals."""
-        self.doubt *= self.decay
+        self.undecided *= self.decay
         undecided, most = g * (1 - g) * power, np.minimum(g, 1 - g) * power
         n = len(self.starts)
         for at, part in ((0, undecided), (N_REGIONS, most)):
             sums = np.add.reduceat(part.sum(axis=0), self.starts)
-            self.doubt[at : at + n] += sums
-        self.doubt[-1] += (g * power).sum()
+            self.undecided[at : at + n] += sums
+        self.undecided[-1] += (g * power).sum()
 
     def told(self) -> NDArray[np.float64]:
         """Say how soft gains should become, (N_REGIONS, 3).
 
         1, how little is undecided in the region, and how much is in all.
         """
-        undecided, most = np.split(self.doubt[:-1].astype(np.float64), 2)
+        undecided, most = np.split(self.undecided[:-1].astype(np.float64), 2)
         sharp = np.divide(undecided, most, out=np.ones(N_REGIONS), where=most > 0)
-        vocals = float(self.doubt[-1])
+        vocals = float(self.undecided[-1])
         share = (undecided.sum() / vocals) ** 0.25 if vocals > 0 else 0.0
         return np.stack([np.ones(N_REGIONS), sharp, np.full(N_REGIONS, share)], axis=1)
 
@@ -162,7 +162,7 @@ class Softness:
         return np.asarray(t[at])
 
 
-class Panorama:
+class Directions:
     """Gains that learn from which direction vocals come, one frame after the other.
 
     A voice stands somewhere between left and right; the network sees where each bin
@@ -180,12 +180,12 @@ class Panorama:
         Bins that take part, from bin 0.
     decay : float
         0 to below 1: what a frame leaves of the sums before.
-    panorama : shape (PANORAMA_SIZE,), float
+    directions : shape (DIRECTIONS_SIZE,), float
         State, updated in place.
     """
 
-    def __init__(self, n_heard: int, decay: float, panorama: NDArray[Any]) -> None:
-        self.n_heard, self.decay, self.panorama = n_heard, decay, panorama
+    def __init__(self, n_heard: int, decay: float, directions: NDArray[Any]) -> None:
+        self.n_heard, self.decay, self.directions = n_heard, decay, directions
         region = np.searchsorted(REGION_ENDS, np.arange(n_heard), side="right")
         self.first_cells = N_CELLS * region
 
@@ -219,7 +219,7 @@ class Panorama:
         self, cells: NDArray[np.intp], weights: NDArray[Any], heard: NDArray[Any]
     ) -> NDArray[np.float64]:
         """Odds^1.5 of each cell, of all regions, after it has met a frame's bins."""
-        sums = self.panorama.reshape(2, -1)
+        sums = self.directions.reshape(2, -1)
         sums *= self.decay
         for row, values in zip(sums, (weights, weights * heard), strict=True):
             row += np.bincount(cells, values, len(row))
@@ -256,7 +256,7 @@ class Repetition:
         Bins that take part, from bin 0.
     decay : float
         0 to below 1: what a frame leaves of the mean profile's weights.
-    past : shape (past_size(n_past, n_channels, n_heard),), float
+    repetition : shape (repetition_size(n_past, n_channels, n_heard),), float
         State, updated in place.
     n_channels : int
         1 or 2.
@@ -267,12 +267,12 @@ class Repetition:
         n_past: int,
         n_heard: int,
         decay: float,
-        past: NDArray[Any],
+        repetition: NDArray[Any],
         n_channels: int = 2,
     ) -> None:
         self.n_past, self.n_heard, self.decay = n_past, n_heard, decay
         profile, row = _row_sizes(n_channels, n_heard)
-        self.head, rest = np.split(past, [PAST_HEAD])
+        self.head, rest = np.split(repetition, [PAST_HEAD])
         self.sums, _, rows = np.split(rest, [profile, profile + n_past])
         rows = rows.reshape(n_past, row)
         self.profiles = rows[:, :profile]
@@ -322,7 +322,7 @@ class Repetition:
         return rows[found], (alike[found] - ALIKE) / (1 - ALIKE)
 
 
-def past_size(n_past: int, n_channels: int, n_heard: int) -> int:
+def repetition_size(n_past: int, n_channels: int, n_heard: int) -> int:
     """Count the floats of a Repetition's state."""
     if not n_past:
         return 0

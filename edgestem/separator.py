@@ -1,7 +1,7 @@
 """The engine: one row from samples to stems; everything else is a door to it.
 
     block -> buffer -> analysis -> int8 features -> network -> int8 mask
-          -> synthesis, by mask, doubt, direction, past and place -> vocals
+          -> synthesis, by mask and by what the stream was so far -> vocals
     delayed mixture - vocals -> instrumental
 
 The network is called on a grid that is fixed when the stream starts: call g
@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
-from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
 from edgestem.model import DEFAULT, Model
 from edgestem.spectral import Spectral
 from edgestem.windows import window_pair
@@ -195,30 +194,23 @@ class Separator:
     def _allocate(self) -> None:
         """Make every buffer; `push` only writes into them."""
         c, hop, n = self.config, self._hop, self.n_channels
-        n_bins = self._spectral.n_bins
+        n_bins, self._memory = self._spectral.n_bins, self._spectral.new_memory()
         n_input = (c.frames_per_call - 1) * hop + self._n_fft
         self._x = _Sliding((n_input, n), np.float32, c.group * hop)
         n_rows = c.lookahead_frames + c.frames_per_call
         self._X = _Sliding((n_rows, n, n_bins), np.complex64, c.group)
         n_codes = (c.frames_per_call, c.n_bands, c.n_features)
         self._codes = _Sliding(n_codes, np.int8, c.group)
-        self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
-        self._covariance = np.zeros((2, 4, n_bins), np.float32)
-        self._past = np.zeros(self._spectral.past_size, np.float32)
         self._vocals = np.zeros((c.group * hop, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((self.latency_samples, n), np.float32)
-        self._doubt = np.zeros(DOUBT_SIZE, np.float32)
-        self._panorama = np.zeros(PANORAMA_SIZE, np.float32)
-        learnt = (self._covariance, self._past, self._doubt, self._panorama)
-        state = (self._tail, self._vocals, self._delay)
-        self._buffers: tuple[NDArray[Any], ...] = (*state, *learnt)
 
     def reset(self) -> None:
         """Start a new stream; buffers and the loaded model stay."""
         c, hop = self.config, self._hop
         self._model.reset()
-        for buffer in self._buffers:
+        self._memory.reset()
+        for buffer in (self._vocals, self._delay):
             buffer.fill(0)
         for sliding in (self._x, self._X, self._codes):
             sliding.reset()
@@ -300,7 +292,7 @@ class Separator:
         their mixture has come through the delay line.
         """
         start = self._call_start - len(self._vocals)
-        return Finished(start, self._vocals, self._tail)
+        return Finished(start, self._vocals, self._memory.tail)
 
     # ---- below `push`: no allocation of arrays ------------------------------
 
@@ -345,16 +337,8 @@ class Separator:
         self._model.invoke()
         first = c.left_context
         group = slice(first, first + c.group)
-        self._spectral.synthesise(
-            self._model.mask(),
-            self._X.rows[group],
-            self._tail,
-            self._vocals,
-            self._covariance,
-            self._past,
-            self._doubt if c.softness else None,
-            self._panorama,
-        )
+        X = self._X.rows[group]
+        self._spectral.synthesise(self._model.mask(), X, self._memory, self._vocals)
         self._silence_outside()
         step = c.group * hop
         for sliding in (self._x, self._X, self._codes):

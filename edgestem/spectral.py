@@ -10,8 +10,8 @@ Shapes: samples x (n_samples, n_channels) float32, spectrum X (n_frames,
 n_channels, n_bins) complex64, features (n_frames, n_bands, n_features) int8,
 mask (n_frames, n_bands, 2) int8.  Frame k covers the samples [k * hop,
 k * hop + n_fft).  Every frame is computed in one fixed order, and what one leaves
-to the next is in the caller's arrays, so results do not depend, to the bit, on how
-frames are grouped into calls.
+to the next is in a `Memory`, so results do not depend, to the bit, on how frames
+are grouped into calls.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgestem.errors import NativeError
-from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
+from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.memory import Memory
 from edgestem.stages import (
     MAX_FFT,
     MIN_FFT,
@@ -43,7 +44,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 7  # of native/edgestem.h
+ABI = 8  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -199,11 +200,9 @@ class Spectral:
         Bins from band_edges[-1] on get the mean gain of that many last bands,
         0 if it is 0.  Bins below band_edges[0] get 0.
     decay : float
-        What a frame leaves of the covariances before it, 0 to below 1; see
-        `synthesise`.
+        What a frame leaves of what was learnt before it, 0 to below 1.
     softness : shape (3,)
-        How soft gains become where masks are undecided, with `doubt`; see
-        `stages.Softness`.
+        How soft gains become where masks are undecided; see `learners.Softness`.
     n_past : int
         Frames of the accompaniment that `synthesise` remembers, 0 to 2^16.
     backend : str
@@ -215,8 +214,8 @@ class Spectral:
     ----------
     n_bins : int
         n_fft // 2 + 1.
-    past_size : int
-        Floats of the state `past` of `synthesise`.
+    repetition_size : int
+        Floats of `Memory.repetition`; 0 if nothing is remembered.
     backend, simd : str
         What computes: the back end, and its instruction set or "none".
     """
@@ -259,7 +258,7 @@ class Spectral:
         )
         self.n_fft, self.hop, self.n_channels = n_fft, hop, n_channels
         self.n_bins, self.n_bands, self.n_features = t.n_bins, t.n_bands, n_features
-        self.past_size = t.past_size
+        self.repetition_size = t.repetition_size
         self.backend = _pick(backend)
         self.simd = "none"
         self._engine: ArrayStages | _NativeStages
@@ -331,25 +330,64 @@ class Spectral:
         shape = (n_frames, self.n_bands, self.n_features)
         _check("features", features, np.int8, shape, out=True)
 
+    def new_memory(self) -> Memory:
+        """Make the memory of a new stream, with all parts that the tables ask for."""
+        t, shapes = self._tables, self._memory_shapes()
+        wanted = {"tail"}
+        wanted |= {"undecided"} if t.softness.any() else set()
+        wanted |= {"repetition"} if t.n_past else set()
+        wanted |= {"directions", "places"} if t.n_channels == 2 else set()
+        return self.memory(**{k: np.zeros(shapes[k], np.float32) for k in wanted})
+
+    def memory(
+        self,
+        *,
+        tail: NDArray[np.float32],
+        undecided: NDArray[np.float32] | None = None,
+        directions: NDArray[np.float32] | None = None,
+        repetition: NDArray[np.float32] | None = None,
+        places: NDArray[np.float32] | None = None,
+    ) -> Memory:
+        """Make a memory of a caller's arrays; see `Memory` for their shapes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array is of the wrong dtype, shape or layout.
+        """
+        parts = {
+            "tail": tail,
+            "undecided": undecided,
+            "directions": directions,
+            "repetition": repetition,
+            "places": places,
+        }
+        shapes = self._memory_shapes()
+        for name, part in parts.items():
+            if part is not None:
+                _check(name, part, np.float32, shapes[name], out=True)
+        memory = Memory(parts)
+        memory.handle = self._engine.hold(memory)
+        return memory
+
+    def _memory_shapes(self) -> dict[str, tuple[int, ...]]:
+        t = self._tables
+        return {
+            "tail": (t.n_synthesis - t.hop, t.n_channels),
+            "undecided": (UNDECIDED_SIZE,),
+            "directions": (DIRECTIONS_SIZE,),
+            "repetition": (t.repetition_size,),
+            "places": (2, 4, t.n_bins),
+        }
+
     def synthesise(
         self,
         mask: NDArray[np.int8],
         X: NDArray[np.complex64],
-        tail: NDArray[np.float32],
+        memory: Memory,
         y: NDArray[np.float32],
-        covariance: NDArray[np.float32] | None = None,
-        past: NDArray[np.float32] | None = None,
-        doubt: NDArray[np.float32] | None = None,
-        panorama: NDArray[np.float32] | None = None,
     ) -> None:
         """Add n_frames masked frames to the overlap and give out what is done.
-
-        With `covariance` stereo goes through a multichannel Wiener filter (see
-        `stages.WienerFilter`): what comes from where no vocals are stays out of them.
-        With `past` the gains learn from what repeats (see `stages.Repetition`), with
-        `doubt` they soften where masks are undecided (see `stages.Softness`), with
-        `panorama` those of stereo learn from which direction vocals come (see
-        `stages.Panorama`).
 
         Parameters
         ----------
@@ -357,22 +395,12 @@ class Spectral:
             Codes for L and R; mono audio takes the mean of both gains.
         X : shape (n_frames, n_channels, n_bins), complex64
             What `analyse` gave; not changed.
-        tail : shape (n_synthesis - hop, n_channels), float32
-            Overlap-add state, read and written; zeros at the start.
+        memory : Memory
+            Of this stream, made by this object; read and written.  What it holds
+            besides the tail says which gains and places learn from the stream.
         y : shape (n_frames * hop, n_channels), float32
             Written.  Hop k begins n_synthesis samples before the end of frame
             k, X[k]; with n_synthesis = n_fft, where that frame begins.
-        covariance : shape (2, 4, n_bins), float32, optional
-            Where vocals and the rest came from so far: C_LL, C_RR, the real and the
-            imaginary part of C_LR.  Read and written; zeros at the start; of no use
-            to mono.
-        past : shape (past_size,), float32, optional
-            What was played so far.  Read and written; zeros at the start.
-        doubt : shape (DOUBT_SIZE,), float32, optional
-            How undecided masks were so far.  Read and written; zeros at the start.
-        panorama : shape (PANORAMA_SIZE,), float32, optional
-            From which directions vocals came so far.  Read and written; zeros at the
-            start; of no use to mono.
 
         Raises
         ------
@@ -382,20 +410,9 @@ class Spectral:
         t, n_frames = self._tables, len(X)
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         _check("mask", mask, np.int8, (n_frames, t.n_bands, 2))
-        shape = (t.n_synthesis - t.hop, t.n_channels)
-        _check("tail", tail, np.float32, shape, out=True)
         shape = (n_frames * t.hop, t.n_channels)
         _check("y", y, np.float32, shape, out=True)
-        if covariance is not None:
-            places = (2, 4, t.n_bins)
-            _check("covariance", covariance, np.float32, places, out=True)
-        if past is not None:
-            _check("past", past, np.float32, (t.past_size,), out=True)
-        if doubt is not None:
-            _check("doubt", doubt, np.float32, (DOUBT_SIZE,), out=True)
-        if panorama is not None:
-            _check("panorama", panorama, np.float32, (PANORAMA_SIZE,), out=True)
-        self._engine.synthesise(mask, X, tail, y, covariance, past, doubt, panorama)
+        self._engine.synthesise(mask, X, memory.handle, y)
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """Sum the squares of x (n, n_channels) float32, alike on every back end.
@@ -478,31 +495,27 @@ class _NativeStages:
         codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
         _ok(lib.es_features(self._plan, _floats(X), len(X), gain, codes, self._work))
 
+    def hold(self, memory: Memory) -> Any:
+        """Point C at the arrays of a memory, once for all calls."""
+        held = [
+            None if part is None else _floats(part, True) for part in memory.parts()
+        ]
+        struct = ffi.new("es_memory *", [ffi.NULL if p is None else p for p in held])
+        return struct, held  # which keep the arrays alive
+
     def synthesise(
         self,
         mask: NDArray[np.int8],
         X: NDArray[np.complex64],
-        tail: NDArray[np.float32],
+        held: Any,
         y: NDArray[np.float32],
-        covariance: NDArray[np.float32] | None,
-        past: NDArray[np.float32] | None,
-        doubt: NDArray[np.float32] | None,
-        panorama: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
-        n, plan, work = len(X), self._plan, self._work
         codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
-        tail_out = _floats(tail, True)
-        X_in, doubts, around = _floats(X), _state(doubt), _state(panorama)
-        before, places = _state(past), _state(covariance)
-        # fmt: off
+        n, memory = len(X), held[0]
         _ok(
-            lib.es_synthesise(
-                plan, codes, X_in, n, doubts, around, before, places, tail_out, out,
-                work,
-            )
+            lib.es_synthesise(self._plan, codes, _floats(X), n, memory, out, self._work)
         )
-        # fmt: on
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""
@@ -512,10 +525,6 @@ class _NativeStages:
 def _floats(a: NDArray[Any], is_out: bool = False) -> Any:
     """Point C at an array that _check has seen; complex is re, im."""
     return ffi.from_buffer("float[]", a, require_writable=is_out)
-
-
-def _state(a: NDArray[Any] | None) -> Any:
-    return ffi.NULL if a is None else _floats(a, True)
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:

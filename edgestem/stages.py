@@ -9,20 +9,21 @@ what gains and places learn from the stream.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgestem.learners import (
     LANES,
-    Panorama,
+    Directions,
     Repetition,
     Softness,
     WienerFilter,
-    past_size,
     power_of,
+    repetition_size,
 )
+from edgestem.memory import Memory
 
 N_THRESHOLDS = 255  # between the 256 values of an int8
 MIN_FFT, MAX_FFT = 16, 1 << 20  # what the kernel supports
@@ -104,9 +105,9 @@ class Tables:
         return min(int(self.band_edges[-1]), self.n_bins)
 
     @property
-    def past_size(self) -> int:
-        """Floats of the state `past`; 0 if nothing is remembered."""
-        return past_size(self.n_past, self.n_channels, self.n_heard)
+    def repetition_size(self) -> int:
+        """Floats of `Memory.repetition`; 0 if nothing is remembered."""
+        return repetition_size(self.n_past, self.n_channels, self.n_heard)
 
 
 def as_table(values: ArrayLike, dtype: type) -> NDArray[Any]:
@@ -210,6 +211,15 @@ class FftwTransform:
         return self._x
 
 
+class _Held(NamedTuple):
+    """A memory as this back end uses it."""
+
+    tail: NDArray[np.float32]
+    learners: tuple[Softness | Directions | Repetition, ...]
+    """What changes gains by what the stream was so far, in order."""
+    by_place: WienerFilter | None
+
+
 class ArrayStages:
     """All stages around any transform, one frame at a time."""
 
@@ -271,30 +281,39 @@ class ArrayStages:
             out[is_there] = sums / self.width[is_there]
         return out
 
+    def hold(self, memory: Memory) -> _Held:
+        """Make what reads and writes a memory, once for all calls."""
+        t, m = self.tables, memory
+        learners: list[Softness | Directions | Repetition] = []
+        if m.undecided is not None:
+            learners.append(Softness(t.softness, t.n_heard, t.decay, m.undecided))
+        if m.directions is not None and t.n_channels == 2:
+            learners.append(Directions(t.n_heard, t.decay, m.directions))
+        if m.repetition is not None and t.n_past:
+            learners.append(
+                Repetition(t.n_past, t.n_heard, t.decay, m.repetition, t.n_channels)
+            )
+        by_place = None
+        if m.places is not None and t.n_channels == 2:
+            by_place = WienerFilter(t.decay, m.places)
+        return _Held(m.tail, tuple(learners), by_place)
+
     def synthesise(
         self,
         mask: NDArray[np.int8],
         X: NDArray[np.complex64],
-        tail: NDArray[np.float32],
+        held: _Held,
         y: NDArray[np.float32],
-        covariance: NDArray[np.float32] | None,
-        past: NDArray[np.float32] | None,
-        doubt: NDArray[np.float32] | None,
-        panorama: NDArray[np.float32] | None,
     ) -> None:
         """See Spectral.synthesise."""
         t, n_tail = self.tables, self.tables.n_synthesis - self.tables.hop
         overlap = np.zeros((t.n_synthesis, t.n_channels), np.float32)
-        overlap[:n_tail] = tail
-        by_place = None
-        if covariance is not None and t.n_channels == 2:
-            by_place = WienerFilter(t.decay, covariance)
-        learners = self._learners(past, doubt, panorama)
+        overlap[:n_tail] = held.tail
         for k in range(len(X)):
             gains: NDArray[Any] = self._gains(mask[k]).T
-            for learner in learners:
+            for learner in held.learners:
                 gains = learner(gains, X[k])
-            vocals = by_place(gains, X[k]) if by_place else gains * X[k]
+            vocals = held.by_place(gains, X[k]) if held.by_place else gains * X[k]
             for c in range(t.n_channels):
                 frame = self.transform.irfft(vocals[c])
                 part = frame[t.n_fft - t.n_synthesis :] * t.synthesis_window
@@ -302,24 +321,7 @@ class ArrayStages:
             y[k * t.hop : (k + 1) * t.hop] = overlap[: t.hop]
             overlap[:n_tail] = overlap[t.hop :]
             overlap[n_tail:] = 0.0
-        tail[:] = overlap[:n_tail]
-
-    def _learners(
-        self,
-        past: NDArray[np.float32] | None,
-        doubt: NDArray[np.float32] | None,
-        panorama: NDArray[np.float32] | None,
-    ) -> list[Softness | Panorama | Repetition]:
-        """Return what changes gains by what the stream was so far, in order."""
-        t = self.tables
-        found: list[Softness | Panorama | Repetition] = []
-        if doubt is not None:
-            found.append(Softness(t.softness, t.n_heard, t.decay, doubt))
-        if panorama is not None and t.n_channels == 2:
-            found.append(Panorama(t.n_heard, t.decay, panorama))
-        if past is not None and t.n_past:
-            found.append(Repetition(t.n_past, t.n_heard, t.decay, past, t.n_channels))
-        return found
+        held.tail[:] = overlap[:n_tail]
 
     def _gains(self, mask: NDArray[np.int8]) -> NDArray[np.float32]:
         """Gain of each bin and channel."""

@@ -1,8 +1,8 @@
-/* panorama.h - from which directions vocals came so far.
+/* directions.h - from which directions vocals came so far.
  *
- * See es_synthesise.  `panorama` holds N of each region's cells, then H. */
-#ifndef ES_PANORAMA_H
-#define ES_PANORAMA_H
+ * See es_synthesise.  `directions` holds N of each region's cells, then H. */
+#ifndef ES_DIRECTIONS_H
+#define ES_DIRECTIONS_H
 
 #include "bands.h"
 #include "gains.h"
@@ -103,16 +103,16 @@ static void weigh_cells(const float *total, const float *heard, float *odds)
 
 /* Bring the sums of a frame's bins up to date, and write the odds that each
  * bin's direction gives its gains to w->im. */
-static void follow_cells(const es_spectral *s, float *panorama,
+static void follow_cells(const es_spectral *s, float *directions,
                          const es_work *w)
 {
-    float *total = panorama;
-    float *heard = panorama + ES_N_REGIONS * ES_N_CELLS;
+    float *total = directions;
+    float *heard = directions + ES_N_REGIONS * ES_N_CELLS;
     float odds[ES_N_CELLS];
     size_t start = 0;
 
-    for (size_t i = 0; i < ES_PANORAMA_FLOATS; i++)
-        panorama[i] *= s->decay;
+    for (size_t i = 0; i < ES_DIRECTIONS_FLOATS; i++)
+        directions[i] *= s->decay;
     for (size_t i = 0; i < ES_N_REGIONS && start < s->n_powers; i++) {
         const size_t end = region_end(s, i);
 
@@ -133,14 +133,14 @@ static void follow_cells(const es_spectral *s, float *panorama,
 }
 
 /* Change the gains of a stereo frame by where its bins come from. */
-static void turn_to(const es_spectral *s, const float *X, float *panorama,
+static void turn_to(const es_spectral *s, const float *X, float *directions,
                     const es_work *w)
 {
     const V none = v_all(0.0f);
     const V one = v_all(1.0f);
 
     look_around(s, X, w);
-    follow_cells(s, panorama, w);
+    follow_cells(s, directions, w);
     for (size_t c = 0; c < 2; c++) {
         for (size_t i = 0; i < s->n_powers; i += W) {
             size_t k = fit(i, s->n_bins, W);

@@ -24,8 +24,8 @@
  * one per thread.  Calls are reentrant; there are no globals.
  *
  * Order: every frame is computed in one order, and what one leaves to the next
- * is in `tail`, `past` and `covariance`, so results do not depend, to the bit,
- * on how frames are grouped into calls.  The order is the same on every level
+ * is in es_memory, so results do not depend, to the bit, on how frames are
+ * grouped into calls.  The order is the same on every level
  * (see es_config.simd), nothing is fused, and the tables owe nothing to the C
  * library: all functions give the same bits on every level and machine whose
  * floats are those of IEEE 754 (x86-64, aarch64, ARM with VFP).  Two things
@@ -50,7 +50,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 7    /* changes with any change of this contract */
+#define ES_ABI 8    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -62,8 +62,8 @@
 #define ES_ERR_BANDS -6      /* band edges are negative or do not increase */
 #define ES_ERR_THRESHOLDS -7 /* NaN, decreasing or too close to each other */
 
-#define ES_DOUBT_FLOATS 15     /* of the state `doubt` */
-#define ES_PANORAMA_FLOATS 756 /* of the state `panorama` */
+#define ES_UNDECIDED_FLOATS 15   /* of es_memory.undecided */
+#define ES_DIRECTIONS_FLOATS 756 /* of es_memory.directions */
 
 #define ES_SIMD_BEST -1 /* the best this machine has */
 #define ES_SIMD_SCALAR 0
@@ -103,6 +103,18 @@ typedef struct es_config {
     float softness[3];             /* finite weights; likewise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;
+
+/* What a stream's frames leave to the next: the caller's, zeros at the start.
+ * NULL leaves out what it stands for; see es_synthesise for what each does. */
+typedef struct es_memory {
+    float *tail;       /* (n_synthesis - hop, n_channels): overlap-add; NULL
+                        * only where it is empty */
+    float *undecided;  /* ES_UNDECIDED_FLOATS: how undecided masks were */
+    float *directions; /* ES_DIRECTIONS_FLOATS: from where vocals came */
+    float *repetition; /* es_repetition_floats(): what was played */
+    float *places;     /* (2, 4, n_fft / 2 + 1): where vocals and the rest are:
+                        * C_LL, C_RR, re C_LR and im C_LR of each */
+} es_memory;
 
 /* Say what a status means, in a few words.  Never NULL. */
 const char *es_strerror(int status);
@@ -154,8 +166,8 @@ int es_spectral_init(void *mem, size_t mem_bytes, const es_config *config,
 /* Report the level that a plan uses. */
 int es_spectral_simd(const es_spectral *plan);
 
-/* Floats of the state `past` of a plan; 0 if it remembers no frames. */
-size_t es_past_floats(const es_spectral *plan);
+/* Floats of es_memory.repetition; 0 if the plan remembers no frames. */
+size_t es_repetition_floats(const es_spectral *plan);
 
 /* Samples to spectra and features.
  *   x         ((n_frames - 1) * hop + n_fft, n_channels), interleaved
@@ -178,26 +190,17 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean
  *               gain
  *   X           as es_analyse wrote it (bins 0 and n_fft / 2 are real)
- *   doubt       ES_DOUBT_FLOATS of them: how undecided masks were so far, state
- *               of the softness below, zeros at the start; or NULL
- *   panorama    ES_PANORAMA_FLOATS of them: from where vocals came so far,
- *               state of the cells below, zeros at the start; or NULL
- *   past        es_past_floats() of them: what was played so far, state of the
- *               averages below, zeros at the start; or NULL
- *   covariance  (2, 4, n_fft / 2 + 1): where vocals and the rest came from so
- *               far, state of the filter below, zeros at the start; or NULL
- *   tail        (n_synthesis - hop, n_channels): overlap-add state, zeros at
- *               the start
+ *   memory      read and written; no part may overlap another
  *   y           written: (n_frames * hop, n_channels); hop k is finished by
  *               frame k: it begins n_synthesis samples before that frame's end
  * Only the last n_synthesis samples of a frame overlap-add.  Bins from
  * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
  * top_bands is 0), bins below band_edges[0] get 0.
  *
- * With doubt, gains (0 to 1) are softened where masks of this stream are often
- * undecided.  Of the bins below band_edges[n_bands], in regions that end at
- * bins 8, 16, 32, 64, 128, 256 and with the last of these bins, three sums over
- * channels, bins and the frames so far (weights 1, decay, decay^2, ...):
+ * With undecided, gains (0 to 1) are softened where masks of this stream are
+ * often undecided.  Of the bins below band_edges[n_bands], in regions that end
+ * at bins 8, 16, 32, 64, 128, 256 and with the last of these bins, three sums
+ * over channels, bins and the frames so far (weights 1, decay, decay^2, ...):
  *   U = sum g (1 - g) |x|^2, M = sum min(g, 1 - g) |x|^2, V = sum g |x|^2,
  * U and M of each region, V of all.  U / M (1 without any M) is 1 where little
  * is doubted and 1/2 where all is.  With s = softness, and the root of roots
@@ -206,7 +209,7 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  *   g' = g + t (sqrt g / (sqrt g + sqrt r) - g), r = 1 - g, at least 1/512.
  * Bins from band_edges[n_bands] on go with the last region that has a bin.
  *
- * With panorama, and in stereo, the gains g of the bins below
+ * With directions, and in stereo, the gains g of the bins below
  * band_edges[n_bands] learn from which direction vocals come.  A bin's
  * direction is one of 54 cells: 6 i + j, where i is the number of k from 1 to 8
  * with |R|^2 >= sin^2(k pi / 18) (|L|^2 + |R|^2), and j that of k from 1 to 5
@@ -219,19 +222,19 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  * m would have to become p's: g' = g e^1.5 / (g e^1.5 + 1 - g),
  * e = p (1 - m) / ((1 - p) m), 1 without any N_r.
  *
- * With past the gains below band_edges[n_bands] learn from what repeats.  The
- * rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a profile:
- * its sums over both channels and over the bins e[i] to e[i + 1] - 1, each to
- * the power 1/8, where e[0] = 1 and e[i + 1] = e[i] + 1 + e[i] / 16.  Profiles,
- * less their mean over the stream (weights decay, decay^2, ...), are alike by
- * the cosine c between them.  Among the n_past - 1 frames before this one,
- * those that are alike by more than 0.4 and no less than their two neighbours
- * are candidates; with the 16 most alike (the later one first, where equal)
- *   r' = (r + sum w[i] r[i]) / (1 + sum w[i]), w[i] = (c[i] - 0.4) / 0.6,
+ * With repetition the gains below band_edges[n_bands] learn from what repeats.
+ * The rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a
+ * profile: its sums over both channels and over the bins e[i] to e[i + 1] - 1,
+ * each to the power 1/8, where e[0] = 1 and e[i + 1] = e[i] + 1 + e[i] / 16.
+ * Profiles, less their mean over the stream (weights decay, decay^2, ...), are
+ * alike by the cosine c between them.  Among the n_past - 1 frames before this
+ * one, those that are alike by more than 0.4 and no less than their two
+ * neighbours are candidates; with the 16 most alike (the later one first, where
+ * equal) r' = (r + sum w[i] r[i]) / (1 + sum w[i]), w[i] = (c[i] - 0.4) / 0.6,
  *   g' = g |x| / (g |x| + sqrt r'):
  * what the accompaniment was where it sounded like this says what it is here.
  *
- * Without covariance, and for mono, each channel is multiplied by its gain.
+ * Without places, and for mono, each channel is multiplied by its gain.
  * With it stereo goes through a multichannel Wiener filter: g being the gains'
  * mean over L and R, weighted by power, and x the bin (L, R) of a frame,
  *   C_v = decay C_v + g^3 x x^H / |x|, C_r = decay C_r + (1 - g)^3 x x^H / |x|
@@ -239,13 +242,12 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
  * brought to mean power 1 and 1 % uncorrelated power added, R_v and R_r,
  *   y = g R_v (g R_v + (1 - g) R_r)^-1 x:
  * y = g x where vocals and the rest come from the same places, and what comes
- * from where no vocals are stays out of them.  The covariance holds, for vocals
- * and for the rest, C_LL, C_RR and the real and the imaginary part of C_LR.
- * Values that are not finite, or above 2^60, leave no trace in it.
+ * from where no vocals are stays out of them.  Places hold C_v, then C_r.
+ * Values that are not finite, or above 2^60, leave no trace in them.
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *doubt, float *panorama, float *past,
-                  float *covariance, float *tail, float *y, void *work);
+                  size_t n_frames, const es_memory *memory, float *y,
+                  void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

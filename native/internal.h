@@ -21,15 +21,16 @@
 #define ES_CODES 256     /* values of an int8 */
 
 /* Of the multichannel Wiener filter. */
-#define ES_EVERYWHERE 0.01f  /* uncorrelated power beside a covariance's */
+#define ES_EVERYWHERE 0.01f  /* uncorrelated power beside a place's */
 #define ES_LOUDEST 0x1p60f   /* of what leaves a trace */
 #define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
 
-/* Of doubt. */
+/* Of what is undecided. */
 #define ES_N_REGIONS 7        /* of the spectrum, each with its own softness */
 #define ES_FIRST_REGION 8     /* bins; the others end at twice as many each */
 #define ES_LEAST_REST 0x1p-9f /* half a step of a mask's codes */
-_Static_assert(ES_DOUBT_FLOATS == 2 * ES_N_REGIONS + 1, "two sums a region");
+_Static_assert(ES_UNDECIDED_FLOATS == 2 * ES_N_REGIONS + 1,
+               "two sums a region");
 
 /* Of directions. */
 #define ES_N_SIDES 9 /* steps from left to right */
@@ -37,7 +38,7 @@ _Static_assert(ES_DOUBT_FLOATS == 2 * ES_N_REGIONS + 1, "two sums a region");
 #define ES_N_CELLS (ES_N_SIDES * ES_N_TURNS)
 #define ES_PRIOR 0.05f      /* weight of the region's mean beside all cells' */
 #define ES_LEAST_ODDS 0.02f /* what is known of a cell is never sure */
-_Static_assert(ES_PANORAMA_FLOATS == 2 * ES_N_REGIONS * ES_N_CELLS,
+_Static_assert(ES_DIRECTIONS_FLOATS == 2 * ES_N_REGIONS * ES_N_CELLS,
                "two sums a cell");
 
 /* Of what repeats. */
@@ -95,7 +96,7 @@ struct es_spectral {
     size_t n_single;     /* leading bands of one bin each */
     size_t n_powers;     /* bins below the last edge, clamped to n_bins */
     size_t top_bands;    /* whose mean gain the bins above get */
-    float decay;         /* of the covariances, per frame */
+    float decay;         /* of all that is learnt, per frame */
     float softness[3];   /* weights of what says how soft gains become */
     size_t n_past;       /* rows of what repeats */
     size_t n_profile;    /* values of a profile */
@@ -137,8 +138,7 @@ struct es_ops {
     void (*features)(const es_spectral *, const float *, size_t, float,
                      int8_t *, const es_work *);
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
-                       size_t, float *, float *, float *, float *, float *,
-                       float *, const es_work *);
+                       size_t, const es_memory *, float *, const es_work *);
     double (*energy)(const float *, size_t);
 };
 

@@ -119,7 +119,7 @@ INLINE es_bin wiener(const es_matrix *v, const es_matrix *r, const es_bin *x)
 }
 
 /* Vocals of a bin x by gains and by place; see es_synthesise.  `planes` is the
- * covariance at this bin. */
+ * places at this bin. */
 INLINE es_bin by_place(const es_spectral *s, float *planes, size_t done,
                        V l_gain, V r_gain, const es_bin *x)
 {

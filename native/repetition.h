@@ -1,6 +1,6 @@
 /* repetition.h - what the rest was whenever it sounded as it does now.
  *
- * See es_synthesise.  `past` is cut into a head, the sums of profiles, a
+ * See es_synthesise.  `repetition` is cut into a head, the sums of profiles, a
  * likeness for each age and a ring of rows; a row is a profile and the rest's
  * powers, a plane for each channel. */
 #ifndef ES_REPETITION_H
@@ -20,14 +20,22 @@ typedef struct es_ring {
     float *rows;
 } es_ring;
 
-static es_ring cut_past(const es_spectral *s, float *past)
+static es_ring cut_repetition(const es_spectral *s, float *repetition)
 {
-    float *alike = past + ES_PAST_HEAD + s->profile_size;
-    es_ring r = { past,  past + 1,         past + 2, past + ES_PAST_HEAD,
-                  alike, alike + s->n_past };
+    float *alike = repetition + ES_PAST_HEAD + s->profile_size;
+    es_ring r = { repetition,     repetition + 1,
+                  repetition + 2, repetition + ES_PAST_HEAD,
+                  alike,          alike + s->n_past };
 
     return r;
 }
+
+/* Frames of the past that sound like this one, the most alike first. */
+typedef struct es_alike {
+    size_t n;
+    const float *rows[ES_MOST_ALIKE];
+    float weights[ES_MOST_ALIKE];
+} es_alike;
 
 /* Row of the frame that came `age` frames before row `at`. */
 INLINE float *row_of(const es_spectral *s, const es_ring *r, size_t at,
@@ -109,15 +117,16 @@ INLINE void products(const es_spectral *s, const float *row, const float *mean,
     *with_itself = total_of(b);
 }
 
-/* The frames before row `at` that are most alike: their rows and weights, the
- * most alike first.  Returns how many. */
-static size_t recall(const es_spectral *s, const es_ring *r, size_t at,
-                     const float **rows, float *weights)
+/* The frames before row `at` that are most alike. */
+static void recall(const es_spectral *s, const es_ring *r, size_t at,
+                   es_alike *found)
 {
     const float *row = row_of(s, r, at, 0);
     const size_t n = (size_t)*r->n_kept;
     float mean[ES_MAX_PROFILE];
     float now[ES_MAX_PROFILE];
+    float *weights = found->weights;
+    const float **rows = found->rows;
     size_t n_found = 0;
     float own;
     float size;
@@ -152,28 +161,28 @@ static size_t recall(const es_spectral *s, const es_ring *r, size_t at,
         rows[i] = row_of(s, r, at, age);
         n_found += n_found < ES_MOST_ALIKE;
     }
-    return n_found;
+    found->n = n_found;
 }
 
-/* Gains of one channel from its rest here and where it was alike, to w->power,
- * which is free until the next analysis. */
+/* Gains of channel c from its rest here, row `now`, and where it was alike, to
+ * w->power, which is free until the next analysis. */
 INLINE void average_rest(const es_spectral *s, const float *X, const float *now,
-                         const float *const *rows, const float *weights,
-                         size_t n, size_t plane, const es_work *w, size_t c)
+                         const es_alike *alike, const es_work *w, size_t c)
 {
+    const size_t plane = s->profile_size + c * s->plane_size;
     float sum = 1.0f;
 
-    for (size_t j = 0; j < n; j++)
-        sum += weights[j];
+    for (size_t j = 0; j < alike->n; j++)
+        sum += alike->weights[j];
     for (size_t i = 0; i < s->n_powers; i += W) {
         size_t k = fit(i, s->n_bins, W);
         V rest = v_load(now + plane + k);
         V size = v_sqrt(finite_power(X + 2 * (c * s->n_bins + k)));
         V vocals = v_mul(v_load(w->gain[c] + k), size);
 
-        for (size_t j = 0; j < n; j++)
-            rest =
-                v_mul_add(v_all(weights[j]), v_load(rows[j] + plane + k), rest);
+        for (size_t j = 0; j < alike->n; j++)
+            rest = v_mul_add(v_all(alike->weights[j]),
+                             v_load(alike->rows[j] + plane + k), rest);
         rest = v_sqrt(v_div(rest, v_all(sum)));
         rest = v_add(rest, v_all(ES_FAINTEST));
         v_store(w->power[c] + k, v_div(vocals, v_add(vocals, rest)));
@@ -181,24 +190,21 @@ INLINE void average_rest(const es_spectral *s, const float *X, const float *now,
 }
 
 /* Let the gains of one frame learn from what repeats. */
-static void repeat(const es_spectral *s, const float *X, float *past,
+static void repeat(const es_spectral *s, const float *X, float *repetition,
                    const es_work *w)
 {
-    const es_ring r = cut_past(s, past);
+    const es_ring r = cut_repetition(s, repetition);
     const size_t at = (size_t)*r.next;
     float *row = row_of(s, &r, at, 0);
-    const float *rows[ES_MOST_ALIKE];
-    float weights[ES_MOST_ALIKE];
+    es_alike alike;
 
     remember(s, X, w, row);
     *r.next = (float)((at + 1) % s->n_past);
     if (*r.n_kept < (float)s->n_past)
         *r.n_kept += 1.0f;
-    size_t n = recall(s, &r, at, rows, weights);
-
-    for (size_t c = 0; c < s->n_channels && n; c++) {
-        average_rest(s, X, row, rows, weights, n,
-                     s->profile_size + c * s->plane_size, w, c);
+    recall(s, &r, at, &alike);
+    for (size_t c = 0; c < s->n_channels && alike.n; c++) {
+        average_rest(s, X, row, &alike, w, c);
         memcpy(w->gain[c], w->power[c], s->n_powers * sizeof *w->gain[c]);
     }
 }

@@ -170,7 +170,7 @@ static size_t profile_of(size_t n_powers, uint32_t *edges)
     return n;
 }
 
-size_t es_past_floats(const es_spectral *plan)
+size_t es_repetition_floats(const es_spectral *plan)
 {
     if (!plan || !plan->n_past)
         return 0;
@@ -410,20 +410,19 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
 }
 
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
-                  size_t n_frames, float *doubt, float *panorama, float *past,
-                  float *covariance, float *tail, float *y, void *work)
+                  size_t n_frames, const es_memory *memory, float *y,
+                  void *work)
 {
     es_work w;
 
-    if (!plan || !mask || !X || !y || !work ||
-        (!tail && plan->hop < plan->n_synthesis))
+    if (!plan || !mask || !X || !memory || !y || !work ||
+        (!memory->tail && plan->hop < plan->n_synthesis))
         return ES_ERR_NULL;
     if (!es_aligned(work))
         return ES_ERR_ALIGN;
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
-    plan->ops->synthesise(plan, mask, X, n_frames, doubt, panorama, past,
-                          covariance, tail, y, &w);
+    plan->ops->synthesise(plan, mask, X, n_frames, memory, y, &w);
     restore_mode(old);
     return ES_OK;
 }

@@ -5,19 +5,19 @@
 #define ES_STAGES_H
 
 #include "bands.h"
-#include "doubt.h"
+#include "undecided.h"
 #include "gains.h"
-#include "panorama.h"
+#include "directions.h"
 #include "places.h"
 #include "repetition.h"
 
 /* ---- Masked spectra to planes -------------------------------------------- */
 
-/* Planes of stereo spectra through their gains, and the filter if there is a
- * covariance, with re and im exchanged: a forward FFT of exchanged planes gives
- * the inverse, exchanged. */
-INLINE void merge_stereo(const es_spectral *s, const float *X,
-                         float *covariance, const es_work *w)
+/* Planes of stereo spectra through their gains, and the filter if places are
+ * known, with re and im exchanged: a forward FFT of exchanged planes gives the
+ * inverse, exchanged. */
+INLINE void merge_stereo(const es_spectral *s, const float *X, float *known,
+                         const es_work *w)
 {
     for (size_t i = 0; i < s->n_bins; i += W) {
         size_t k = fit(i, s->n_bins, W);
@@ -26,8 +26,8 @@ INLINE void merge_stereo(const es_spectral *s, const float *X,
         V r_gain = v_load(w->gain[1] + k);
         es_bin x = bin_at(s, X, k);
 
-        if (covariance) {
-            x = by_place(s, covariance + k, i - k, l_gain, r_gain, &x);
+        if (known) {
+            x = by_place(s, known + k, i - k, l_gain, r_gain, &x);
         } else {
             x.l_re = v_mul(l_gain, x.l_re);
             x.l_im = v_mul(l_gain, x.l_im);
@@ -204,8 +204,7 @@ static void features(const es_spectral *s, const float *X, size_t n_frames,
 }
 
 static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
-                       size_t n_frames, float *doubt, float *panorama,
-                       float *past, float *covariance, float *tail, float *y,
+                       size_t n_frames, const es_memory *memory, float *y,
                        const es_work *w)
 {
     const es_input in = { NULL, w->re, w->im, NULL, NULL, 1.0f };
@@ -213,16 +212,16 @@ static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
 
     for (size_t f = 0; f < n_frames; f++) {
         gains_of(s, mask, w->gain);
-        if (doubt)
-            soften(s, X, doubt, w);
-        if (panorama && s->n_channels == 2)
-            turn_to(s, X, panorama, w);
-        if (past && s->n_past)
-            repeat(s, X, past, w);
+        if (memory->undecided)
+            soften(s, X, memory->undecided, w);
+        if (memory->directions && s->n_channels == 2)
+            turn_to(s, X, memory->directions, w);
+        if (memory->repetition && s->n_past)
+            repeat(s, X, memory->repetition, w);
         if (s->n_channels == 1)
             merge_mono(&s->c, X, w->gain[0], w->re, w->im);
         else
-            merge_stereo(s, X, covariance, w);
+            merge_stereo(s, X, memory->places, w);
         mask += 2 * s->n_bands;
         if (f + 1 < n_frames)
             X += 2 * half;
@@ -230,7 +229,7 @@ static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
         column_pass(&s->c, &in, w->rows);
         fetch_ahead(X + half, half);
         row_passes(&s->c, w->rows, w->re, w->im);
-        overlap_add(s, w, tail, y);
+        overlap_add(s, w, memory->tail, y);
         y += s->hop * s->n_channels;
     }
 }

@@ -1,8 +1,8 @@
-/* doubt.h - how often masks were undecided, and gains softened by that.
+/* undecided.h - how often masks were undecided, and gains softened by that.
  *
- * See es_synthesise.  `doubt` holds U of each region, M of each, and V. */
-#ifndef ES_DOUBT_H
-#define ES_DOUBT_H
+ * See es_synthesise.  `undecided` holds U of each region, M of each, and V. */
+#ifndef ES_UNDECIDED_H
+#define ES_UNDECIDED_H
 
 #include "bands.h"
 #include "gains.h"
@@ -31,11 +31,11 @@ INLINE void weigh(const es_spectral *s, const float *X, const es_work *w,
     }
 }
 
-static void count_doubt(const es_spectral *s, const float *X, float *doubt,
-                        const es_work *w)
+static void count_undecided(const es_spectral *s, const float *X,
+                            float *undecided, const es_work *w)
 {
-    for (size_t i = 0; i < ES_DOUBT_FLOATS; i++)
-        doubt[i] *= s->decay;
+    for (size_t i = 0; i < ES_UNDECIDED_FLOATS; i++)
+        undecided[i] *= s->decay;
     for (size_t c = 0; c < s->n_channels; c++) {
         size_t start = 0;
 
@@ -45,24 +45,24 @@ static void count_doubt(const es_spectral *s, const float *X, float *doubt,
 
             if (!n)
                 break;
-            doubt[i] += sum_of(w->power[0] + start, n);
-            doubt[ES_N_REGIONS + i] += sum_of(w->power[1] + start, n);
-            doubt[2 * ES_N_REGIONS] += sum_of(w->power[2] + start, n);
+            undecided[i] += sum_of(w->power[0] + start, n);
+            undecided[ES_N_REGIONS + i] += sum_of(w->power[1] + start, n);
+            undecided[2 * ES_N_REGIONS] += sum_of(w->power[2] + start, n);
             start += n;
         }
     }
 }
 
 /* How soft the gains of region i become, 0 to 1. */
-static float softness_of(const es_spectral *s, const float *doubt, size_t i)
+static float softness_of(const es_spectral *s, const float *undecided, size_t i)
 {
-    const float most = doubt[ES_N_REGIONS + i];
-    const float vocals = doubt[2 * ES_N_REGIONS];
+    const float most = undecided[ES_N_REGIONS + i];
+    const float vocals = undecided[2 * ES_N_REGIONS];
     float sum = 0.0f;
 
     for (size_t j = 0; j < ES_N_REGIONS; j++)
-        sum += doubt[j];
-    float sharp = most > 0.0f ? doubt[i] / most : 1.0f;
+        sum += undecided[j];
+    float sharp = most > 0.0f ? undecided[i] / most : 1.0f;
     float share = vocals > 0.0f ? root(root(sum / vocals)) : 0.0f;
     float t = s->softness[0] + s->softness[1] * sharp + s->softness[2] * share;
 
@@ -71,7 +71,7 @@ static float softness_of(const es_spectral *s, const float *doubt, size_t i)
 }
 
 /* Soften the gains of one frame as far as the stream so far asks for. */
-static void soften(const es_spectral *s, const float *X, float *doubt,
+static void soften(const es_spectral *s, const float *X, float *undecided,
                    const es_work *w)
 {
     const V none = v_all(0.0f);
@@ -79,13 +79,13 @@ static void soften(const es_spectral *s, const float *X, float *doubt,
     float *soft = w->power[2];
     size_t start = 0;
 
-    count_doubt(s, X, doubt, w);
+    count_undecided(s, X, undecided, w);
     for (size_t i = 0; i < ES_N_REGIONS && start < s->n_powers; i++) {
         const size_t end = region_end(s, i);
         const int is_last = end == s->n_powers;
 
         spread(soft + start, (is_last ? s->n_bins : end) - start,
-               softness_of(s, doubt, i));
+               softness_of(s, undecided, i));
         start = end;
     }
     for (size_t c = 0; c < s->n_channels; c++) {

@@ -20,6 +20,7 @@ LAYERS = (
         "stages",
         "learners",
         "windows",
+        "memory",
         "runtime",
         "_native",
         "coral",

@@ -53,7 +53,7 @@ def test_numbers_are_the_ones_of_the_header() -> None:
     statuses = {v: n.lower() for n, v in numbers.items() if n.startswith("ES_ERR_")}
     levels = {n[8:].lower(): v for n, v in numbers.items() if n.startswith("ES_SIMD_")}
     assert numbers["ES_ABI"] == spectral.ABI
-    assert numbers["ES_DOUBT_FLOATS"] == spectral.DOUBT_SIZE
+    assert numbers["ES_UNDECIDED_FLOATS"] == spectral.UNDECIDED_SIZE
     assert statuses == spectral.STATUS
     assert levels == spectral.SIMD
 

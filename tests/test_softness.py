@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 
 import torch
 
-from edgestem.learners import DOUBT_SIZE, N_REGIONS, REGION_ENDS, Softness
+from edgestem.learners import N_REGIONS, REGION_ENDS, UNDECIDED_SIZE, Softness
 from tools.softness import Listener, Songs, Sums
 
 DATA = Path(__file__).parent / "data"
@@ -31,7 +31,7 @@ def test_sums_are_those_of_the_engine() -> None:
     X = sums.spectrum(listener, vocals + rest)
     edges = listener.config.band_edges()
     n_heard = min(int(edges[-1]), X.shape[2])
-    doubt, weights = np.zeros(DOUBT_SIZE), np.array([1.5, -2.0, 0.9])
+    doubt, weights = np.zeros(UNDECIDED_SIZE), np.array([1.5, -2.0, 0.9])
     engine = Softness(weights, n_heard, 1.0, doubt)
     bands = np.searchsorted(edges, np.arange(n_heard), side="right") - 1
     gains = listener.config.mask_table()[codes.astype(int) + 128]

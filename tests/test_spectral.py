@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgestem import spectral
-from edgestem.learners import DOUBT_SIZE, PANORAMA_SIZE
+from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.memory import PARTS
 from edgestem.spectral import Spectral, hann_pair
 from edgestem.stages import is_supported_size
 from edgestem.windows import fading_out, window_pair
@@ -82,15 +83,12 @@ def synthesise(
     mask: NDArray[np.int8],
     X: NDArray[np.complex64],
     tail: Any = None,
-    covariance: Any = None,
-    past: Any = None,
-    doubt: Any = None,
-    panorama: Any = None,
+    **parts: Any,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if tail is None:
         tail = np.zeros((s.n_fft - s.hop, s.n_channels), np.float32)
     y = np.full((len(X) * s.hop, s.n_channels), np.nan, np.float32)
-    s.synthesise(mask, X, tail, y, covariance, past, doubt, panorama)
+    s.synthesise(mask, X, s.memory(tail=tail, **parts), y)
     return y, tail
 
 
@@ -136,7 +134,7 @@ def check_levels_agree(
     for level in (simd, "scalar"):
         s, learnt = make("native", level, **changes), fresh()
         X, _ = analyse(s, samples(s, 20))
-        states = {"covariance": state(s), name: learnt}
+        states = {"places": state(s), name: learnt}
         results.append((synthesise(s, random_mask(s, 20), X, **states)[0], learnt))
     for one, other in zip(*results, strict=True):
         assert one.tobytes() == other.tobytes()
@@ -632,7 +630,7 @@ def test_no_frames_is_nothing(backend: str, simd: str) -> None:
     X = np.zeros((0, 2, s.n_bins), np.complex64)
     codes = np.zeros((0, s.n_bands, 2), np.int8)
     s.analyse(np.zeros((N_FFT - HOP, 2), np.float32), 1.0, X, codes)
-    s.synthesise(codes, X, tail, np.zeros((0, 2), np.float32))
+    s.synthesise(codes, X, s.memory(tail=tail), np.zeros((0, 2), np.float32))
     assert np.array_equal(tail, before)
 
 
@@ -685,7 +683,7 @@ def test_the_filter_is_its_definition(backend: str, simd: str) -> None:
     X, _ = analyse(s, sum(panned(s, 9)) + 0.1 * samples(s, 9, seed=2))
     mask, covariance = random_mask(s, 9), state(s)
     mask[3], mask[4] = -128, 127
-    y, tail = synthesise(s, mask, X, covariance=covariance)
+    y, tail = synthesise(s, mask, X, places=covariance)
     Y, C = filtered(X, LINEAR[mask.astype(int) + 128], 0.8)
     expected = overlap_added(s, Y)
     got = np.concatenate([y, tail])
@@ -708,7 +706,7 @@ def test_what_comes_from_elsewhere_is_no_vocals(backend: str, simd: str) -> None
     V, R = analyse(s, vocals)[0], analyse(s, rest)[0]
     X, mask = analyse(s, vocals + rest)[0], hints(V, R)
     plain = error_db(synthesise(s, mask, X)[0], vocals)
-    placed = error_db(synthesise(s, mask, X, covariance=state(s))[0], vocals)
+    placed = error_db(synthesise(s, mask, X, places=state(s))[0], vocals)
     assert placed < plain - 4
 
 
@@ -723,7 +721,7 @@ def test_one_place_or_one_stem_is_the_mask_alone(backend: str, simd: str) -> Non
     for x, mask in ((mono, same), (stereo, closed), (stereo, opened)):
         X, _ = analyse(s, x)
         plain, _ = synthesise(s, mask, X)
-        placed, _ = synthesise(s, mask, X, covariance=state(s))
+        placed, _ = synthesise(s, mask, X, places=state(s))
         assert np.abs(placed - plain).max() < 1e-5 * np.abs(x).max()
 
 
@@ -733,7 +731,7 @@ def test_places_do_not_depend_on_grouping_or_loudness(backend: str, simd: str) -
     x = sum(panned(s, 12))
     mask = random_mask(s, 12)
     X, _ = analyse(s, x)
-    check_grouping_and_loudness(s, mask, X, 6, lambda: {"covariance": state(s)})
+    check_grouping_and_loudness(s, mask, X, 6, lambda: {"places": state(s)})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())
@@ -744,7 +742,7 @@ def test_levels_agree_on_places(simd: str, case: dict[str, Any]) -> None:
     mask = random_mask(s, 6)
     states = state(s), state(s)
     y, z = (
-        synthesise(e, mask, X, covariance=c)[0].tobytes()
+        synthesise(e, mask, X, places=c)[0].tobytes()
         for e, c in zip((s, scalar), states, strict=True)
     )
     assert y == z
@@ -760,7 +758,7 @@ def test_damage_leaves_no_trace_in_places(backend: str, simd: str, bad: float) -
     X[3] = bad
     covariance = state(s)
     with np.errstate(over="ignore", invalid="ignore"):
-        y, _ = synthesise(s, random_mask(s, 60), X, covariance=covariance)
+        y, _ = synthesise(s, random_mask(s, 60), X, places=covariance)
     assert np.isfinite(covariance).all()
     assert np.isfinite(y[8 * HOP :]).all()
 
@@ -769,7 +767,7 @@ def test_damage_leaves_no_trace_in_places(backend: str, simd: str, bad: float) -
 
 
 def memory(s: Spectral) -> NDArray[np.float32]:
-    return np.zeros(s.past_size, np.float32)
+    return np.zeros(s.repetition_size, np.float32)
 
 
 def learnt(
@@ -823,7 +821,7 @@ def test_repetition_is_its_definition(backend: str, simd: str, n_channels: int) 
     s = make(backend, simd, decay=0.9, n_past=n_past, n_channels=n_channels)
     X, _ = analyse(s, loops(s, 70, 23).astype(np.float32))
     mask = random_mask(s, len(X))
-    y, _ = synthesise(s, mask, X, past=memory(s))
+    y, _ = synthesise(s, mask, X, repetition=memory(s))
     edges = np.arange(s.n_bands + 1)
     gains = np.array([gains_of(s, codes, edges, 8) for codes in mask])
     expected = learnt(X.astype(complex), gains, 0.9, n_past, s.n_bands)
@@ -845,7 +843,9 @@ def test_a_loop_is_recognised_below_vocals(backend: str, simd: str) -> None:
     mask = np.clip((share + noise) * 255, 0, 255).swapaxes(1, 2)[:, : s.n_bands]
     codes = np.ascontiguousarray(np.round(mask) - 128).astype(np.int8)
     plain = error_db(synthesise(s, codes, X)[0], vocals)
-    assert error_db(synthesise(s, codes, X, past=memory(s))[0], vocals) < plain - 0.6
+    assert (
+        error_db(synthesise(s, codes, X, repetition=memory(s))[0], vocals) < plain - 0.6
+    )
 
 
 @engines
@@ -855,7 +855,7 @@ def test_the_past_does_not_depend_on_grouping_or_loudness(
     s = make(backend, simd, decay=0.9, n_past=9)
     X, _ = analyse(s, np.float32(loops(s, 30, 7)))
     mask = random_mask(s, len(X))
-    check_grouping_and_loudness(s, mask, X, 17, lambda: {"past": memory(s)})
+    check_grouping_and_loudness(s, mask, X, 17, lambda: {"repetition": memory(s)})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())
@@ -867,7 +867,7 @@ def test_levels_agree_on_the_past(simd: str, case: dict[str, Any]) -> None:
     mask = random_mask(s, 20)
     pasts = memory(s), memory(s)
     y, z = (
-        synthesise(e, mask, X, covariance=state(e), past=p)[0].tobytes()
+        synthesise(e, mask, X, places=state(e), repetition=p)[0].tobytes()
         for e, p in zip((s, scalar), pasts, strict=True)
     )
     assert y == z
@@ -885,7 +885,7 @@ def test_damage_leaves_no_trace_in_the_past(
     X[3] = bad
     past = memory(s)
     with np.errstate(over="ignore", invalid="ignore"):
-        y, _ = synthesise(s, random_mask(s, 60), X, past=past)
+        y, _ = synthesise(s, random_mask(s, 60), X, repetition=past)
     assert np.isfinite(past).all()
     assert np.isfinite(y[8 * HOP :]).all()
 
@@ -893,12 +893,12 @@ def test_damage_leaves_no_trace_in_the_past(
 def test_silence_and_a_first_frame_have_no_past() -> None:
     s = make(decay=0.9, n_past=8)
     X, _ = analyse(s, np.zeros((20 * HOP + N_FFT, 2), np.float32))
-    y, _ = synthesise(s, random_mask(s, len(X)), X, past=memory(s))
+    y, _ = synthesise(s, random_mask(s, len(X)), X, repetition=memory(s))
     assert not y.any()
     X, _ = analyse(s, samples(s, 1))
     mask = random_mask(s, 1)
     plain, _ = synthesise(s, mask, X)
-    assert np.array_equal(synthesise(s, mask, X, past=memory(s))[0], plain)
+    assert np.array_equal(synthesise(s, mask, X, repetition=memory(s))[0], plain)
 
 
 @pytest.mark.skipif(spectral.lib is None, reason="no compiled kernel")
@@ -906,7 +906,7 @@ def test_silence_and_a_first_frame_have_no_past() -> None:
 def test_both_count_the_floats_of_the_past(case: dict[str, Any]) -> None:
     for n_past in (0, 1, 7):
         s = make("native", n_past=n_past, **case)
-        assert spectral.lib.es_past_floats(s._engine._plan) == s.past_size
+        assert spectral.lib.es_repetition_floats(s._engine._plan) == s.repetition_size
 
 
 # ---- Doubt --------------------------------------------------------------------------
@@ -915,7 +915,7 @@ WEIGHTS = (3.0, -4.0, 0.7)
 
 
 def unsure() -> NDArray[np.float32]:
-    return np.zeros(DOUBT_SIZE, np.float32)
+    return np.zeros(UNDECIDED_SIZE, np.float32)
 
 
 def softened(
@@ -955,7 +955,7 @@ def test_softness_is_its_definition(backend: str, simd: str, n_channels: int) ->
     s = make(backend, simd, decay=0.9, softness=WEIGHTS, n_channels=n_channels)
     X, _ = analyse(s, samples(s, 30))
     mask = lopsided_mask(s, len(X))
-    y, _ = synthesise(s, mask, X, doubt=unsure())
+    y, _ = synthesise(s, mask, X, undecided=unsure())
     edges = np.arange(s.n_bands + 1)
     gains = np.array([gains_of(s, codes, edges, 8) for codes in mask])
     expected = softened(X.astype(complex), gains, 0.9, s.n_bands)
@@ -971,7 +971,7 @@ def test_a_mask_without_doubt_stays_as_it_is(backend: str, simd: str) -> None:
     s = make(backend, simd, decay=0.9, softness=(1.0, -1.0, 0.5))
     X, _ = analyse(s, samples(s, 8))
     mask = np.where(random_mask(s, 8) > 0, 127, -128).astype(np.int8)
-    plain, soft = (synthesise(s, mask, X, doubt=d)[0] for d in (None, unsure()))
+    plain, soft = (synthesise(s, mask, X, undecided=d)[0] for d in (None, unsure()))
     assert np.abs(plain - soft).max() < 1e-6 * np.abs(plain).max()
 
 
@@ -980,14 +980,14 @@ def test_doubt_does_not_depend_on_grouping_or_loudness(backend: str, simd: str) 
     s = make(backend, simd, decay=0.9, softness=WEIGHTS)
     X, _ = analyse(s, samples(s, 30))
     mask = random_mask(s, len(X))
-    check_grouping_and_loudness(s, mask, X, 17, lambda: {"doubt": unsure()})
+    check_grouping_and_loudness(s, mask, X, 17, lambda: {"undecided": unsure()})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())
 @cases
 def test_levels_agree_on_doubt(simd: str, case: dict[str, Any]) -> None:
     changes = {"decay": 0.9, "softness": WEIGHTS} | case
-    y, doubt = check_levels_agree(simd, changes, "doubt", unsure)
+    y, doubt = check_levels_agree(simd, changes, "undecided", unsure)
     assert doubt.any() == y.any()
 
 
@@ -1001,7 +1001,7 @@ def test_damage_and_silence_leave_doubt_finite(
     X[3], X[100:] = bad, 0
     doubt = unsure()
     with np.errstate(over="ignore", invalid="ignore"):
-        y, _ = synthesise(s, random_mask(s, 200), X, doubt=doubt)
+        y, _ = synthesise(s, random_mask(s, 200), X, undecided=doubt)
     assert np.isfinite(doubt).all()
     assert np.isfinite(y[8 * HOP :]).all()
 
@@ -1010,7 +1010,7 @@ def test_damage_and_silence_leave_doubt_finite(
 
 
 def anywhere() -> NDArray[np.float32]:
-    return np.zeros(PANORAMA_SIZE, np.float32)
+    return np.zeros(DIRECTIONS_SIZE, np.float32)
 
 
 def direction(left: complex, right: complex) -> int:
@@ -1056,7 +1056,7 @@ def test_the_panorama_is_its_definition(backend: str, simd: str) -> None:
     X, _ = analyse(s, sum(panned(s, 20)) + 0.3 * samples(s, 20, seed=2))
     mask, panorama = random_mask(s, 20), anywhere()
     mask[3], mask[4] = -128, 127
-    y, _ = synthesise(s, mask, X, panorama=panorama)
+    y, _ = synthesise(s, mask, X, directions=panorama)
     edges = np.arange(s.n_bands + 1)
     gains = np.array([gains_of(s, codes, edges, 8) for codes in mask])
     expected, sums = turned(X, gains, 0.9, s.n_bands)
@@ -1076,7 +1076,7 @@ def test_an_undecided_mask_learns_where_vocals_are(backend: str, simd: str) -> N
     unsure = hint // 2 + random.integers(-40, 40, hint.shape[:2])[:, :, None]
     mask = np.clip(unsure, -128, 127).astype(np.int8)
     plain, turned_y = (
-        error_db(synthesise(s, mask, X, panorama=p)[0], vocals)
+        error_db(synthesise(s, mask, X, directions=p)[0], vocals)
         for p in (None, anywhere())
     )
     assert turned_y < plain - 0.5
@@ -1088,7 +1088,7 @@ def test_where_all_comes_from_one_place_gains_stay(backend: str, simd: str) -> N
     X, _ = analyse(s, samples(s, 12)[:, :1].repeat(2, axis=1))
     mask = random_mask(s, 12)
     plain, turned_y = (
-        synthesise(s, mask, X, panorama=p)[0] for p in (None, anywhere())
+        synthesise(s, mask, X, directions=p)[0] for p in (None, anywhere())
     )
     assert np.abs(plain - turned_y).max() < 1e-5 * np.abs(plain).max()
 
@@ -1100,13 +1100,15 @@ def test_directions_do_not_depend_on_grouping_or_loudness(
     s = make(backend, simd, decay=0.9)
     X, _ = analyse(s, samples(s, 30))
     mask = random_mask(s, len(X))
-    check_grouping_and_loudness(s, mask, X, 17, lambda: {"panorama": anywhere()})
+    check_grouping_and_loudness(s, mask, X, 17, lambda: {"directions": anywhere()})
 
 
 @pytest.mark.parametrize("simd", spectral.simd_levels())
 @cases
 def test_levels_agree_on_directions(simd: str, case: dict[str, Any]) -> None:
-    y, panorama = check_levels_agree(simd, {"decay": 0.9} | case, "panorama", anywhere)
+    y, panorama = check_levels_agree(
+        simd, {"decay": 0.9} | case, "directions", anywhere
+    )
     assert panorama.any() == (y.shape[1] == 2)
 
 
@@ -1120,7 +1122,7 @@ def test_damage_and_silence_leave_directions_finite(
     X[3], X[100:] = bad, 0
     panorama = anywhere()
     with np.errstate(over="ignore", invalid="ignore"):
-        y, _ = synthesise(s, random_mask(s, 200), X, panorama=panorama)
+        y, _ = synthesise(s, random_mask(s, 200), X, directions=panorama)
     assert np.isfinite(panorama).all()
     assert np.isfinite(y[8 * HOP :]).all()
 
@@ -1136,10 +1138,10 @@ def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
         "mask": np.full((2, s.n_bands, 2), 7, np.int8),
         "tail": np.full((N_FFT - HOP, 2), 7, np.float32),
         "y": np.full((2 * HOP, 2), 7, np.float32),
-        "covariance": np.full((2, 4, s.n_bins), 7, np.float32),
-        "past": np.full(s.past_size, 7, np.float32),
-        "doubt": np.full(DOUBT_SIZE, 7, np.float32),
-        "panorama": np.full(PANORAMA_SIZE, 7, np.float32),
+        "places": np.full((2, 4, s.n_bins), 7, np.float32),
+        "repetition": np.full(s.repetition_size, 7, np.float32),
+        "undecided": np.full(UNDECIDED_SIZE, 7, np.float32),
+        "directions": np.full(DIRECTIONS_SIZE, 7, np.float32),
     }
 
 
@@ -1164,7 +1166,7 @@ BREAKS = {
     "broken",
     [
         *("x", "X", "features", "mask", "tail", "y"),
-        *("covariance", "past", "doubt", "panorama"),
+        *("places", "repetition", "undecided", "directions"),
     ],
 )
 @pytest.mark.parametrize("how", BREAKS)
@@ -1173,7 +1175,7 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
 ) -> None:
     is_input = broken in ("x", "mask")
     if (how == "read-only" and is_input) or (
-        how == "flat" and broken in ("past", "doubt", "panorama")
+        how == "flat" and broken in ("repetition", "undecided", "directions")
     ):
         return
     s = make(backend, simd, n_past=3)
@@ -1185,9 +1187,8 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         if broken in ("x", "features") or (broken == "X" and how == "read-only"):
             s.analyse(bad["x"], 1.0, bad["X"], bad["features"])
         else:
-            states = ("covariance", "past", "doubt", "panorama")
-            names = ("mask", "X", "tail", "y", *states)
-            s.synthesise(*(bad[k] for k in names))
+            memory = s.memory(**{k: bad[k] for k in PARTS})
+            s.synthesise(bad["mask"], bad["X"], memory, bad["y"])
 
     with pytest.raises((TypeError, ValueError), match=f"^{broken}: expected "):
         call()

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from edgestem.learners import (
-    DOUBT_SIZE,
     N_REGIONS,
+    UNDECIDED_SIZE,
     Softness,
     finite_power,
     softer,
@@ -136,7 +136,7 @@ class Sums:
         power, gain = finite_power(X), table[q]
         self.vocals = float(finite_power(V).sum())
         self.share = self.vocals / float(power.sum())
-        engine = Softness(np.zeros(3), n_heard, 1.0, np.zeros(DOUBT_SIZE))
+        engine = Softness(np.zeros(3), n_heard, 1.0, np.zeros(UNDECIDED_SIZE))
         for g, p in zip(gain, power, strict=True):
             engine.count(g, p)
         self.told = engine.told()

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from edgestem.learners import (
-    DOUBT_SIZE,
-    PANORAMA_SIZE,
-    Panorama,
+    DIRECTIONS_SIZE,
+    UNDECIDED_SIZE,
+    Directions,
     Repetition,
     Softness,
     WienerFilter,
-    past_size,
+    repetition_size,
 )
 from edgestem.separator import past_frames, places_decay
 from tools.spleeter import HOP, N_BINS, N_FFT
@@ -68,11 +68,11 @@ def vocals_spectrum(
     """Vocals of a song's spectrum X (2, n_frames, n_bins) as `Separator` makes them."""
     decay, n_past = places_decay(hop, 44100), past_frames(past_s, hop, 44100)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
-    past = np.zeros(past_size(n_past, 2, n_heard), np.float32)
+    past = np.zeros(repetition_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
-    doubt = np.zeros(DOUBT_SIZE, np.float32)
+    doubt = np.zeros(UNDECIDED_SIZE, np.float32)
     by_doubt = Softness(softness, n_heard, decay, doubt) if softness else None
-    by_direction = Panorama(n_heard, decay, np.zeros(PANORAMA_SIZE, np.float32))
+    by_direction = Directions(n_heard, decay, np.zeros(DIRECTIONS_SIZE, np.float32))
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:

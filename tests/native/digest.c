@@ -185,7 +185,7 @@ static void run(const es_config *c, const float *x, digests *d)
     float *X = grab(n_X * sizeof *X);
     float *y = grab(n_y * sizeof *y);
     float *tail = grab(n_tail * sizeof *tail);
-    float *covariance = grab(4 * (c->n_fft + 2) * sizeof *covariance);
+    float *places = grab(4 * (c->n_fft + 2) * sizeof *places);
     int8_t *codes = grab(n_codes * c->n_features);
     int8_t *mask = grab(n_codes * 2);
     es_spectral *plan = NULL;
@@ -193,10 +193,10 @@ static void run(const es_config *c, const float *x, digests *d)
     for (size_t i = 0; i < 2 * n_codes; i++)
         mask[i] = (int8_t)((int)(i * 7 % 256) - 128);
     require(es_spectral_init(mem, bytes, c, &plan));
-    size_t n_past = es_past_floats(plan);
-    float *past = grab(n_past * sizeof *past);
-    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
-    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
+    size_t n_past = es_repetition_floats(plan);
+    float *repetition = grab(n_past * sizeof *repetition);
+    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
+    float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
 
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
     d->X = digest(d->X, X, n_X * sizeof *X);
@@ -207,28 +207,27 @@ static void run(const es_config *c, const float *x, digests *d)
     if (d->codes != analysed)
         abort();
     for (int i = 0; i < 2; i++) {
-        float *doubts = i ? doubt : NULL;
-        float *around = i ? panorama : NULL;
-        float *before = i ? past : NULL;
-        float *state = i ? covariance : NULL;
+        const es_memory bare = { tail, NULL, NULL, NULL, NULL };
+        const es_memory whole = { tail, undecided, directions, repetition,
+                                  places };
 
-        require(es_synthesise(plan, mask, X, N_FRAMES, doubts, around, before,
-                              state, tail, y, work));
+        require(es_synthesise(plan, mask, X, N_FRAMES, i ? &whole : &bare, y,
+                              work));
         d->y = digest(d->y, y, n_y * sizeof *y);
         d->y = digest(d->y, tail, n_tail * sizeof *tail);
         memset(tail, 0, n_tail * sizeof *tail);
     }
-    d->y = digest(d->y, covariance, 4 * (c->n_fft + 2) * sizeof *covariance);
-    d->y = digest(d->y, past, n_past * sizeof *past);
-    d->y = digest(d->y, doubt, sizeof doubt);
-    d->y = digest(d->y, panorama, sizeof panorama);
+    d->y = digest(d->y, places, 4 * (c->n_fft + 2) * sizeof *places);
+    d->y = digest(d->y, repetition, n_past * sizeof *repetition);
+    d->y = digest(d->y, undecided, sizeof undecided);
+    d->y = digest(d->y, directions, sizeof directions);
     free(mem);
     free(work);
-    free(past);
+    free(repetition);
     free(X);
     free(y);
     free(tail);
-    free(covariance);
+    free(places);
     free(codes);
     free(mask);
 }

@@ -115,31 +115,33 @@ static void run(source *s, const es_config *c, size_t n_frames)
         float *X = floats(s, n_frames * c->n_channels * n_bins * 2);
         float *tail = floats(s, (c->n_synthesis - c->hop) * c->n_channels);
         float *y = floats(s, n_frames * c->hop * c->n_channels);
-        float *covariance = floats(s, 8 * n_bins);
-        size_t n_past = es_past_floats(plan);
-        float *past = grab(n_past * sizeof *past);
+        float *places = floats(s, 8 * n_bins);
+        size_t n_past = es_repetition_floats(plan);
+        float *repetition = grab(n_past * sizeof *repetition);
 
-        memset(past, 0, n_past * sizeof *past);
+        memset(repetition, 0, n_past * sizeof *repetition);
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
-        float *doubt = floats(s, ES_DOUBT_FLOATS);
-        float *panorama = floats(s, ES_PANORAMA_FLOATS);
+        float *undecided = floats(s, ES_UNDECIDED_FLOATS);
+        float *directions = floats(s, ES_DIRECTIONS_FLOATS);
+
+        const es_memory bare = { tail, NULL, NULL, NULL, NULL };
+        const es_memory whole = { tail, undecided, directions, repetition,
+                                  places };
 
         es_features(plan, X, n_frames, any_float(s), features, work);
-        es_synthesise(plan, mask, X, n_frames, NULL, NULL, NULL, NULL, tail, y,
-                      work);
+        es_synthesise(plan, mask, X, n_frames, &bare, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
-        es_synthesise(plan, mask, X, n_frames, doubt, panorama, past,
-                      covariance, tail, y, work);
+        es_synthesise(plan, mask, X, n_frames, &whole, y, work);
         es_energy(x, n_x);
         free(x);
         free(X);
         free(tail);
-        free(covariance);
-        free(past);
-        free(doubt);
-        free(panorama);
+        free(places);
+        free(repetition);
+        free(undecided);
+        free(directions);
         free(y);
         free(features);
         free(mask);

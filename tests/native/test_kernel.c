@@ -219,7 +219,7 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     float *X = grab_array(n_X, sizeof *X);
     float *y = grab_array(n_y, sizeof *y);
     float *tail = calloc(n_tail + 1, sizeof *tail);
-    float *covariance = calloc(8 * n_bins, sizeof *covariance);
+    float *places = calloc(8 * n_bins, sizeof *places);
     int8_t *features = grab_array(n_frames * c->n_bands * c->n_features, 1);
     int8_t *mask = grab_array(n_frames * c->n_bands * 2, 1);
     uint32_t seed = 1;
@@ -230,21 +230,22 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
         x[i] = poison == poison && poison == 0.0f ? next_noise(&seed) : poison;
     memset(mask, 127, n_frames * c->n_bands * 2);
     CHECK(es_analyse(plan, x, n_frames, 1.0f, X, features, work) == ES_OK);
-    size_t n_past = es_past_floats(plan);
-    float *past = calloc(n_past, sizeof *past);
-    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
-    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
+    size_t n_past = es_repetition_floats(plan);
+    float *repetition = calloc(n_past, sizeof *repetition);
+    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
+    float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
+    const es_memory memory = { tail, undecided, directions, repetition,
+                               places };
 
-    CHECK(es_synthesise(plan, mask, X, n_frames, doubt, panorama, past,
-                        covariance, tail, y, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, n_frames, &memory, y, work) == ES_OK);
     for (size_t i = 0; i < n_past; i++)
-        CHECK(isfinite(past[i]));
-    for (size_t i = 0; i < ES_DOUBT_FLOATS; i++)
-        CHECK(isfinite(doubt[i]) && doubt[i] >= 0.0f);
-    for (size_t i = 0; i < ES_PANORAMA_FLOATS; i++)
-        CHECK(isfinite(panorama[i]) && panorama[i] >= 0.0f);
+        CHECK(isfinite(repetition[i]));
+    for (size_t i = 0; i < ES_UNDECIDED_FLOATS; i++)
+        CHECK(isfinite(undecided[i]) && undecided[i] >= 0.0f);
+    for (size_t i = 0; i < ES_DIRECTIONS_FLOATS; i++)
+        CHECK(isfinite(directions[i]) && directions[i] >= 0.0f);
     for (size_t i = 0; i < 8 * n_bins; i++)
-        CHECK(isfinite(covariance[i]));
+        CHECK(isfinite(places[i]));
     memset(mask, -128, n_frames * c->n_bands * 2);
     if (poison == 0.0f && c->hop * 4 == c->n_fft) {
         size_t late = (c->n_synthesis - c->hop) * c->n_channels;
@@ -259,8 +260,8 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     free(X);
     free(y);
     free(tail);
-    free(covariance);
-    free(past);
+    free(places);
+    free(repetition);
     free(features);
     free(mask);
 }
@@ -313,7 +314,7 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
     void *work = grab(es_spectral_work_bytes(c));
     float *x = grab_array(c->n_fft * c->n_channels, sizeof *x);
     float *tail = calloc(c->n_fft * c->n_channels, sizeof *tail);
-    float *covariance = calloc(4 * (c->n_fft + 2), sizeof *covariance);
+    float *places = calloc(4 * (c->n_fft + 2), sizeof *places);
     int8_t *mask = grab_array(c->n_bands * 2, 1);
     uint32_t seed = 7;
     es_spectral *plan = NULL;
@@ -323,19 +324,20 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
     for (size_t i = 0; i < c->n_bands * 2; i++)
         mask[i] = (int8_t)(next_noise(&seed) * 127.0f);
     CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
-    float *past = calloc(es_past_floats(plan), sizeof *past);
-    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
-    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
+    float *repetition = calloc(es_repetition_floats(plan), sizeof *repetition);
+    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
+    float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
+    const es_memory memory = { tail, undecided, directions, repetition,
+                               places };
 
     CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
-    CHECK(es_synthesise(plan, mask, X, 1, doubt, panorama, past, covariance,
-                        tail, y, work) == ES_OK);
+    CHECK(es_synthesise(plan, mask, X, 1, &memory, y, work) == ES_OK);
     free(mem);
     free(work);
     free(x);
     free(tail);
-    free(covariance);
-    free(past);
+    free(places);
+    free(repetition);
     free(mask);
 }
 
@@ -499,20 +501,17 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, X, NULL, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
-    CHECK(es_synthesise(NULL, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
-                        work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, NULL, X, 1, NULL, NULL, NULL, NULL, tail, y, work) ==
-          ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, NULL, 1, NULL, NULL, NULL, NULL, tail, y,
-                        work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, NULL, y,
-                        work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, NULL,
-                        work) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
-                        NULL) == ES_ERR_NULL);
-    CHECK(es_synthesise(p, codes, X, 1, NULL, NULL, NULL, NULL, tail, y,
-                        work + 4) == ES_ERR_ALIGN);
+    const es_memory bare = { tail, NULL, NULL, NULL, NULL };
+    const es_memory none = { NULL, NULL, NULL, NULL, NULL };
+
+    CHECK(es_synthesise(NULL, codes, X, 1, &bare, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, NULL, X, 1, &bare, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, NULL, 1, &bare, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, NULL, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, &none, y, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, &bare, NULL, work) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, &bare, y, NULL) == ES_ERR_NULL);
+    CHECK(es_synthesise(p, codes, X, 1, &bare, y, work + 4) == ES_ERR_ALIGN);
     CHECK(es_features(NULL, X, 1, 1.0f, codes, work) == ES_ERR_NULL);
     CHECK(es_features(p, NULL, 1, 1.0f, codes, work) == ES_ERR_NULL);
     CHECK(es_features(p, X, 1, 1.0f, NULL, work) == ES_ERR_NULL);
@@ -520,8 +519,7 @@ static void test_call_statuses(void)
     CHECK(es_features(p, X, 1, 1.0f, codes, work + 4) == ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
     CHECK(es_features(p, X, 0, 1.0f, codes, work) == ES_OK);
-    CHECK(es_synthesise(p, codes, X, 0, NULL, NULL, NULL, NULL, tail, y,
-                        work) == ES_OK);
+    CHECK(es_synthesise(p, codes, X, 0, &bare, y, work) == ES_OK);
     for (size_t i = 0; i < 4; i++) {
         for (size_t k = 0; k < n_bytes[i]; k++)
             CHECK(outputs[i][k] == 0x5a);
@@ -537,7 +535,7 @@ static void test_call_statuses(void)
 static void test_names(void)
 {
     CHECK(es_abi() == ES_ABI);
-    CHECK(es_past_floats(NULL) == 0);
+    CHECK(es_repetition_floats(NULL) == 0);
     for (int status = ES_ERR_THRESHOLDS; status <= ES_OK; status++)
         CHECK(strcmp(es_strerror(status), es_strerror(1)) != 0);
     for (int simd = ES_SIMD_SCALAR; simd <= ES_SIMD_NEON; simd++)

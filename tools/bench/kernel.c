@@ -22,7 +22,7 @@ enum {
 static float window[N_FFT], thresholds[255], mask_table[256];
 static int32_t edges[N_BANDS + 1];
 static float x[2 * N_FFT], X[4 * N_BINS], tail[2 * (N_FFT - HOP)], y[2 * HOP];
-static float covariance[8 * N_BINS];
+static float places[8 * N_BINS];
 static int8_t features[2 * N_BANDS], mask[2 * N_BANDS + N_MASKS];
 
 static void fill(void)
@@ -66,20 +66,21 @@ int main(int argc, char **argv)
 
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
-    float *past = calloc(es_past_floats(plan), sizeof *past);
-    float doubt[ES_DOUBT_FLOATS] = { 0.0f };
-    float panorama[ES_PANORAMA_FLOATS] = { 0.0f };
+    float *repetition = calloc(es_repetition_floats(plan), sizeof *repetition);
+    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
+    float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
+    const es_memory memory = { tail, undecided, directions, repetition,
+                               places };
 
     es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {
         if (strcmp(argv[1], "analyse") == 0)
             es_analyse(plan, x, 1, 1.0f, X, features, work);
         else
-            es_synthesise(plan, mask + i % N_MASKS, X, 1, doubt, panorama, past,
-                          covariance, tail, y, work);
+            es_synthesise(plan, mask + i % N_MASKS, X, 1, &memory, y, work);
     }
     free(mem);
     free(work);
-    free(past);
+    free(repetition);
     return 0;
 }

@@ -208,7 +208,8 @@ def contestants(s: Shape) -> dict[str, dict[str, Run]]:
     for simd in reversed(spectral.simd_levels()):
         n = s.native(simd)
         out["analysis"][simd] = lambda n=n: n.analyse(s.x, 1.0, s.X, s.features)
-        out["synthesis"][simd] = lambda n=n: n.synthesise(s.mask, s.X, s.tail, s.y)
+        m = n.memory(tail=s.tail)  # nothing learnt: what the others do, too
+        out["synthesis"][simd] = lambda n=n, m=m: n.synthesise(s.mask, s.X, m, s.y)
     for what, method in (("analysis", "analyse"), ("synthesis", "synthesise")):
         out[what]["bare FFTW"] = best_of(bare_fftw(s, what))
         for name, label in (("pyfftw", "pyfftw+numpy"), ("scipy", "scipy")):

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.config import read_config
-from edgestem.learners import DOUBT_SIZE
 from edgestem.runtime import open_interpreter
 from edgestem.separator import make_spectral, past_frames
 
@@ -43,19 +42,16 @@ def kernel(part: str, model: Path) -> float:
     features = np.empty((N_FRAMES, c.n_bands, c.n_features), np.int8)
     X = np.empty((N_FRAMES, 2, c.n_fft // 2 + 1), np.complex64)
     mask = rng.integers(-128, 128, (N_FRAMES, c.n_bands, 2)).astype(np.int8)
-    tail = np.zeros((c.n_synthesis - c.hop, 2), np.float32)
     y = np.empty((N_FRAMES * c.hop, 2), np.float32)
-    covariance = np.zeros((2, 4, c.n_fft // 2 + 1), np.float32)
-    past = np.zeros(spectral.past_size, np.float32)
-    doubt = np.zeros(DOUBT_SIZE, np.float32)
+    memory = spectral.new_memory()
     if part == "analysis":
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
         n_past = past_frames(c.past_s, c.hop, c.sample_rate)
         for _ in range(0, n_past, N_FRAMES):  # a full past costs most
-            spectral.synthesise(mask, X, tail, y, covariance, past, doubt)
-        marked(lambda: spectral.synthesise(mask, X, tail, y, covariance, past, doubt))
+            spectral.synthesise(mask, X, memory, y)
+        marked(lambda: spectral.synthesise(mask, X, memory, y))
     return N_FRAMES * c.hop / c.sample_rate
 
 
