@@ -89,8 +89,7 @@ _CHORDS = ((130.8, 329.6, 1046.5), (196.0, 392.0, 784.0))
 def bench(seconds: float = 20.0, **options: Any) -> Result:
     """Measure; `options` are those of `Separator`."""
     separator = Separator(RATE, 2, **options)
-    config = separator.config
-    hop, group = config.hop, config.group * config.hop
+    hop, group = separator.geometry.hop, separator.geometry.call_samples
     # At least two network calls, and whole ones.
     n_calls = max(2, round(seconds * RATE / group))
     x = music(n_calls * group / RATE)

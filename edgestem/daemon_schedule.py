@@ -94,7 +94,7 @@ class PacedSeparator(Separator):
         self.check: Callable[[], None] = _nothing
         """Called before each network call; may raise to give up."""
         super().__init__(*stream, **options)
-        self.call_s = self.config.group * self._hop / self.sample_rate
+        self.call_s = self.geometry.call_s
         """Audio that one call covers, seconds."""
         self.forget_times()
 

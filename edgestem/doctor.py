@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgestem import __version__, machine, runtime, spectral
+from edgestem import __version__, machine, native, runtime, spectral
 from edgestem.bench import bench
 from edgestem.config import ModelConfig, read_config
 from edgestem.devices import AUTO, KINDS, find_library, parse_device, try_device
@@ -114,10 +114,10 @@ def _runtimes(model: str | Path) -> Iterator[Line]:
 
 
 def _kernel() -> Line:
-    names, simd = spectral.available_backends(), spectral.simd_name()
+    names, simd = spectral.available_backends(), native.simd_name()
     found = f"fft {', '.join(names)}; simd {simd}"
     if names[0] == "native":
-        return Line("ok", "kernel", found, f"compiled, speaks ABI {spectral.ABI}")
+        return Line("ok", "kernel", found, f"compiled, speaks ABI {native.ABI}")
     return Line("warn", "kernel", found, "the C kernel is missing; reinstall edgestem")
 
 

@@ -7,10 +7,10 @@ import platform
 import shutil
 from typing import Any
 
-from edgestem import __version__, runtime, spectral
+from edgestem import __version__, native, runtime, spectral
 from edgestem.config import ModelConfig
+from edgestem.geometry import Geometry
 from edgestem.model import DEFAULT, available_models
-from edgestem.separator import latency_samples
 
 LATENCY_RATES = (44100, 48000)  # what sound cards and JACK graphs run at
 
@@ -26,7 +26,7 @@ def collect() -> dict[str, Any]:
         "ffmpeg": shutil.which("ffmpeg"),
         "runtimes": runtime.installed(),
         "fft": list(spectral.available_backends()),
-        "simd": spectral.simd_name(),
+        "simd": native.simd_name(),
         "models": [_describe(config) for config in available_models()],
     }
 
@@ -47,7 +47,7 @@ def _libsndfile() -> str | None:
 
 
 def _describe(config: ModelConfig) -> dict[str, Any]:
-    late = latency_samples(config, config.sample_rate)
+    late = Geometry.of(config, config.sample_rate).latency_samples
     return {
         "name": config.name,
         "is_default": config.name == DEFAULT,
@@ -58,7 +58,10 @@ def _describe(config: ModelConfig) -> dict[str, Any]:
         "sample_rate": config.sample_rate,
         "latency_samples": late,
         "latency": round(late / config.sample_rate, 3),
-        "latencies": {str(r): latency_samples(config, r) for r in LATENCY_RATES},
+        "latencies": {
+            str(rate): Geometry.of(config, rate).latency_samples
+            for rate in LATENCY_RATES
+        },
         "figures": config.figures,
     }
 

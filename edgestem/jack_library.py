@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from edgestem.spectral import ffi, lib
+from edgestem.native import ffi, lib
 
 CAPTURE, PLAYBACK = 0, 1  # JackLatencyCallbackMode
 _DECLARATIONS = """

@@ -21,7 +21,7 @@ from edgestem.faders import RAMP_MS, Levels
 from edgestem.realtime import calm_python, lock_memory, prepare_thread
 from edgestem.rig import Rig
 from edgestem.rig_worker import Crew
-from edgestem.separator import Separator, frame_sizes
+from edgestem.separator import Separator
 
 LOOK_S = 0.2  # between looks after the worker
 REPORT_S = 1.0  # between two reports, at least
@@ -112,10 +112,8 @@ class Live:
 
     def _make_rig(self, block: int) -> None:
         s, separator = self.settings, self._separator
-        c = separator.config
         if s.slack_ms is None:
-            _, hop = frame_sizes(c, separator.sample_rate)
-            self.n_compute = c.group * hop // 3
+            self.n_compute = separator.geometry.call_samples // 3
         else:
             self.n_compute = round(s.slack_ms * separator.sample_rate / 1000)
         self.block = block

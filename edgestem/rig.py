@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgestem.faders import Levels
-from edgestem.separator import LIMIT, Samples, Separator, frame_sizes, synthesis_size
-from edgestem.windows import fading_out, window_pair
+from edgestem.separator import LIMIT, Samples, Separator
+from edgestem.windows import fading_out
 
 FALLBACKS = ("dry", "centre-cancel", "mute")
 MAX_PIECE = 4096  # samples that `process` does at a time
@@ -103,12 +103,10 @@ class Rig:
         self.n_late = self.n_fallback_samples = self.n_bad_samples = 0
 
     def _size(self, separator: Separator) -> None:
-        c, rate = separator.config, separator.sample_rate
-        n_fft, self.hop = frame_sizes(c, rate)
-        windows = window_pair(n_fft, self.hop, synthesis_size(c, rate))
-        self._weight = fading_out(*windows, self.hop)
-        self.call_samples = c.group * self.hop
-        self.first_samples = (c.group + c.frames_ahead) * self.hop
+        g, rate = separator.geometry, separator.sample_rate
+        self.hop = g.hop
+        self._weight = fading_out(*g.windows(), g.hop)
+        self.call_samples, self.first_samples = g.call_samples, g.first_samples
         self.max_behind = self.first_samples + round(MAX_BEHIND_S * rate)
         # Read and write places must never meet, and hops never wrap.
         n_ring = self.latency_samples + self.max_behind + 2 * self.first_samples

@@ -22,25 +22,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.config import ModelConfig
 from edgestem.errors import EdgestemError, StreamClosed
+from edgestem.geometry import Geometry
 from edgestem.model import DEFAULT, Model
+from edgestem.rows import Sliding
 from edgestem.spectral import Spectral
-from edgestem.windows import window_pair
 
 Samples = NDArray[np.float32]
 
 MIN_RATE, MAX_RATE = 8_000, 384_000
 # A sample beyond this (integers handed over as floats reach 2^24) is damage.
 LIMIT = float(2**25)
-# How long the places of vocals and the rest are remembered: 5 s are worth 0.02 dB
-# less than 10, 40 s nothing more (models/EXPERIMENTS.md, seventh campaign).
-PLACES_S = 15.0
 
 
 class Stems(NamedTuple):
@@ -59,67 +56,6 @@ class Finished(NamedTuple):
     """What is done, (group * hop, n_channels)."""
     tail: Samples
     """What follows, still lacking frames, (n_synthesis - hop, n_channels)."""
-
-
-def frame_sizes(config: ModelConfig, sample_rate: int) -> tuple[int, int]:
-    """Return (n_fft, hop) at a rate: the window lasts as long as in training.
-
-    Sizes are 4, 5 or 6 times a power of two, so the nearest is within 12 %; at
-    48 kHz that is the same 4096 as at 44.1 kHz.
-    """
-    ideal = config.n_fft * sample_rate / config.sample_rate
-    sizes = [m << e for m in (4, 5, 6) for e in range(4, 16)]
-    n_fft = min(sizes, key=lambda size: abs(math.log(size / ideal)))
-    return n_fft, n_fft * config.hop // config.n_fft
-
-
-def synthesis_size(config: ModelConfig, sample_rate: int) -> int:
-    """Return n_synthesis at a rate: it scales with the window."""
-    n_fft, _ = frame_sizes(config, sample_rate)
-    return n_fft * config.n_synthesis // config.n_fft
-
-
-def places_decay(hop: int, sample_rate: int) -> float:
-    """Return what a hop leaves of what was known of the stems' places."""
-    return math.exp(-hop / (PLACES_S * sample_rate))
-
-
-def past_frames(past_s: float, hop: int, sample_rate: int) -> int:
-    """Return how many frames a past of so many seconds has."""
-    return round(past_s * sample_rate / hop)
-
-
-def make_spectral(
-    config: ModelConfig, sample_rate: int, n_channels: int, fft: str = "auto"
-) -> Spectral:
-    """Make the spectrogram stages around a model, for a stream."""
-    n_fft, hop = frame_sizes(config, sample_rate)
-    n_synthesis = synthesis_size(config, sample_rate)
-    analysis, synthesis = window_pair(n_fft, hop, n_synthesis)
-    return Spectral(
-        n_fft=n_fft,
-        hop=hop,
-        n_synthesis=n_synthesis,
-        n_channels=n_channels,
-        analysis_window=analysis,
-        synthesis_window=synthesis,
-        band_edges=config.band_edges(),
-        n_features=config.n_features,
-        thresholds=config.thresholds(),
-        mask_table=config.mask_table(),
-        top_bands=config.top_bands,
-        decay=places_decay(hop, sample_rate),
-        softness=config.softness or (0.0, 0.0, 0.0),
-        n_past=past_frames(config.past_s, hop, sample_rate),
-        backend=fft,
-    )
-
-
-def latency_samples(config: ModelConfig, sample_rate: int) -> int:
-    """Return how late stems leave their mixture at a rate."""
-    _, hop = frame_sizes(config, sample_rate)
-    ahead = config.group + config.frames_ahead + config.lookahead_frames - 1
-    return ahead * hop + synthesis_size(config, sample_rate)
 
 
 class Separator:
@@ -182,32 +118,31 @@ class Separator:
         self.notes = self._model.notes
         self.sample_rate = sample_rate
         self.n_channels = n_channels
-        c = self.config
-        self._n_fft, self._hop = frame_sizes(c, sample_rate)
-        self._n_synthesis = synthesis_size(c, sample_rate)
-        self._spectral = make_spectral(c, sample_rate, n_channels, fft)
+        self.geometry = Geometry.of(self.config, sample_rate)
+        tables = self.geometry.tables(self.config, n_channels)
+        self._spectral = Spectral(tables, backend=fft)
         self.fft = self._spectral.backend
-        self.latency_samples = latency_samples(c, sample_rate)
+        self.latency_samples = self.geometry.latency_samples
         self._allocate()
         self.reset()
 
     def _allocate(self) -> None:
         """Make every buffer; `push` only writes into them."""
-        c, hop, n = self.config, self._hop, self.n_channels
+        c, g, n = self.config, self.geometry, self.n_channels
         n_bins, self._memory = self._spectral.n_bins, self._spectral.new_memory()
-        n_input = (c.frames_per_call - 1) * hop + self._n_fft
-        self._x = _Sliding((n_input, n), np.float32, c.group * hop)
-        n_rows = c.lookahead_frames + c.frames_per_call
-        self._X = _Sliding((n_rows, n, n_bins), np.complex64, c.group)
-        n_codes = (c.frames_per_call, c.n_bands, c.n_features)
-        self._codes = _Sliding(n_codes, np.int8, c.group)
-        self._vocals = np.zeros((c.group * hop, n), np.float32)
+        n_input = (g.frames_per_call - 1) * g.hop + g.n_fft
+        self._x = Sliding((n_input, n), np.float32, g.call_samples)
+        n_rows = g.lookahead + g.frames_per_call
+        self._X = Sliding((n_rows, n, n_bins), np.complex64, g.group)
+        n_codes = (g.frames_per_call, c.n_bands, c.n_features)
+        self._codes = Sliding(n_codes, np.int8, g.group)
+        self._vocals = np.zeros((g.call_samples, n), np.float32)
         # The mixture waits here until its vocals are known.
-        self._delay = np.zeros((self.latency_samples, n), np.float32)
+        self._delay = np.zeros((g.latency_samples, n), np.float32)
 
     def reset(self) -> None:
         """Start a new stream; buffers and the loaded model stay."""
-        c, hop = self.config, self._hop
+        g = self.geometry
         self._model.reset()
         self._memory.reset()
         for buffer in (self._vocals, self._delay):
@@ -216,14 +151,14 @@ class Separator:
             sliding.reset()
         self._coded_gain = 0.0  # of the codes
         # The first call waits for its right context too.
-        self._need = (c.group + c.frames_ahead) * hop
+        self._need = g.first_samples
         self._fill = len(self._x.rows) - self._need
         self._is_primed = False  # until the first call there are no vocals
         self._read = 0
         self._n_calls = 0
         self._delay_at = 0
         self._n_pushed = 0
-        self._call_start = -(c.lookahead_frames * hop + self._n_synthesis - hop)
+        self._call_start = -((g.lookahead - 1) * g.hop + g.n_synthesis)
         self.n_bad_samples = 0
         self._is_closed = False
 
@@ -332,39 +267,34 @@ class Separator:
 
     def _call(self) -> None:
         """One turn of the grid: analyse, infer, synthesise, move on."""
-        c, hop = self.config, self._hop
-        self._analyse(self._gain() * c.n_fft / self._n_fft)
+        g = self.geometry
+        # The network knows levels at its own frame length.
+        self._analyse(self._gain() * self.config.n_fft / g.n_fft)
         self._model.invoke()
-        first = c.left_context
-        group = slice(first, first + c.group)
-        X = self._X.rows[group]
+        X = self._X.rows[g.left_context : g.left_context + g.group]
         self._spectral.synthesise(self._model.mask(), X, self._memory, self._vocals)
-        self._silence_outside()
-        step = c.group * hop
+        if self._call_start < 0:  # before the first sample there is no mixture
+            self._vocals[: -self._call_start] = 0
         for sliding in (self._x, self._X, self._codes):
             sliding.advance()
-        self._fill, self._need = len(self._x.rows) - step, step
+        self._need = g.call_samples
+        self._fill = len(self._x.rows) - self._need
         self._read = 0
         self._is_primed = True
         self._n_calls += 1
-        self._call_start += step
+        self._call_start += g.call_samples
 
     def _analyse(self, gain: float) -> None:
         """Fill the network's input; of frames seen before at most the codes are new."""
-        c = self.config
-        n_known = c.frames_per_call - c.group if self._n_calls else 0
-        X, codes = self._X.rows[c.lookahead_frames :], self._codes.rows
+        g = self.geometry
+        n_known = g.n_known if self._n_calls else 0
+        X, codes = self._X.rows[g.lookahead :], self._codes.rows
         if gain != self._coded_gain:
             self._spectral.features(X[:n_known], gain, codes[:n_known])
             self._coded_gain = gain
-        x = self._x.rows[n_known * self._hop :]
+        x = self._x.rows[n_known * g.hop :]
         self._spectral.analyse(x, gain, X[n_known:], codes[n_known:])
         np.copyto(self._model.features(), codes)
-
-    def _silence_outside(self) -> None:
-        """Before the first sample there is no mixture, so there are no vocals."""
-        if self._call_start < 0:
-            self._vocals[: -self._call_start] = 0
 
     def _gain(self) -> float:
         """Gain that brings the buffer to the model's level, on the model's grid.
@@ -375,8 +305,7 @@ class Separator:
         if not c.target_rms_db:
             return 1.0
         target_db = c.target_rms_db[self._n_calls % len(c.target_rms_db)]
-        end = self._call_start + self._n_synthesis - self._hop + c.group * self._hop
-        end += (c.frames_ahead + c.lookahead_frames) * self._hop
+        end = self._call_start + self.geometry.latency_samples
         start = end - len(self._x.rows)
         n = min(end, self._n_pushed) - max(start, 0)
         energy = self._spectral.energy(self._x.rows)
@@ -408,45 +337,6 @@ class Separator:
         good = np.abs(block) <= LIMIT  # NaN compares false
         self.n_bad_samples += int(block.size - np.count_nonzero(good))
         return np.where(good, block, np.float32(0))
-
-
-class _Sliding:
-    """The newest rows of a stream; each step the oldest go and new ones are due.
-
-    Where a step is short the rows slide through a buffer twice as long, so that they
-    have to be moved seldom.
-    """
-
-    def __init__(self, shape: tuple[int, ...], dtype: type, step: int) -> None:
-        n = shape[0]
-        n_slack = n if 8 * step <= n else 0
-        self._buffer: NDArray[Any] = np.zeros((n + n_slack, *shape[1:]), dtype)
-        self._n, self._step = n, step
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with zeros."""
-        self._buffer.fill(0)
-        self._look(0)
-
-    def advance(self) -> None:
-        """Take a step; the last rows still hold what was there."""
-        at, n_kept = self._at + self._step, self._n - self._step
-        if at + self._n > len(self._buffer):
-            _move_up(self._buffer, at, n_kept)
-            at = 0
-        self._look(at)
-
-    def _look(self, at: int) -> None:
-        self._at = at
-        self.rows = self._buffer[at : at + self._n]
-
-
-def _move_up(rows: NDArray[Any], start: int, n: int) -> None:
-    """Copy rows[start : start + n] to the front, in pieces that do not overlap."""
-    for at in range(0, n, start):
-        m = min(start, n - at)
-        np.copyto(rows[at : at + m], rows[at + start : at + start + m])
 
 
 def check_stream(sample_rate: int, n_channels: int) -> None:

@@ -1,4 +1,4 @@
-"""The spectrogram stages in numpy, and the checked constants all back ends share.
+"""The spectrogram stages in numpy.
 
 This is the oracle of the C kernel and the last resort where it is not built;
 with FFTW in place of numpy's transform it is the `fftw` back end.  See
@@ -8,11 +8,10 @@ what gains and places learn from the stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgestem.learners import (
     LANES,
@@ -21,134 +20,9 @@ from edgestem.learners import (
     Softness,
     WienerFilter,
     power_of,
-    repetition_size,
 )
 from edgestem.memory import Memory
-
-N_THRESHOLDS = 255  # between the 256 values of an int8
-MIN_FFT, MAX_FFT = 16, 1 << 20  # what the kernel supports
-MAX_BANDS = 1 << 20
-MIN_STEP = np.float32(1.002)  # of thresholds: the kernel looks codes up in one step
-LEAST_POWER = np.float32(2.0**-125)  # thresholds above 0 are at least this
-LARGEST = float(np.finfo(np.float32).max)  # what an infinite power's code is of
-MAX_PAST = 1 << 16  # frames
-
-
-def is_supported_size(n_fft: int) -> bool:
-    """Say whether `n_fft` is 2^a 3^b 5^c, divisible by 4 and in range."""
-    if n_fft % 4 or not MIN_FFT <= n_fft <= MAX_FFT:
-        return False
-    for prime in (2, 3, 5):
-        while n_fft % prime == 0:
-            n_fft //= prime
-    return n_fft == 1
-
-
-def require_size(n_fft: int) -> None:
-    """Refuse a size that no back end transforms."""
-    if not is_supported_size(n_fft):
-        raise ValueError(
-            f"n_fft: expected 2^a 3^b 5^c, divisible by 4, {MIN_FFT} to {MAX_FFT}, "
-            f"got {n_fft}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Checked constants of a Spectral, which documents them."""
-
-    n_fft: int
-    hop: int
-    n_synthesis: int
-    n_channels: int
-    n_features: int
-    top_bands: int
-    decay: float
-    softness: NDArray[np.float32]
-    n_past: int
-    analysis_window: NDArray[np.float32]
-    synthesis_window: NDArray[np.float32]
-    band_edges: NDArray[np.int32]
-    thresholds: NDArray[np.float32]
-    mask_table: NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        require_size(self.n_fft)
-        _require("n_synthesis", self.n_synthesis, 1, self.n_fft)
-        _require("hop", self.hop, 1, self.n_synthesis)
-        _require("n_channels", self.n_channels, 1, 2)
-        _require("n_features", self.n_features, 2, 3)
-        _require_table("analysis_window", self.analysis_window, self.n_fft)
-        _require_table("synthesis_window", self.synthesis_window, self.n_synthesis)
-        _require_table("mask_table", self.mask_table, 256)
-        _require_edges(self.band_edges)
-        _require_thresholds(self.thresholds)
-        _require("top_bands", self.top_bands, 0, self.n_bands)
-        _require_table("softness", self.softness, 3)
-        _require("n_past", self.n_past, 0, MAX_PAST)
-        if not 0.0 <= self.decay < 1.0:
-            raise ValueError(f"decay: expected 0 to below 1, got {self.decay}")
-
-    @property
-    def n_bins(self) -> int:
-        """Bins of the spectrum."""
-        return self.n_fft // 2 + 1
-
-    @property
-    def n_bands(self) -> int:
-        """Bands of the features and of the mask."""
-        return self.band_edges.size - 1
-
-    @property
-    def n_heard(self) -> int:
-        """Bins below the last edge."""
-        return min(int(self.band_edges[-1]), self.n_bins)
-
-    @property
-    def repetition_size(self) -> int:
-        """Floats of `Memory.repetition`; 0 if nothing is remembered."""
-        return repetition_size(self.n_past, self.n_channels, self.n_heard)
-
-
-def as_table(values: ArrayLike, dtype: type) -> NDArray[Any]:
-    """Copy constants, so that nobody changes them later."""
-    table: NDArray[Any] = np.array(values, dtype, order="C")
-    table.setflags(write=False)
-    return table
-
-
-def _require(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {value}")
-
-
-def _require_table(name: str, table: NDArray[np.float32], size: int) -> None:
-    if table.shape != (size,):
-        raise ValueError(f"{name}: expected shape ({size},), got {table.shape}")
-    if not np.isfinite(table).all():
-        raise ValueError(f"{name}: expected finite values")
-
-
-def _require_edges(edges: NDArray[np.int32]) -> None:
-    if edges.ndim != 1 or not 2 <= edges.size <= MAX_BANDS + 1:
-        raise ValueError(
-            f"band_edges: expected shape (n_bands + 1,), got {edges.shape}"
-        )
-    if edges[0] < 0 or np.any(edges[1:] <= edges[:-1]):
-        raise ValueError("band_edges: expected increasing bin numbers")
-
-
-def _require_thresholds(thresholds: NDArray[np.float32]) -> None:
-    if thresholds.shape != (N_THRESHOLDS,):
-        raise ValueError(
-            f"thresholds: expected shape ({N_THRESHOLDS},), got {thresholds.shape}"
-        )
-    if np.isnan(thresholds).any() or np.any(thresholds[1:] < thresholds[:-1]):
-        raise ValueError("thresholds: expected numbers that do not decrease")
-    steps = thresholds[np.isfinite(thresholds) & (thresholds > 0)]
-    steps = np.maximum(steps, LEAST_POWER)
-    if np.any(steps[1:] < steps[:-1] * MIN_STEP):
-        raise ValueError("thresholds: expected steps of 0.2 % or more above 0")
+from edgestem.tables import LARGEST, LEAST_POWER, Tables
 
 
 class Transform(Protocol):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, read_config
 from edgestem.errors import EdgestemError
+from edgestem.geometry import Geometry
 from edgestem.model import Model
 from edgestem.probe import MARK, Job, Probe
 from edgestem.runtime import n_partitions, open_interpreter
-from edgestem.separator import make_spectral
+from edgestem.spectral import Spectral
 
 # What TFLite adds to the text of a delegate that refuses a model.
 RESTORED = "Restored original execution plan after delegate application failure."
@@ -43,7 +44,7 @@ def clip(config: ModelConfig) -> NDArray[np.int8]:
         for chord in ((130.8, 329.6, 1046.5), (196.0, 392.0, 784.0))
     )
     x = 0.1 * np.stack([voice + left, voice + right], axis=1)
-    spectral = make_spectral(c, c.sample_rate, 2)
+    spectral = Spectral(Geometry.of(c, c.sample_rate).tables(c, 2))
     features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
     spectrum = np.empty((n_frames, 2, c.n_fft // 2 + 1), np.complex64)
     spectral.analyse(np.ascontiguousarray(x, np.float32), 1.0, spectrum, features)

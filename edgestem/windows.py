@@ -12,9 +12,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.spectral import hann_pair
-
 Window = NDArray[np.float32]
+
+
+def hann_pair(n_fft: int, hop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Make an analysis and a synthesis window that give back the signal.
+
+    Both are periodic Hann windows; the second is divided by the sum of the
+    squares of all overlapping windows, so that the product overlap-adds to 1
+    for every hop below n_fft / 2 (and for n_fft / 2 itself).
+    """
+    if not 0 < hop <= n_fft // 2:
+        raise ValueError(f"hop: expected 1 to {n_fft // 2} (n_fft / 2), got {hop}")
+    w = _hann(n_fft)
+    overlap = np.zeros(hop)
+    np.add.at(overlap, np.arange(n_fft) % hop, w * w)
+    s = w / overlap[np.arange(n_fft) % hop]
+    return w.astype(np.float32), s.astype(np.float32)
 
 
 def window_pair(n_fft: int, hop: int, n_synthesis: int) -> tuple[Window, Window]:

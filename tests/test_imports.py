@@ -14,13 +14,17 @@ import edgestem
 PACKAGE = Path(edgestem.__file__).parent
 # Low to high: a module imports only from the layers before its own.
 LAYERS = (
-    {"errors", "config", "protocol"},
+    {"errors", "config", "protocol", "native"},
     {
         "spectral",
         "stages",
         "learners",
         "windows",
         "memory",
+        "kernel",
+        "tables",
+        "rows",
+        "geometry",
         "runtime",
         "_native",
         "coral",

@@ -1,4 +1,4 @@
-"""Every `lib.f(...)` in spectral.py exists in the header, with its arity."""
+"""Every call of the compiled kernel is one of its headers', with its arity."""
 
 from __future__ import annotations
 
@@ -10,25 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from edgestem import spectral
+import edgestem
+from edgestem import native
 from edgestem.errors import NativeError
+from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.memory import PARTS
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(edgestem.__file__).parent
 HEADER = (ROOT / "native" / "edgestem.h").read_text()
+GUARD = (ROOT / "native" / "guard.h").read_text()
 
 
 def declared() -> dict[str, int]:
-    """Argument counts of the functions of the header."""
-    text = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
+    """Argument counts of the functions of the headers."""
+    text = re.sub(r"/\*.*?\*/", "", HEADER + GUARD, flags=re.DOTALL)
     found = re.findall(r"\b(es_\w+)\(([^)]*)\);", text)
     return {n: 0 if a.strip() == "void" else a.count(",") + 1 for n, a in found}
 
 
 def called() -> list[tuple[str, int]]:
-    tree = ast.parse(Path(spectral.__file__).read_text())
     return [
         (node.func.attr, len(node.args))
-        for node in ast.walk(tree)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
@@ -39,7 +44,7 @@ def called() -> list[tuple[str, int]]:
 def test_header_declares_what_the_library_has() -> None:
     assert len(declared()) > 15
     for name in declared():
-        assert hasattr(spectral.lib, name)
+        assert hasattr(native.lib, name)
 
 
 @pytest.mark.parametrize("call", sorted(set(called())), ids=lambda c: c[0])
@@ -52,24 +57,32 @@ def test_numbers_are_the_ones_of_the_header() -> None:
     numbers = {n: int(v) for n, v in re.findall(r"#define (ES_\w+) (-?\d+)", HEADER)}
     statuses = {v: n.lower() for n, v in numbers.items() if n.startswith("ES_ERR_")}
     levels = {n[8:].lower(): v for n, v in numbers.items() if n.startswith("ES_SIMD_")}
-    assert numbers["ES_ABI"] == spectral.ABI
-    assert numbers["ES_UNDECIDED_FLOATS"] == spectral.UNDECIDED_SIZE
-    assert statuses == spectral.STATUS
-    assert levels == spectral.SIMD
+    assert numbers["ES_ABI"] == native.ABI
+    assert numbers["ES_UNDECIDED_FLOATS"] == UNDECIDED_SIZE
+    assert numbers["ES_DIRECTIONS_FLOATS"] == DIRECTIONS_SIZE
+    assert statuses == native.STATUS
+    assert levels == native.SIMD
 
 
-@pytest.mark.parametrize("status", [*spectral.STATUS, -99])
+@pytest.mark.parametrize("status", [*native.STATUS, -99])
 def test_every_status_becomes_a_native_error(status: int) -> None:
     with pytest.raises(NativeError, match="spectrogram kernel: ") as caught:
-        spectral._ok(status)
+        native.require_ok(status)
     assert caught.value.status == status
-    assert caught.value.code == spectral.STATUS.get(status, "es_err_unknown")
+    assert caught.value.code == native.STATUS.get(status, "es_err_unknown")
 
 
 def test_nothing_else_in_the_package_touches_the_library() -> None:
-    for path in Path(spectral.__file__).parent.glob("*.py"):
-        if path.name != "spectral.py":
-            assert not re.search(r"\b_native\b", path.read_text()), path.name
+    paths = list(PACKAGE.rglob("*.py"))
+    assert len(paths) > 60
+    naming = [p.name for p in paths if re.search(r"\b_native\b", p.read_text())]
+    assert naming == ["native.py"]
+
+
+def test_a_memory_is_the_struct_of_the_header() -> None:
+    struct = re.search(r"typedef struct es_memory \{(.*?)\}", HEADER, re.DOTALL)
+    assert struct
+    assert tuple(re.findall(r"float \*(\w+);", struct[1])) == PARTS
 
 
 def run(code: str) -> str:
@@ -82,11 +95,11 @@ def run(code: str) -> str:
 def test_without_the_kernel_numpy_takes_over() -> None:
     code = (
         "import sys; sys.modules['edgestem._native'] = None\n"
-        "from edgestem import spectral as s\n"
-        "print(s.available_backends()[0], s.simd_name(), s.simd_levels())\n"
-        "print(s.RealFFT(64).backend)"
+        "from edgestem import native as n, spectral as s\n"
+        "print(s.available_backends()[0], n.simd_name(), n.simd_levels())\n"
+        "print(type(s.make_transform(64)).__name__)"
     )
-    assert run(code).split() == ["numpy", "none", "()", "numpy"]
+    assert run(code).split() == ["numpy", "none", "()", "NumpyTransform"]
 
 
 def test_a_kernel_of_another_contract_is_refused() -> None:
@@ -98,6 +111,6 @@ def test_a_kernel_of_another_contract_is_refused() -> None:
         "except Exception as e: print(e.code, '|', e)"
     )
     expected = (
-        f"es_err_abi | the compiled kernel speaks ABI 99, this package {spectral.ABI}"
+        f"es_err_abi | the compiled kernel speaks ABI 99, this package {native.ABI}"
     )
     assert run(code).startswith(expected)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from memory import allocations
 
 import edgestem
-from edgestem.separator import Separator, Stems, frame_sizes, separate
+from edgestem.geometry import frame_sizes
+from edgestem.separator import Separator, Stems, separate
 
 DATA = Path(__file__).parent / "data"
 NETS = (
@@ -83,7 +84,7 @@ class Anew(Separator):
     """Transforms every frame in every call that hears it."""
 
     def _analyse(self, gain: float) -> None:
-        X = self._X.rows[self.config.lookahead_frames :]
+        X = self._X.rows[self.geometry.lookahead :]
         self._spectral.analyse(self._x.rows, gain, X, self._model.features())
 
 
@@ -113,7 +114,7 @@ def test_file_and_stream_give_the_same_samples(name: str) -> None:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("offset", [None, -1, 0, 1, 5000])
 def test_stems_add_up_to_the_mixture(rate: int, n_channels: int, offset) -> None:
-    hop = frame_sizes(Separator(rate, 1, model=net("tiny")).config, rate)[1]
+    hop = Separator(rate, 1, model=net("tiny")).geometry.hop
     for n_samples in {0, 1} if offset is None else {hop + offset, 3 * hop + offset}:
         x = noise(n_samples, n_channels)
         stems = separate(x, rate, model=net("tiny"))

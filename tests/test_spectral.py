@@ -14,17 +14,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgestem import spectral
+from edgestem import native, spectral
 from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
 from edgestem.memory import PARTS
-from edgestem.spectral import Spectral, hann_pair
-from edgestem.stages import is_supported_size
-from edgestem.windows import fading_out, window_pair
+from edgestem.spectral import Spectral
+from edgestem.tables import Tables, is_supported_size
+from edgestem.windows import fading_out, hann_pair, window_pair
 
 ENGINES = [
     ("numpy", "best"),
     *([("fftw", "best")] if "fftw" in spectral.available_backends() else []),
-    *(("native", level) for level in spectral.simd_levels()),
+    *(("native", level) for level in native.simd_levels()),
 ]
 N_FFT, HOP = 256, 64
 # |X|^0.4 in 255 steps, like a trained model's compression.
@@ -52,10 +52,8 @@ def make(backend: str = "native", simd: str = "best", **changes: Any) -> Spectra
         "thresholds": THRESHOLDS,
         "mask_table": LINEAR,
         "top_bands": 8,
-        "backend": backend,
-        "simd": simd,
     }
-    return Spectral(**(settings | changes))
+    return Spectral(Tables(**(settings | changes)), backend=backend, simd=simd)
 
 
 def widening(n_single: int, n_bins: int) -> NDArray[np.int32]:
@@ -240,7 +238,7 @@ def test_synthesis_is_its_definition(
     assert np.abs(got - out).max() <= 1e-6 * np.abs(out).max() + 1e-9
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @cases
 def test_levels_agree(simd: str, case: dict[str, Any]) -> None:
     """Scalar is the specification."""
@@ -270,7 +268,7 @@ def test_levels_agree_for_any_size_and_loudness(
     edges = widening(max(1, n_fft // 16), n_fft // 2 + 1)
     case |= {"band_edges": edges, "top_bands": 2, "n_features": 2 + seed % 2}
     results = set()
-    for simd in spectral.simd_levels():
+    for simd in native.simd_levels():
         s = make(simd=simd, **case)
         X, features = analyse(s, samples(s, 2, seed) * np.float32(10 ** (db / 20)))
         y, tail = synthesise(s, random_mask(s, 2, seed), X)
@@ -278,7 +276,7 @@ def test_levels_agree_for_any_size_and_loudness(
     assert len(results) == 1
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 def test_levels_agree_on_music(simd: str, stereo_song: NDArray[np.float32]) -> None:
     case = CASES["karaoke"] | {"n_features": 3}
     scalar, s = make(simd="scalar", **case), make(simd=simd, **case)
@@ -289,7 +287,7 @@ def test_levels_agree_on_music(simd: str, stereo_song: NDArray[np.float32]) -> N
     assert features.tobytes() == others.tobytes()
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @pytest.mark.parametrize(
     ("n_fft", "expected"),
     [
@@ -734,7 +732,7 @@ def test_places_do_not_depend_on_grouping_or_loudness(backend: str, simd: str) -
     check_grouping_and_loudness(s, mask, X, 6, lambda: {"places": state(s)})
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @cases
 def test_levels_agree_on_places(simd: str, case: dict[str, Any]) -> None:
     s, scalar = (make("native", level, decay=0.9, **case) for level in (simd, "scalar"))
@@ -858,7 +856,7 @@ def test_the_past_does_not_depend_on_grouping_or_loudness(
     check_grouping_and_loudness(s, mask, X, 17, lambda: {"repetition": memory(s)})
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @cases
 def test_levels_agree_on_the_past(simd: str, case: dict[str, Any]) -> None:
     changes = {"decay": 0.9, "n_past": 12} | case
@@ -901,12 +899,12 @@ def test_silence_and_a_first_frame_have_no_past() -> None:
     assert np.array_equal(synthesise(s, mask, X, repetition=memory(s))[0], plain)
 
 
-@pytest.mark.skipif(spectral.lib is None, reason="no compiled kernel")
+@pytest.mark.skipif(native.lib is None, reason="no compiled kernel")
 @cases
 def test_both_count_the_floats_of_the_past(case: dict[str, Any]) -> None:
     for n_past in (0, 1, 7):
         s = make("native", n_past=n_past, **case)
-        assert spectral.lib.es_repetition_floats(s._engine._plan) == s.repetition_size
+        assert native.lib.es_repetition_floats(s._engine._plan) == s.repetition_size
 
 
 # ---- Doubt --------------------------------------------------------------------------
@@ -983,7 +981,7 @@ def test_doubt_does_not_depend_on_grouping_or_loudness(backend: str, simd: str) 
     check_grouping_and_loudness(s, mask, X, 17, lambda: {"undecided": unsure()})
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @cases
 def test_levels_agree_on_doubt(simd: str, case: dict[str, Any]) -> None:
     changes = {"decay": 0.9, "softness": WEIGHTS} | case
@@ -1103,7 +1101,7 @@ def test_directions_do_not_depend_on_grouping_or_loudness(
     check_grouping_and_loudness(s, mask, X, 17, lambda: {"directions": anywhere()})
 
 
-@pytest.mark.parametrize("simd", spectral.simd_levels())
+@pytest.mark.parametrize("simd", native.simd_levels())
 @cases
 def test_levels_agree_on_directions(simd: str, case: dict[str, Any]) -> None:
     y, panorama = check_levels_agree(
@@ -1196,7 +1194,6 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         assert np.array_equal(good[name], before), name
 
 
-@pytest.mark.parametrize("backend", spectral.available_backends())
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -1224,12 +1221,9 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
         ({"mask_table": [np.inf] * 256}, "mask_table: expected finite"),
         ({"analysis_window": np.ones(255)}, "analysis_window: expected shape"),
         ({"synthesis_window": [np.nan] * 256}, "synthesis_window: expected finite"),
-        ({"backend": "cuda"}, "backend: expected auto or one of"),
     ],
 )
-def test_wrong_settings_are_refused(
-    backend: str, change: dict[str, Any], message: str
-) -> None:
+def test_wrong_settings_are_refused(change: dict[str, Any], message: str) -> None:
     with (
         np.errstate(invalid="ignore"),
         pytest.raises(ValueError, match=message),
@@ -1237,7 +1231,12 @@ def test_wrong_settings_are_refused(
         changes: dict[str, Any] = {"top_bands": 0} | change
         analysis, synthesis = hann_pair(N_FFT, HOP)
         windows = {"analysis_window": analysis, "synthesis_window": synthesis}
-        make(**({"backend": backend} | windows | changes))
+        make(**(windows | changes))
+
+
+def test_an_unknown_back_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="backend: expected auto or one of"):
+        make("cuda")
 
 
 def test_the_kernel_finds_steps_that_the_check_lets_pass() -> None:

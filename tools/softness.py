@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgestem.geometry import Geometry
 from edgestem.learners import (
     N_REGIONS,
     UNDECIDED_SIZE,
@@ -28,7 +29,8 @@ from edgestem.learners import (
     finite_power,
     softer,
 )
-from edgestem.separator import Separator, make_spectral
+from edgestem.separator import Separator
+from edgestem.spectral import Spectral
 
 SECONDS = 60
 SAMPLES = SECONDS * 44100
@@ -155,7 +157,7 @@ class Sums:
         padded = np.zeros(((n_frames - 1) * c.hop + c.n_fft, 2), np.float32)
         start = c.n_fft - c.hop
         padded[start : start + len(x)] = x[: len(padded) - start]
-        spectral = make_spectral(c, c.sample_rate, 2)
+        spectral = Spectral(Geometry.of(c, c.sample_rate).tables(c, 2))
         X = np.empty((n_frames, 2, spectral.n_bins), np.complex64)
         features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
         spectral.analyse(padded, 1.0, X, features)

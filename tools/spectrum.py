@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgestem.geometry import learnt_decay, past_frames
 from edgestem.learners import (
     DIRECTIONS_SIZE,
     UNDECIDED_SIZE,
@@ -17,7 +18,6 @@ from edgestem.learners import (
     WienerFilter,
     repetition_size,
 )
-from edgestem.separator import past_frames, places_decay
 from tools.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
@@ -66,7 +66,7 @@ def vocals_spectrum(
     softness: tuple[float, ...] = (),
 ) -> Tensor:
     """Vocals of a song's spectrum X (2, n_frames, n_bins) as `Separator` makes them."""
-    decay, n_past = places_decay(hop, 44100), past_frames(past_s, hop, 44100)
+    decay, n_past = learnt_decay(hop, 44100), past_frames(past_s, hop, 44100)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
     past = np.zeros(repetition_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgestem import spectral
+from edgestem import native
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -121,7 +121,7 @@ def test_every_level_gives_the_same_bits(
     objects: Objects, compiler: str, tmp_path: Path
 ) -> None:
     levels = digests(objects, compiler, tmp_path)
-    assert set(levels) == set(spectral.simd_levels())
+    assert set(levels) == set(native.simd_levels())
     for level, lines in levels.items():
         assert lines == DIGESTS.read_text(), level
 

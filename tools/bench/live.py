@@ -28,7 +28,7 @@ from edgestem.model import model_path
 from edgestem.realtime import calm_python
 from edgestem.rig import Rig
 from edgestem.rig_worker import Crew
-from edgestem.separator import Separator, frame_sizes
+from edgestem.separator import Separator
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = 256
@@ -45,7 +45,7 @@ def music(n_samples: int, rate: int) -> np.ndarray:
 
 def time_hops(model: str, rate: int, seconds: float) -> dict:
     separator = Separator(rate, 2, model=model)
-    _, hop = frame_sizes(separator.config, rate)
+    hop = separator.geometry.hop
     x = music(20 * rate // hop * hop, rate).reshape(-1, hop, 2)
     times = np.empty(int(seconds * rate / hop))
     for i in range(-20, len(times)):  # the first ones warm up

@@ -35,8 +35,10 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from edgestem import spectral
-from edgestem.spectral import Spectral, hann_pair
+from edgestem import native
+from edgestem.spectral import Spectral
+from edgestem.tables import Tables
+from edgestem.windows import hann_pair
 
 ROOT = Path(__file__).parent.parent.parent
 N_FRAMES = 64  # of a call: the karaoke model's block
@@ -75,7 +77,7 @@ class Shape:
         self.tail = np.zeros((n_fft - self.hop, 2), np.float32)
 
     def native(self, simd: str) -> Spectral:
-        return Spectral(
+        tables = Tables(
             n_fft=self.n_fft,
             hop=self.hop,
             n_channels=2,
@@ -86,9 +88,8 @@ class Shape:
             thresholds=self.thresholds,
             mask_table=self.mask_table,
             top_bands=64,
-            backend="native",
-            simd=simd,
         )
+        return Spectral(tables, backend="native", simd=simd)
 
 
 def widening(n_single: int, n_bins: int, n_wide: int) -> NDArray[np.int64]:
@@ -205,7 +206,7 @@ def contestants(s: Shape) -> dict[str, dict[str, Run]]:
         name: [ArrayContestant(s, size, name) for size in (1, 8, N_FRAMES)]
         for name in ("pyfftw", "scipy")
     }
-    for simd in reversed(spectral.simd_levels()):
+    for simd in reversed(native.simd_levels()):
         n = s.native(simd)
         out["analysis"][simd] = lambda n=n: n.analyse(s.x, 1.0, s.X, s.features)
         m = n.memory(tail=s.tail)  # nothing learnt: what the others do, too
@@ -219,7 +220,7 @@ def contestants(s: Shape) -> dict[str, dict[str, Run]]:
 
 def check_same_answer(s: Shape, runs: dict[str, Run]) -> None:
     """Whoever is fast must also be right."""
-    runs[spectral.simd_name()]()
+    runs[native.simd_name()]()
     expected = s.features.copy()
     for name in ("pyfftw+numpy", "scipy"):
         runs[name]()
@@ -234,7 +235,7 @@ def measure(runs: dict[str, Run], n_rounds: int) -> dict[str, dict[str, float]]:
     for _ in range(n_rounds):
         for name, run in runs.items():
             times[name].append(timed(run))
-    ours = times[spectral.simd_name()]
+    ours = times[native.simd_name()]
     return {
         name: {
             "us": statistics.median(values),
@@ -257,9 +258,9 @@ def instructions() -> dict[str, dict[str, int]]:
         sources = [Path(__file__).with_name("kernel.c"), *native.glob("*.c")]
         command = ["gcc", *flags, f"-I{native}", *sources, "-lm", "-o", program]
         subprocess.run(command, check=True)
-        for level in spectral.simd_levels():
+        for level in native.simd_levels():
             out[level] = {
-                call: count(program, call, spectral.SIMD[level])
+                call: count(program, call, native.SIMD[level])
                 for call in ("analyse", "synthesise")
             }
     return out
@@ -283,7 +284,7 @@ def versions() -> dict[str, str]:
     return {
         "cpu": cpu[1] if cpu else platform.machine(),
         "governor": governor.read_text().strip() if governor.exists() else "unknown",
-        "simd": spectral.simd_name(),
+        "simd": native.simd_name(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,

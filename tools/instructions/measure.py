@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.config import read_config
+from edgestem.geometry import Geometry
 from edgestem.runtime import open_interpreter
-from edgestem.separator import make_spectral, past_frames
+from edgestem.spectral import Spectral
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024
@@ -35,7 +36,8 @@ def marked(work: Callable[[], object]) -> None:
 def kernel(part: str, model: Path) -> float:
     """The fused stages with the model's own sizes, stereo."""
     c = read_config(model)
-    spectral = make_spectral(c, c.sample_rate, 2)
+    geometry = Geometry.of(c, c.sample_rate)
+    spectral = Spectral(geometry.tables(c, 2))
     print(spectral.backend, spectral.simd)
     rng = np.random.default_rng(0)
     x = np.float32(rng.normal(0, 0.1, ((N_FRAMES - 1) * c.hop + c.n_fft, 2)))
@@ -48,8 +50,7 @@ def kernel(part: str, model: Path) -> float:
         marked(lambda: spectral.analyse(x, 1.0, X, features))
     else:
         spectral.analyse(x, 1.0, X, features)
-        n_past = past_frames(c.past_s, c.hop, c.sample_rate)
-        for _ in range(0, n_past, N_FRAMES):  # a full past costs most
+        for _ in range(0, geometry.n_past, N_FRAMES):  # a full past costs most
             spectral.synthesise(mask, X, memory, y)
         marked(lambda: spectral.synthesise(mask, X, memory, y))
     return N_FRAMES * c.hop / c.sample_rate
