@@ -121,6 +121,7 @@ class Model:
             )
             for a, b in c.states
         ]
+        self._group = c.group
         n_rows = c.group if c.views > 1 else 0
         self._mean = np.zeros((n_rows, c.n_bands, 2), np.int8)
         self._sums = np.zeros((c.views, n_rows, c.n_bands, 2), np.int16)
@@ -197,8 +198,8 @@ class Model:
 
     def _rows(self, i: int) -> NDArray[np.int8]:
         """View of the masks of group i of a call: (group, n_bands, 2) int8."""
-        first = self._first + i * self.config.group
-        view: NDArray[np.int8] = self._mask()[0, first : first + self.config.group]
+        first = self._first + i * self._group
+        view: NDArray[np.int8] = self._mask()[0, first : first + self._group]
         return view
 
     def mask(self) -> NDArray[np.int8]:

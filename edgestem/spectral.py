@@ -105,7 +105,7 @@ class Spectral:
         """
         t, n_frames = self._tables, len(X)
         n_samples = (n_frames - 1) * t.hop + t.n_fft
-        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins), out=True)
+        _check("X", X, np.complex64, (n_frames, t.n_channels, self.n_bins), out=True)
         _check("x", x, np.float32, (n_samples, t.n_channels))
         self._check_features(features, n_frames)
         self._engine.analyse(x, gain, X, features)
@@ -218,8 +218,8 @@ class Spectral:
             An array is of the wrong dtype, shape or layout; nothing is written.
         """
         t, n_frames = self._tables, len(X)
-        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
-        _check("mask", mask, np.int8, (n_frames, t.n_bands, 2))
+        _check("X", X, np.complex64, (n_frames, t.n_channels, self.n_bins))
+        _check("mask", mask, np.int8, (n_frames, self.n_bands, 2))
         shape = (n_frames * t.hop, t.n_channels)
         _check("y", y, np.float32, shape, out=True)
         self._engine.synthesise(mask, X, memory.handle, y)
