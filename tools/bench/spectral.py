@@ -253,10 +253,10 @@ def instructions() -> dict[str, dict[str, int]]:
     out: dict[str, dict[str, int]] = {}
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "kernel")
-        native = ROOT / "native"
+        kernel = ROOT / "native"
         flags = ["-std=c11", "-O3", "-ffp-contract=off"]
-        sources = [Path(__file__).with_name("kernel.c"), *native.glob("*.c")]
-        command = ["gcc", *flags, f"-I{native}", *sources, "-lm", "-o", program]
+        sources = [Path(__file__).with_name("kernel.c"), *kernel.glob("*.c")]
+        command = ["gcc", *flags, f"-I{kernel}", *sources, "-lm", "-o", program]
         subprocess.run(command, check=True)
         for level in native.simd_levels():
             out[level] = {
