@@ -12,17 +12,59 @@ from tools.errors_page import WHERE, page
 
 PACKAGE = Path(edgestem.__file__).parent
 # Words that were promised to programs; this list only grows.
-PROMISED = """
-    bad_config bad_field bad_header bad_order bad_version cancelled device_refused
-    es_err_abi es_err_align es_err_bands es_err_memory es_err_null es_err_simd
-    es_err_size es_err_thresholds exists ffmpeg_missing forbidden hung_up idle internal
-    interrupted libsndfile_missing live_missing model_mismatch model_not_found no_audio
-    no_daemon no_job no_sound_device no_sound_server overloaded queue_full
-    runtime_missing same_name shutting_down socket_in_use stems_differ stream_closed
-    timeout too_large too_many_clients too_many_streams unknown_device unknown_type
-    unreadable unsupported_channels unsupported_format unsupported_sample_rate
-    unwritable usage
-""".split()
+PROMISED = [
+    "bad_config",
+    "bad_field",
+    "bad_header",
+    "bad_order",
+    "bad_version",
+    "cancelled",
+    "device_refused",
+    "es_err_abi",
+    "es_err_align",
+    "es_err_bands",
+    "es_err_memory",
+    "es_err_null",
+    "es_err_simd",
+    "es_err_size",
+    "es_err_thresholds",
+    "exists",
+    "ffmpeg_missing",
+    "forbidden",
+    "hung_up",
+    "idle",
+    "internal",
+    "interrupted",
+    "libsndfile_missing",
+    "live_missing",
+    "model_mismatch",
+    "model_not_found",
+    "no_audio",
+    "no_daemon",
+    "no_job",
+    "no_sound_device",
+    "no_sound_server",
+    "overloaded",
+    "queue_full",
+    "runtime_missing",
+    "same_name",
+    "shutting_down",
+    "socket_in_use",
+    "stems_differ",
+    "stream_closed",
+    "timeout",
+    "too_large",
+    "too_many_clients",
+    "too_many_streams",
+    "unknown_device",
+    "unknown_type",
+    "unreadable",
+    "unsupported_channels",
+    "unsupported_format",
+    "unsupported_sample_rate",
+    "unwritable",
+    "usage",
+]
 
 
 def raised() -> set[str]:

@@ -10,11 +10,13 @@ from edgestem.errors import CODES
 HEAD = """\
 # Error codes
 
-Every error has one sentence for a person and one word for a program. The word is the
-same in Python (`error.code`), on the command line (`edgestem: error: ... [code]`), in
-`--json` and on the socket. Words are never renamed or reused. A command ends with status
-0 when all was done, 1 when something failed, 2 when the command line makes no sense, 130
-after Ctrl-C, 143 when it was terminated and 141 when the reader of its output has gone.
+Every error has one sentence for a person and one word for a program. The word is
+the same in Python (`error.code`), on the command line (`edgestem: error: ...
+[code]`), in `--json` and on the socket. Words are never renamed or reused.
+
+A command ends with status 0 when all was done, 1 when something failed, 2 when the
+command line makes no sense, 130 after Ctrl-C, 143 when it was terminated and 141
+when the reader of its output has gone.
 """
 WHERE = {
     "song": "Songs and stems",
