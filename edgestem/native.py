@@ -5,6 +5,7 @@ Only this module imports `_native`; what native/edgestem.h promises is bound her
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgestem.errors import NativeError
 try:
     from edgestem._native import ffi as ffi
     from edgestem._native import lib as lib
-except ImportError:  # not built: the numpy back end works
+except ImportError:  # not built: see require_built
     ffi = lib = None
 
 ABI = 8  # of native/edgestem.h
@@ -36,6 +37,24 @@ if lib is not None and lib.es_abi() != ABI:
         "reinstall edgestem",
         code="es_err_abi",
     )
+
+
+def require_built() -> None:
+    """Refuse to go on without the kernel where nobody asked for another back end.
+
+    Raises
+    ------
+    NativeError
+        `kernel_missing`.  numpy would take its place at two to four times the cost,
+        and nobody would know why.
+    """
+    if lib is None:
+        raise NativeError(
+            f"the compiled kernel is not beside {Path(__file__).parent}: "
+            "run `pip install -e .` in a checkout, or reinstall edgestem; "
+            "fft='numpy' (--fft numpy) does without it, two to four times slower",
+            code="kernel_missing",
+        )
 
 
 def simd_name() -> str:

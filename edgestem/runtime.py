@@ -1,7 +1,7 @@
 """The one place that imports a TFLite runtime.
 
-`ai_edge_litert` is preferred where it is installed (about twice as fast on the
-same file), `tflite_runtime` is fully supported.  Both have the same Interpreter.
+`ai_edge_litert` is preferred where it is installed (docs/hardware.md has how much
+faster it is), `tflite_runtime` is fully supported.  Both have the same Interpreter.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -39,11 +40,22 @@ def installed() -> dict[str, str]:
     return {name: number for name, number in found.items() if number}
 
 
+INSTALL = {
+    "ai-edge-litert": "pip install ai-edge-litert",
+    "tflite-runtime": 'pip install "tflite-runtime" "numpy<2"',
+}
+
+
 def advice() -> str:
-    """Say which runtime to install here."""
-    if sys.version_info >= (3, 12):
-        return "pip install ai-edge-litert"
-    return 'pip install "tflite-runtime" "numpy<2"'
+    """Say which runtime to install here: setup.py asks for the same."""
+    if sys.maxsize > 2**32 and platform.machine() in ("x86_64", "aarch64"):
+        return INSTALL["ai-edge-litert"]
+    if sys.version_info < (3, 12):
+        return INSTALL["tflite-runtime"]
+    return (
+        f"there is none for {platform.machine()} and Python "
+        f"{platform.python_version()}: use a 64-bit system, or Python 3.11"
+    )
 
 
 def _check_numpy(distribution: str) -> None:
@@ -54,7 +66,7 @@ def _check_numpy(distribution: str) -> None:
     if major >= 2:
         raise ModelError(
             f"tflite-runtime does not work with numpy {major}; "
-            'pip install "numpy<2" (or ai-edge-litert)',
+            'pip install "numpy<2", or pip install ai-edge-litert',
             code="runtime_missing",
         )
 
@@ -84,8 +96,18 @@ def runtime_module(distribution: str | None = None) -> tuple[Any, str]:
                 f"{name} {versions[name]} does not load here: {cause}",
                 code="runtime_missing",
             ) from cause
-    what = "no TFLite runtime" if distribution is None else f"no {distribution}"
-    raise ModelError(f"{what} is installed; {advice()}", code="runtime_missing")
+    raise _missing(distribution)
+
+
+def _missing(distribution: str | None) -> ModelError:
+    if distribution is None:
+        text = f"no TFLite runtime is installed; {advice()}"
+    elif distribution in INSTALL:
+        text = f"no {distribution} is installed; {INSTALL[distribution]}"
+    else:
+        names = " and ".join(INSTALL)
+        text = f"there is no runtime {distribution!r}: edgestem knows {names}"
+    return ModelError(text, code="runtime_missing")
 
 
 def open_interpreter(

@@ -247,7 +247,8 @@ def _pick(backend: str) -> str:
     """Resolve "auto" and refuse what is not there."""
     names = available_backends()
     if backend == "auto":
-        return names[0]
+        native.require_built()
+        return "native"
     if backend not in names:
         raise ValueError(f"backend: expected auto or one of {names}, got {backend!r}")
     return backend

@@ -92,14 +92,28 @@ def run(code: str) -> str:
     ).stdout.strip()
 
 
-def test_without_the_kernel_numpy_takes_over() -> None:
+def test_without_the_kernel_numpy_works_for_who_asks_for_it() -> None:
     code = (
         "import sys; sys.modules['edgestem._native'] = None\n"
         "from edgestem import native as n, spectral as s\n"
         "print(s.available_backends()[0], n.simd_name(), n.simd_levels())\n"
-        "print(type(s.make_transform(64)).__name__)"
+        "print(type(s.make_transform(64, 'numpy')).__name__)"
     )
     assert run(code).split() == ["numpy", "none", "()", "NumpyTransform"]
+
+
+def test_a_missing_kernel_is_refused_with_the_way_out() -> None:
+    code = (
+        "import sys; sys.modules['edgestem._native'] = None\n"
+        "import edgestem\n"
+        "try: edgestem.Separator(44100, 2)\n"
+        "except edgestem.NativeError as e: print(e.code, '|', e)\n"
+        "print(edgestem.Separator(44100, 2, fft='numpy').fft)"
+    )
+    code, fft = run(code).splitlines()
+    assert code.startswith("kernel_missing | the compiled kernel is not beside ")
+    assert "pip install -e ." in code
+    assert fft == "numpy"
 
 
 def test_a_kernel_of_another_contract_is_refused() -> None:

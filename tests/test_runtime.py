@@ -418,8 +418,10 @@ def test_no_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> Non
     versions(monkeypatch)
     with pytest.raises(ModelError, match=r"no TFLite runtime is installed; pip inst"):
         runtime.runtime_module()
-    with pytest.raises(ModelError, match="no tflite-runtime is installed"):
+    with pytest.raises(ModelError, match="no tflite-runtime is installed; pip install"):
         runtime.runtime_module("tflite-runtime")
+    with pytest.raises(ModelError, match="there is no runtime 'foo': edgestem knows"):
+        runtime.runtime_module("foo")
 
 
 def test_runtime_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,11 +431,27 @@ def test_runtime_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime.runtime_module()
 
 
-def testadvice_knows_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.sys, "version_info", (3, 13, 0))
-    assert runtime.advice() == "pip install ai-edge-litert"
-    monkeypatch.setattr(runtime.sys, "version_info", (3, 11, 0))
-    assert "numpy<2" in runtime.advice()
+@pytest.mark.parametrize(
+    ("machine", "maxsize", "python", "expected"),
+    [
+        ("x86_64", 2**63 - 1, (3, 11), "pip install ai-edge-litert"),
+        ("aarch64", 2**63 - 1, (3, 13), "pip install ai-edge-litert"),
+        ("aarch64", 2**31 - 1, (3, 11), "numpy<2"),  # 32-bit Python, 64-bit kernel
+        ("armv7l", 2**31 - 1, (3, 11), "numpy<2"),
+        ("armv7l", 2**31 - 1, (3, 13), "use a 64-bit system"),
+    ],
+)
+def test_advice_knows_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    maxsize: int,
+    python: tuple[int, int],
+    expected: str,
+) -> None:
+    monkeypatch.setattr(runtime.platform, "machine", lambda: machine)
+    monkeypatch.setattr(runtime.sys, "maxsize", maxsize)
+    monkeypatch.setattr(runtime.sys, "version_info", (*python, 0))
+    assert expected in runtime.advice()
 
 
 def test_damaged_model_file_is_a_model_error(tmp_path: Path) -> None:
