@@ -251,11 +251,11 @@ class ClientStream:
         done = 0
         while done < n_samples:
             payload = self._client.receive("stems").payload
-            parts = np.frombuffer(payload, "<f4")
-            parts = parts.reshape(self._n_stems, -1, self._n_channels)
+            values: Samples = np.frombuffer(payload, "<f4")
+            parts = values.reshape(self._n_stems, -1, self._n_channels)
             for stem, part in zip(stems, parts, strict=True):
                 stem[done : done + len(part)] = part
-            done += parts.shape[1]
+            done += len(parts[0])
         return Stems(*stems) if self._n_stems == 2 else tuple(stems)
 
 

@@ -220,7 +220,7 @@ class Rig:
         np.absolute(x, out=line)
         np.less_equal(line, LIMIT, out=good)  # NaN compares false
         np.copyto(line, x)
-        n_bad = good.size - np.count_nonzero(good)
+        n_bad = good.size - int(np.count_nonzero(good))
         if n_bad:
             self.n_bad_samples += n_bad
             np.logical_not(good, out=good)
@@ -234,6 +234,7 @@ class Rig:
         """
         n, at = len(mixture), self._at
         a, b, w, rest = self._a[:n], self._b[:n], self._w[:n], self._rest[:n]
+        share: Samples | float
         if self._state == DRY:
             a.fill(0.0)
             rest.fill(1.0)

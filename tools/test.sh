@@ -1,52 +1,112 @@
 #!/bin/sh
-# Fresh machine: everything that has to pass, in a venv of its own.
+# Everything that has to pass, in a venv of its own.
+#
+#   sh tools/test.sh             the whole: tests, linters, package; about 10 minutes
+#   sh tools/test.sh fast        the quick tests alone, without system packages; 1 minute
+#   sh tools/test.sh train       what a change of a model has to pass; needs torch
+#   sh tools/test.sh TIER -k word ...   the rest is handed to pytest
+#
+# Every stage runs, whatever the one before said; the last lines say what failed.
 set -eu
 cd "$(dirname "$0")/.."
+. tools/say.sh
 VENV=${EDGESTEM_TEST_VENV:-.venv-test}
-started=$(date +%s)
+tier=whole
+case ${1:-} in fast | train | whole)
+    tier=$1
+    shift
+    ;;
+esac
+failed=
 
+# stage NAME COMMAND...: run it, remember whether it failed.
 stage() {
-    echo "== $(($(date +%s) - started)) s: $*"
+    say "$1"
+    name=$1
+    shift
+    "$@" || failed="$failed $name ($?);"
 }
 
-# Tools that tests use for real; without root and sudo the tests skip by name.
-missing=
-for pair in cc:gcc ffmpeg:ffmpeg sox:sox clang:clang clang-format:clang-format \
-    socat:socat systemd-analyze:systemd valgrind:valgrind \
-    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64:qemu-user \
-    arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf jackd:jackd2 \
-    arecord:alsa-utils pipewire:pipewire pw-jack:pipewire-jack; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
-done
-python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
-python3 -c 'import os, sysconfig
-p = os.path.join(sysconfig.get_paths()["include"], "Python.h")
-raise SystemExit(not os.path.exists(p))' || missing="$missing python3-dev"
-ldconfig -p 2>/dev/null | grep -q libportaudio || missing="$missing libportaudio2"
-if [ -n "$missing" ]; then
-    stage "system packages:$missing"
-    sudo=
-    [ "$(id -u)" = 0 ] || sudo="sudo -n"
-    sudo="$sudo env DEBIAN_FRONTEND=noninteractive" # jackd2 would ask
-    { $sudo apt-get update -q && $sudo apt-get install -q -y $missing; } >/dev/null ||
-        echo "could not install them: some tests will skip"
-fi
+# watched COMMAND...: show its output as it comes, and a line when there is none.
+watched() {
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 &
+    pid=$!
+    shown=0
+    silent=0
+    alive=1
+    while [ "$alive" = 1 ]; do
+        sleep 1
+        kill -0 "$pid" 2>/dev/null || alive=0
+        size=$(wc -c <"$log")
+        silent=$((silent + 1))
+        if [ "$size" -gt "$shown" ]; then
+            tail -c "+$((shown + 1))" "$log" | head -c "$((size - shown))"
+            shown=$size
+            silent=0
+        elif [ $((silent % 15)) = 0 ]; then
+            echo "   (the test at hand takes $silent s so far)"
+        fi
+    done
+    status=0
+    wait "$pid" || status=$?
+    rm -f "$log"
+    return "$status"
+}
 
-stage "venv and editable install"
-[ -x "$VENV/bin/python" ] || python3 -m venv "$VENV"
-"$VENV/bin/pip" install -q --disable-pip-version-check -e ".[test]"
+# Tools that tests use for real; without them tests skip by name.
+tools_for_tests() {
+    for pair in ffmpeg:ffmpeg sox:sox clang:clang clang-format:clang-format \
+        socat:socat systemd-analyze:systemd valgrind:valgrind \
+        aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64:qemu-user \
+        arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf jackd:jackd2 \
+        arecord:alsa-utils pipewire:pipewire pw-jack:pipewire-jack; do
+        command -v "${pair%%:*}" >/dev/null || printf ' %s' "${pair##*:}"
+    done
+    ldconfig -p 2>/dev/null | grep -q libportaudio || printf ' libportaudio2'
+}
 
-stage "ruff, mypy, clang-format"
-"$VENV/bin/ruff" format --check .
-"$VENV/bin/ruff" check .
-"$VENV/bin/mypy"
-if command -v clang-format >/dev/null; then
+lint() {
+    "$VENV/bin/ruff" format --check . && "$VENV/bin/ruff" check . && "$VENV/bin/mypy"
+}
+
+c_format() {
     clang-format --dry-run -Werror native/*.[ch] tests/native/*.c
+}
+
+require_build_packages
+if [ "$tier" = whole ]; then
+    missing=$(tools_for_tests)
+    if [ -n "$missing" ] && may_install; then
+        # shellcheck disable=SC2086 # the list is a list
+        busy "programs that tests use, about 500 MB to fetch, 2.5 GB on the disk:$missing" \
+            apt $missing || say "could not install them: some tests will skip"
+    elif [ -n "$missing" ]; then
+        say "without$missing some tests skip; you may not install them"
+    fi
 fi
+extras=test
+[ "$tier" != train ] || extras=test,train
+make_venv "$VENV"
+busy "edgestem[$extras] into $VENV, about 180 MB to fetch, 600 MB on the disk" \
+    "$VENV/bin/pip" install --disable-pip-version-check -c tools/constraints.txt \
+    -e ".[$extras]"
 
-stage "tests"
-"$VENV/bin/python" -m pytest -q "$@"
-
-stage "sdist, wheel from it, fresh venv"
-sh tools/test_package.sh "$VENV"
-stage "done"
+case $tier in
+fast) stage tests watched "$VENV/bin/python" -m pytest -q -m "not slow" tests \
+    --ignore tests/train "$@" ;;
+train) stage tests watched "$VENV/bin/python" -m pytest -q tests/train tests/test_pool.py "$@" ;;
+whole)
+    stage tests watched "$VENV/bin/python" -m pytest -q tests --ignore tests/train "$@"
+    stage linters lint
+    ! command -v clang-format >/dev/null || stage clang-format c_format
+    stage package watched sh tools/test_package.sh "$VENV"
+    n_train=$(cat tests/train/test_*.py | grep -c '^def test_')
+    say "not run here: $n_train tests of training, sh tools/test.sh train"
+    ;;
+esac
+if [ -n "$failed" ]; then
+    say "FAILED:$failed"
+    exit 1
+fi
+say "all passed"

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("torch", reason="needs the extra edgestem[train]")
-
 import torch
 
 from edgestem.learners import N_REGIONS, REGION_ENDS, UNDECIDED_SIZE, Softness
 from tools.softness import Listener, Songs, Sums
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 def noise(seed: int) -> np.ndarray:

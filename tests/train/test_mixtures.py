@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 
 from tools.mixtures import Mixtures
 

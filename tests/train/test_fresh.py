@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch", reason="needs the extra edgestem[train]")
-
 import torch
 
 from tools import fresh, spectrum, train

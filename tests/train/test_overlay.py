@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="needs the extra edgestem[train]")
-
 import torch
 
 from tools import train, train_live, training

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="needs the extra edgestem[train]")
-
 import torch
 
 from tools import ensemble
