@@ -16,6 +16,7 @@ from edgestem.devices import open_device
 from edgestem.errors import ModelError
 
 DEFAULT = "karaoke"
+LIVE_DEFAULT = "live"  # the default where somebody plays along
 
 
 def models_dir() -> Path:
