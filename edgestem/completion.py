@@ -84,9 +84,9 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
     if action.choices is not None:
         return tuple(map(str, action.choices))
     if action.dest in ("model", "models"):
-        from edgestem.model import models_dir
+        from edgestem.model import model_names
 
-        return tuple(sorted(path.stem for path in models_dir().glob("*.json")))
+        return tuple(model_names())
     return ()
 
 

@@ -11,10 +11,11 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import sys
 from typing import TextIO
 
-from edgestem.descriptors import reader_is_gone, write_all
+from edgestem.descriptors import write_all
 from edgestem.errors import EdgestemError
 
 
@@ -137,6 +138,9 @@ def _empty(stream: TextIO) -> OSError | None:
 
 def stdout_reader_is_gone() -> bool:
     """Tell whether a broken pipe is that of stdout."""
-    with contextlib.suppress(OSError, ValueError):
-        return reader_is_gone(sys.stdout.fileno())
-    return False
+    waiting = select.poll()
+    try:
+        waiting.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return False
+    return any(event & select.POLLERR for _, event in waiting.poll(0))

@@ -156,7 +156,6 @@ def find_socket() -> str:
         return named
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     own = str(Path(runtime) / "edgestem.sock") if runtime else None
-    # os.path's: it does not raise where a folder may not be entered.
     if own and (os.path.exists(own) or not os.path.exists(SYSTEM_SOCKET)):  # noqa: PTH110
         return own
     return SYSTEM_SOCKET

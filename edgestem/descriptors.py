@@ -30,10 +30,3 @@ def _write_some(fd: int, view: memoryview) -> int:
         waiting.register(fd, select.POLLOUT)
         waiting.poll()
         return 0
-
-
-def reader_is_gone(fd: int) -> bool:
-    """Tell whether nobody reads the pipe or socket any more."""
-    waiting = select.poll()
-    waiting.register(fd, select.POLLOUT)
-    return any(event & select.POLLERR for _, event in waiting.poll(0))

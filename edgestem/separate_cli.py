@@ -143,7 +143,7 @@ class Batch:
                 summary: dict[str, Any] = counts | {"left_out": found.counts()}
                 put(json.dumps({"summary": summary}))
         said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-        parts = [said] if sum(counts.values()) > 1 else []
+        parts = [said] if sum(counts.values()) > 1 or counts["skipped"] else []
         parts += [found.sentence()] if found is not None else []
         if text := "; ".join(part for part in parts if part):
             _say(self._args, text)
