@@ -13,7 +13,7 @@ from edgestem.completion import add_parser as add_completion_parser
 from edgestem.daemon_cli import add_parsers as add_daemon_parsers
 from edgestem.encoding import FORMATS
 from edgestem.hardware import add_network_options, add_options, add_parsers
-from edgestem.job import KARAOKE, STEMS, SUBTYPES, Options
+from edgestem.job import KARAOKE, MAX_DB, MIN_DB, STEMS, SUBTYPES, Options
 from edgestem.model import DEFAULT
 from edgestem.spectral import available_backends
 from edgestem.stream_cli import add_parser as add_stream_parser
@@ -140,7 +140,7 @@ def _add_separate(parser: Parser) -> None:
         help="where to write (default: separated); - writes one stem as WAV to "
         "stdout, with --only or --vocals-db")  # fmt: skip
     add("--only", choices=(*STEMS, KARAOKE), help="write only this one")
-    add("--vocals-db", type=level(-120, 20), metavar="DB",
+    add("--vocals-db", type=level(MIN_DB, MAX_DB), metavar="DB",
         help="write karaoke.wav too: the instrumental with the vocals at DB decibels "
         "(-120 to 20, or -inf; 0 is the song)")  # fmt: skip
     add("--format", choices=FORMATS, default="wav", help="default: wav")

@@ -42,7 +42,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
     own = list(_options("", parser))
     abouts = _abouts(parser)
     if shell == "fish":
-        return "\n".join(_fish(abouts, options, own))
+        return "\n".join(_fish(abouts, options, own, _firsts(commands)))
     write = _bash if shell == "bash" else _zsh
     return "\n".join(write(list(commands), options, own, _firsts(commands)))
 
@@ -125,7 +125,7 @@ def _bash(
     firsts: dict[str, tuple[str, ...]],
 ) -> Iterator[str]:
     yield "_edgestem() {"
-    yield "    local word command= words=() now=${COMP_WORDS[COMP_CWORD]}"
+    yield "    local word command= words= now=${COMP_WORDS[COMP_CWORD]}"
     yield "    local before=${COMP_WORDS[COMP_CWORD-1]}"
     yield _FIND % ("COMP_WORDS[@]:1:COMP_CWORD-1", "|".join(commands))
     yield "    COMPREPLY=()"
@@ -177,11 +177,17 @@ def _zsh(
 
 
 def _fish(
-    abouts: dict[str, str], options: list[_Option], own: list[_Option]
+    abouts: dict[str, str],
+    options: list[_Option],
+    own: list[_Option],
+    firsts: dict[str, tuple[str, ...]],
 ) -> Iterator[str]:
     none = f"not __fish_seen_subcommand_from {' '.join(abouts)}"
     for name, about in abouts.items():
         yield (f"complete -c edgestem -n '{none}' -f -a {name} -d {_fish_quote(about)}")
+    for name, some in firsts.items():
+        place = f"__fish_seen_subcommand_from {name}"
+        yield f"complete -c edgestem -n '{place}' -f -a '{' '.join(some)}'"
     for option in own + options:
         place = f"__fish_seen_subcommand_from {option.command}"
         words = [f"complete -c edgestem -n '{place if option.command else none}'"]

@@ -15,6 +15,7 @@ from edgestem.model import DEFAULT
 STEMS = ("vocals", "instrumental")
 KARAOKE = "karaoke"  # the third output: instrumental and vocals at a level
 SUBTYPES = ("keep", *GRIDS)
+MIN_DB, MAX_DB = -120.0, 20.0  # of the vocals in it; -inf is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Options:
         if (KARAOKE in self.stems) != (self.vocals_db is not None):
             raise ValueError("the stem karaoke and vocals_db belong together")
         level = self.vocals_db
-        if level not in (None, -math.inf) and not -120 <= level <= 20:
+        if level not in (None, -math.inf) and not MIN_DB <= level <= MAX_DB:
             raise ValueError(f"vocals_db: expected -120 to 20, or -inf, got {level}")
         if self.file_format not in FORMATS:
             raise ValueError(f"file_format: expected one of {FORMATS}")
