@@ -6,9 +6,8 @@
 True
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from edgestem.audio import separate_file
 from edgestem.errors import (
     AudioError,
     EdgestemError,
@@ -17,12 +16,14 @@ from edgestem.errors import (
     ProtocolError,
     StreamClosed,
 )
-from edgestem.separator import Separator, Stems, separate
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
+    from edgestem.audio import separate_file
     from edgestem.client import Client
+    from edgestem.separator import Separator, Stems, separate
 
 __all__ = [
     "AudioError",
@@ -39,11 +40,22 @@ __all__ = [
     "separate_file",
 ]
 
+_HOMES = {
+    "Client": "client",
+    "Separator": "separator",
+    "Stems": "separator",
+    "separate": "separator",
+    "separate_file": "audio",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Import the client when it is used: it brings the socket module."""
-    if name == "Client":
-        from edgestem.client import Client
+    """Import what is heavy when it is used: the command line can catch signals first.
 
-        return Client
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    The client brings the socket module, the others numpy.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(f"edgestem.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

@@ -1,7 +1,17 @@
-"""`python -m edgestem`: the command line."""
+"""Where `edgestem` and `python -m edgestem` begin: signals first, then the rest."""
 
 import sys
 
-from edgestem.cli import main
+from edgestem import interrupts
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; a signal that comes while it loads is obeyed, too."""
+    interrupts.leave_early()
+    from edgestem.cli import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 from edgestem import __version__
+from edgestem.completion import add_parser as add_completion_parser
 from edgestem.daemon_cli import add_parsers as add_daemon_parsers
 from edgestem.encoding import FORMATS
-from edgestem.hardware import add_options, add_parsers
-from edgestem.job import KARAOKE, STEMS, SUBTYPES, Options
+from edgestem.hardware import add_network_options, add_options, add_parsers
+from edgestem.job import KARAOKE, MAX_DB, MIN_DB, STEMS, SUBTYPES, Options
+from edgestem.model import DEFAULT
 from edgestem.spectral import available_backends
 from edgestem.stream_cli import add_parser as add_stream_parser
+from edgestem.usage import Parser, UsageError
+from edgestem.values import filled, level
 
 _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
@@ -22,12 +27,18 @@ Lossy songs are decoded to 16 bits first.  Only wav and flac keep every bit: ogg
 and mp3 stems do not add up exactly.
 
 Reads what libsndfile reads (wav, flac, mp3, ogg, opus, aiff ...) and, where ffmpeg
-is installed, m4a, mp4, webm and the rest; the first audio stream counts.  Folders
-are searched with their sub-folders.  Mono and stereo, 8 to 384 kHz.
+is installed, m4a, mp4, webm and the rest; the first audio stream counts.  Mono and
+stereo, 8 to 384 kHz.
+
+A folder is searched with its sub-folders; what is left out is counted at the end:
+other files, hidden ones, stems of an earlier run.  Two songs of one name keep their
+extensions: s.wav/ and s.flac/.
 
 Stems that exist are not touched: such a song is reported, the others are done, and
-the exit status is 1; --force replaces them.  Files appear under their names when
-they are complete; an interrupted run leaves nothing behind.
+the exit status is 1; --force replaces them, --skip-existing passes over them.  Files
+appear under their names when they are complete; an interrupted run leaves nothing
+behind.  --json writes one object a song, {"input": ..., "error": ...} or "skipped"
+for those that were not done, and after a folder {"summary": ...} with the counts.
 """
 _EXAMPLES = """\
 examples:
@@ -38,89 +49,115 @@ examples:
 """
 
 
-class UsageError(Exception):
-    """The command line makes no sense."""
+STATUSES = """\
+exit status: 0 all done; 1 something failed, and was said; 2 the command line makes
+no sense; 130 Ctrl-C, 143 terminated, 129 hung up; 141 the reader of stdout has gone
+"""
+_Command = Callable[..., Parser]
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read a command line.
+
+    Raises
+    ------
+    UsageError
+        It makes no sense.
+    SystemExit
+        It asked for help or for the version, which was written.
+    """
+    args = make_parser().parse_args(argv)
+    if args.command == "help":
+        make_parser().parse_args([*args.words, "--help"])
+    return args
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> Parser:
     """Make the parser; it raises UsageError."""
-    common = _Parser(add_help=False)
-    common.add_argument(
-        "--debug",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show the traceback of an error",
-    )
-    parser = _Parser(
+    parser = Parser(
         prog="edgestem",
         description="Two stems of a song, vocals and instrumental, on small boards.",
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is behind a command is the command's
     )
     version = f"edgestem {__version__}"
-    parser.add_argument("--version", action="version", version=version)
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("-V", "--version", action="version", version=version)
+    _add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, text: str, more: str = "", examples: str = "") -> _Parser:
-        return commands.add_parser(
+    def command(name: str, text: str, more: str = "", examples: str = "") -> Parser:
+        made: Parser = commands.add_parser(
             name,
-            parents=[common],
             help=text,
             description=more or text,
-            epilog=examples,
+            epilog=f"{examples}\n{STATUSES}".lstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        _add_common(made, argparse.SUPPRESS)
+        return made
 
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
     add_stream_parser(command)
-    verify = command("verify", "check that the stems add up to the song")
-    verify.add_argument("dir", metavar="DIR", help="what separate had as -o")
-    verify.add_argument("song", metavar="SONG", help="the song that was separated")
-    verify.add_argument("--json", action="store_true", help="print one JSON object")
-    info = command("info", "print versions, back ends, models and figures")
-    info.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_verify_and_info(command)
     add_parsers(command)
     add_daemon_parsers(command)
+    add_completion_parser(command)
+    words = command("help", "explain a command").add_argument
+    words("words", nargs="*", metavar="COMMAND", help="which one")
     return parser
 
 
-def _add_separate(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: Parser, default: Any = False) -> None:
+    """Add what may stand before the command and behind it."""
     add = parser.add_argument
-    add("paths", nargs="+", metavar="FILE", help="songs, folders, or - for stdin")
-    add("-o", dest="out", default="separated", metavar="DIR",
+    add("-q", "--quiet", action="store_true", default=default,
+        help="only errors and warnings on stderr")  # fmt: skip
+    add("-v", "--verbose", action="store_true", default=default, help="say more")
+    add("--debug", action="store_true", default=default,
+        help="show the traceback of an error")  # fmt: skip
+
+
+def _add_verify_and_info(command: _Command) -> None:
+    verify = command("verify", "check that the stems add up to the song")
+    verify.add_argument(
+        "dir", type=filled, metavar="DIR", help="what separate had as -o"
+    )
+    verify.add_argument(
+        "song", type=filled, metavar="SONG", help="the song that was separated"
+    )
+    info = command("info", "print versions, back ends, models and figures")
+    for parser in (verify, info):
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_separate(parser: Parser) -> None:
+    add = parser.add_argument
+    add("paths", nargs="+", type=filled, metavar="FILE",
+        help="songs, folders, or - for stdin")  # fmt: skip
+    add("-o", "--output", dest="out", type=filled, default="separated", metavar="DIR",
         help="where to write (default: separated); - writes one stem as WAV to "
         "stdout, with --only or --vocals-db")  # fmt: skip
     add("--only", choices=(*STEMS, KARAOKE), help="write only this one")
-    add("--vocals-db", type=float, metavar="DB",
+    add("--vocals-db", type=level(MIN_DB, MAX_DB), metavar="DB",
         help="write karaoke.wav too: the instrumental with the vocals at DB decibels "
-        "(-120 to 20; 0 is the song)")  # fmt: skip
+        "(-120 to 20, or -inf; 0 is the song)")  # fmt: skip
     add("--format", choices=FORMATS, default="wav", help="default: wav")
     add("--subtype", choices=SUBTYPES, default="keep",
         help="sample format of wav and flac (default: keep the song's)")  # fmt: skip
-    add("--force", action="store_true", help="replace stems that exist")
-    add("--model", default="karaoke", help="name or .tflite file (default: karaoke)")
-    add("--threads", type=_positive, help="threads of the network (default: 1)")
+    present = parser.add_mutually_exclusive_group()
+    present.add_argument("--force", action="store_true",
+        help="replace stems that exist")  # fmt: skip
+    present.add_argument("--skip-existing", action="store_true",
+        help="pass over songs whose stems exist: that is no failure")  # fmt: skip
     add("--fft", choices=("auto", "native", "fftw", "numpy"), default="auto",
         help="who computes the spectrogram")  # fmt: skip
-    add("--runtime", choices=("ai-edge-litert", "tflite-runtime"),
-        help="TFLite runtime (default: the fastest installed)")  # fmt: skip
+    add_network_options(parser)
     add_options(parser)
     add("--socket", nargs="?", const="", metavar="PATH",
         help="let the daemon do the work (PATH: as edgestem serve has it)")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object a song to stdout")
-    add("--quiet", action="store_true", help="only errors and warnings on stderr")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return number
 
 
 def make_options(args: argparse.Namespace) -> Options:
@@ -157,7 +194,7 @@ def make_options(args: argparse.Namespace) -> Options:
             file_format=args.format,
             subtype=args.subtype,
             is_forced=args.force,
-            model=args.model,
+            model=args.model or DEFAULT,
             threads=args.threads,
             fft=args.fft,
             runtime=args.runtime,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestem.audio import song_name
 from edgestem.errors import AudioError
+from edgestem.search import Found, search
+from edgestem.song import unreadable
 
-# What a folder is searched for; a file that is named is tried whatever its name.
-_NAMES = (
-    "wav wave w64 rf64 flac ogg oga opus mp3 mp2 aiff aif aifc caf au snd "
-    "m4a m4b mp4 aac alac wma ape wv tta mka mkv webm mov avi 3gp"
-)
-EXTENSIONS = frozenset(_NAMES.split())
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +25,117 @@ class Task:
     folder: Path
     """Folder of its stems."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the song; 0: nobody knows."""
+        try:
+            return 0 if self.path == "-" else Path(self.path).stat().st_size
+        except OSError:
+            return 0
 
-def plan(paths: Sequence[str], out_dir: Path) -> tuple[list[Task], list[AudioError]]:
+
+@dataclass(slots=True)
+class Plan:
+    """What a run is going to do."""
+
+    tasks: list[Task] = field(default_factory=list)
+    problems: list[AudioError] = field(default_factory=list)
+    """What cannot be done: `no_audio`, `unreadable`, `same_name`."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know of where stems go."""
+    found: Found | None = None
+    """What folders held; None: no folder was named."""
+
+
+def plan(paths: Sequence[str], out_dir: Path) -> Plan:
     """List the songs that paths mean, each once.
 
     A file goes to out_dir/<song>, a file within a folder keeps the folders
-    between the two.  Hidden files and what is in out_dir itself are left out.
+    between the two.  Songs that would share a folder keep their extensions; those
+    of one name altogether are a problem, but for the first.
+    """
+    made = Plan()
+    songs: list[tuple[str, Path]] = []  # and the folder that its own folder is in
+    for path in paths:
+        if path == "-" or not os.path.isdir(path):  # noqa: PTH112 - it never raises
+            songs.append((path, out_dir))
+            continue
+        made.found = made.found or Found()
+        n_before = len(made.found.songs), len(made.found.problems)
+        search(Path(path), out_dir, made.found)
+        new = made.found.songs[n_before[0] :]
+        songs += [(str(s), out_dir / s.relative_to(path).parent) for s in new]
+        if n_before == (len(made.found.songs), len(made.found.problems)):
+            text = f"{path} holds no songs (files named .wav, .mp3, .flac ...)"
+            made.problems.append(AudioError(text, code="no_audio", path=path))
+    made.problems += made.found.problems if made.found else []
+    _place(_once(songs), made)
+    return made
 
-    Returns
-    -------
-    tasks : list of Task
-    problems : list of AudioError
-        Folders without a song, with code `no_audio`.
+
+def _once(songs: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Drop a song that was named before, whatever it was called."""
+    kept: dict[tuple[Path, str], tuple[str, Path]] = {}
+    for path, parent in songs:
+        real = path if path == "-" else os.path.realpath(path)
+        kept.setdefault((parent / song_name(path), real), (path, parent))
+    return list(kept.values())
+
+
+def _place(songs: list[tuple[str, Path]], made: Plan) -> None:
+    """Give every song a folder of its own."""
+    groups: dict[Path, list[str]] = {}
+    for path, parent in songs:
+        groups.setdefault(parent / song_name(path), []).append(path)
+    owners: dict[Path, str] = {}
+    for path, parent in songs:
+        folder = parent / song_name(path)
+        names = {Path(other).name for other in groups[folder]}
+        if len(names) > 1:
+            folder = parent / Path(path).name
+            made.notes.append(
+                f"{path} shares its name with another song: its stems go to {folder}"
+            )
+        owner = owners.setdefault(folder, path)
+        if owner == path:
+            made.tasks.append(Task(path, folder))
+        else:
+            made.problems.append(_same_name(owner, path, folder))
+
+
+def _same_name(owner: str, path: str, folder: Path) -> AudioError:
+    return AudioError(
+        f"{owner} and {path} would both be written to {folder}: separate {path} by "
+        "itself, with another -o",
+        code="same_name",
+        path=path,
+    )
+
+
+def check_song(path: str) -> None:
+    """Look whether a song is there, before anybody looks at its stems.
 
     Raises
     ------
     AudioError
-        `same_name`: two songs would share a folder.
+        `unreadable`; of an address it says what to do instead.
     """
-    by_folder: dict[Path, str] = {}
-    problems = []
-    for path in paths:
-        if not Path(path).is_dir() or path == "-":
-            _add(by_folder, path, out_dir / song_name(path))
-            continue
-        n_before = len(by_folder)
-        for song in _songs(Path(path), out_dir):
-            folder = out_dir / song.relative_to(path).parent / song_name(song)
-            _add(by_folder, str(song), folder)
-        if len(by_folder) == n_before:
-            text = f"{path} holds no songs (files named .wav, .mp3, .flac ...)"
-            problems.append(AudioError(text, code="no_audio", path=path))
-    return [Task(path, folder) for folder, path in by_folder.items()], problems
+    if path == "-":
+        return
+    try:
+        Path(path).stat()
+        if not os.access(path, os.R_OK):
+            raise PermissionError(None, "Permission denied")
+    except (OSError, ValueError) as cause:
+        if match := _ADDRESS.match(path):
+            raise _address(path, match[0]) from cause
+        reason = getattr(cause, "strerror", None) or str(cause)
+        raise unreadable(path, f"cannot be opened: {reason}") from cause
 
 
-def _songs(folder: Path, out_dir: Path) -> Iterator[Path]:
-    outputs = out_dir.resolve()
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name[0] != "." and (here / name).resolve() != outputs
-        )
-        for name in sorted(files):
-            if name[0] != "." and Path(name).suffix[1:].lower() in EXTENSIONS:
-                yield here / name
-
-
-def _add(by_folder: dict[Path, str], path: str, folder: Path) -> None:
-    other = by_folder.setdefault(folder, path)
-    if other != path and Path(other).resolve() != Path(path).resolve():
-        raise AudioError(
-            f"{other} and {path} would both be written to {folder}: "
-            "separate them one by one, each with its own -o",
-            code="same_name",
-            path=path,
-        )
+def _address(path: str, scheme: str) -> AudioError:
+    if scheme.lower() == "file://":
+        way = "leave out file://"
+    else:
+        way = "download it first, or pipe it: curl -L ADDRESS | edgestem separate -"
+    return unreadable(path, f"is an address, edgestem reads files: {way}")

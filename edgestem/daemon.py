@@ -84,7 +84,8 @@ class Daemon:
                 listener.setblocking(False)
                 selector.register(listener, selectors.EVENT_READ, listener)
             notify("READY=1", f"MAINPID={os.getpid()}")
-            log.info("ready on %s", self.engine.device)
+            places = ", ".join(str(listener.getsockname()) for listener in listeners)
+            log.info("ready on %s, listening at %s", self.engine.device, places)
             while not self._n_signals:
                 for key, _ in selector.select(self._tick()):
                     if key.data is None:

@@ -128,7 +128,9 @@ class DaemonConfig:
         if self.cache_dir or os.environ.get("CACHE_DIRECTORY"):
             # systemd may name several, the first is ours.
             return Path(self.cache_dir or os.environ["CACHE_DIRECTORY"].split(":")[0])
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base = os.environ.get("XDG_CACHE_HOME") or _home(".cache")
+        if base is None:
+            raise ConfigError("this user has no home: say --set cache_dir=/folder")
         return Path(base) / "edgestem"
 
 
@@ -153,9 +155,9 @@ def find_socket() -> str:
     if named:
         return named
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    own = Path(runtime) / "edgestem.sock" if runtime else None
-    if own is not None and (own.exists() or not Path(SYSTEM_SOCKET).exists()):
-        return str(own)
+    own = str(Path(runtime) / "edgestem.sock") if runtime else None
+    if own and (os.path.exists(own) or not os.path.exists(SYSTEM_SOCKET)):  # noqa: PTH110
+        return own
     return SYSTEM_SOCKET
 
 
@@ -202,9 +204,29 @@ def _files(file: str | None) -> list[Path]:
     named = file or os.environ.get(PREFIX + "CONFIG")
     if named:
         return [Path(named)]
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    usual = (SYSTEM_FILE, Path(home) / "edgestem" / "edgestem.toml")
-    return [path for path in usual if path.is_file()]
+    usual = [SYSTEM_FILE]
+    home = os.environ.get("XDG_CONFIG_HOME") or _home(".config")
+    if home:  # a service may have no home
+        usual.append(Path(home) / "edgestem" / "edgestem.toml")
+    return [path for path in usual if _is_there(path)]
+
+
+def _home(folder: str) -> Path | None:
+    """Name a folder of the user's home; None: this user has no home."""
+    try:
+        return Path.home() / folder
+    except RuntimeError:
+        return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as cause:
+        raise ConfigError(
+            f"{path} cannot be read: {cause.strerror}; set XDG_CONFIG_HOME to another "
+            "folder, or name a file with --config"
+        ) from cause
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from edgestem.daemon_schedule import (
     n_slots,
 )
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.model import available_models, model_path
+from edgestem.model import LIVE_DEFAULT, available_models, model_path
 from edgestem.protocol import MAX_TEXT
 from edgestem.separator import check_stream
 
@@ -74,6 +74,8 @@ class Engine:
             `model_not_found`, `unsupported_sample_rate`, `unsupported_channels`.
         """
         name = model or self.default
+        if not model and priority != BATCH and LIVE_DEFAULT in self.models:
+            name = LIVE_DEFAULT  # somebody plays along
         if name not in self.models:
             known = ", ".join(self.models)
             raise ModelError(

@@ -165,8 +165,8 @@ class Separate(Request):
     output_dir: str = _field(_text, "")
     """Path; empty: a passed descriptor for each stem, in the order of `stems`."""
     stems: tuple[str, ...] = _field(_some_of(*STEMS), STEMS[:2])
-    vocals_db: float | None = _field(_number(-120, MAX_DB), None)
-    """Level of the vocals in `karaoke`, dB; belongs to that stem."""
+    vocals_db: float | None = _field(_number(-1000, MAX_DB), None)
+    """Level of the vocals in `karaoke`, dB; below -120 there are none."""
     format: str = _field(_one_of(*FILE_FORMATS), "wav")
     subtype: str = _field(_one_of(*SUBTYPES), "keep")
     model: str = _field(_text, "")

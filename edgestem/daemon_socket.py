@@ -69,8 +69,8 @@ def passed_sockets() -> list[socket.socket]:
         return []
     found = []
     for fd in range(FIRST_FD, FIRST_FD + int(count)):
-        os.set_inheritable(fd, False)
         try:
+            os.set_inheritable(fd, False)
             listener = socket.socket(fileno=fd)
             is_right = listener.family == socket.AF_UNIX and listener.getsockopt(
                 socket.SOL_SOCKET, socket.SO_ACCEPTCONN
@@ -78,7 +78,10 @@ def passed_sockets() -> list[socket.socket]:
         except OSError:
             is_right = False
         if not is_right:
-            raise ConfigError(f"descriptor {fd} is not a listening UNIX socket")
+            raise ConfigError(
+                f"descriptor {fd} is not a listening UNIX socket, but LISTEN_FDS says "
+                f"{count[:20]}; unset it, or see ListenStream= of the socket unit"
+            )
         found.append(listener)
     return found
 
@@ -98,6 +101,7 @@ def bound_socket(config: DaemonConfig) -> Iterator[socket.socket]:
     if str(path) == SYSTEM_SOCKET:  # systemd would have made the folder
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o755, exist_ok=True)
+    _check_folder(path)
     try:
         with _lock(path):
             _remove_stale(path)
@@ -123,13 +127,28 @@ def check_place(config: DaemonConfig) -> None:
         Its folder or its group is not there.
     """
     path = Path(config.socket or default_socket())
-    folder = path.parent
-    if not folder.is_dir() and not str(path).startswith("/run/"):
-        raise ConfigError(
-            f"socket: there is no folder {folder}; make it, or choose --socket PATH"
-        )
+    if not str(path).startswith("/run/") or os.geteuid() != 0:  # root makes it there
+        _check_folder(path)
     if config.socket_group:
         _group_id(config.socket_group)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a socket whose folder is not there, or not ours to write to."""
+    folder = path.parent
+    if not os.path.isdir(folder):  # noqa: PTH112 - it never raises
+        what = f"there is no folder {folder}; make it"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        what = f"the folder {folder} may not be written to; ask its owner"
+    else:
+        return
+    why = ""
+    if str(path) == SYSTEM_SOCKET and not os.environ.get("XDG_RUNTIME_DIR"):
+        why = " (a login sets XDG_RUNTIME_DIR, here it is not set)"
+    raise ConfigError(
+        f"socket: {what}, or choose --socket PATH, as --socket ~/edgestem.sock, for "
+        f"the daemon and its clients{why}"
+    )
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ law are those of `audio.FileSeparator`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,7 @@ from edgestem.daemon_requests import Separate
 from edgestem.encoding import choose_grid
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.job import FileReport, Options
+from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.separator import Separator
 from edgestem.song import SndfileSong, Song, unreadable
 from edgestem.wav import WavFormat
@@ -75,10 +76,13 @@ def job_options(request: Separate) -> Options:
     ProtocolError
         `bad_field`: its fields contradict each other.
     """
+    level = request.vocals_db
+    if level is not None and level < MIN_DB:
+        level = -math.inf
     try:
         return Options(
             stems=request.stems,
-            vocals_db=request.vocals_db,
+            vocals_db=level,
             file_format=request.format,
             subtype=request.subtype,
             is_forced=request.replace,

@@ -11,6 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from edgestem.model import DEFAULT
+from edgestem.runtime import RUNTIMES as _MODULES
+from edgestem.values import filled, real, threads
+
+RUNTIMES = tuple(distribution for _, distribution in _MODULES)
 Parser = argparse.ArgumentParser
 
 
@@ -21,21 +26,36 @@ def add_parsers(command: Callable[[str, str], Parser]) -> None:
         help="only this one: coral:usb, delegate:/path/lib.so ...")  # fmt: skip
     doctor = command("doctor", "print one page about this machine for a bug report")
     bench = command("bench", "measure each stage on this machine")
-    bench.add_argument("--seconds", type=float, default=20.0, help="of audio (20)")
-    bench.add_argument("--threads", type=int, help="threads of the network (1)")
-    bench.add_argument("--runtime", help="ai-edge-litert or tflite-runtime")
+    bench.add_argument("--seconds", type=real(0.1, 3600), default=20.0, metavar="S",
+        help="of audio, 0.1 to 3600 (default: 20)")  # fmt: skip
     bench.add_argument("--save", type=Path, metavar="FILE", help="write a reference")
     bench.add_argument("--compare", type=Path, metavar="FILE",
         help="warn when slower or faster than this reference")  # fmt: skip
     lint = command("lint", "check a .tflite file against the Edge TPU's rules")
     lint.add_argument("files", nargs="+", type=Path, metavar="MODEL.tflite")
     lint.add_argument("--target", choices=("edgetpu",), default="edgetpu")
-    for parser in (devices, doctor, bench):
-        parser.add_argument("--model", default="karaoke", help="name or .tflite file")
+    for parser in (devices, doctor):
+        add_model_option(parser)
+    add_network_options(bench)
     for parser in (devices, bench):
         add_options(parser, is_bench=parser is bench)
     for parser in (devices, doctor, bench, lint):
         parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_model_option(parser: Parser, default: str = DEFAULT) -> None:
+    """Add --model; `default` is for people, the parser says None."""
+    parser.add_argument("--model", type=filled, metavar="MODEL",
+        help=f"name or .tflite file (default: {default})")  # fmt: skip
+
+
+def add_network_options(parser: Parser, default: str = DEFAULT) -> None:
+    """Add the options that choose a network and who runs it."""
+    add_model_option(parser, default)
+    parser.add_argument("--threads", type=threads, metavar="N",
+        help="threads of the network (default: 1)")  # fmt: skip
+    parser.add_argument("--runtime", choices=RUNTIMES,
+        help="TFLite runtime (default: the fastest installed)")  # fmt: skip
 
 
 def add_options(parser: Parser, is_bench: bool = True) -> None:
@@ -71,7 +91,7 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.doctor import device_lines, survey, to_json
     from edgestem.model import model_path
 
-    config = read_config(model_path(args.model))
+    config = read_config(model_path(args.model or DEFAULT))
     names = tuple(args.names or AUTO)
     found = survey(config, names, dict(args.delegate_options))
     text = json.dumps(to_json(found)) if args.json else "\n".join(device_lines(found))
@@ -82,7 +102,7 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
 def _doctor(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.doctor import examine, worst
 
-    lines = list(examine(args.model))
+    lines = list(examine(args.model or DEFAULT))
     text = "\n".join(map(str, lines))
     if args.json:
         text = json.dumps([asdict(line) for line in lines])
@@ -93,8 +113,9 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.bench import Comparison, bench, compare, save, to_lines
 
     result = bench(
-        args.seconds, model=args.model, threads=args.threads, runtime=args.runtime,
-        device=args.device, device_options=dict(args.delegate_options),
+        args.seconds, model=args.model or DEFAULT, threads=args.threads,
+        runtime=args.runtime, device=args.device,
+        device_options=dict(args.delegate_options),
         fallback=args.fallback,
     )  # fmt: skip
     found = compare(result, args.compare) if args.compare else Comparison()

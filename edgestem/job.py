@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgestem.model import DEFAULT
 STEMS = ("vocals", "instrumental")
 KARAOKE = "karaoke"  # the third output: instrumental and vocals at a level
 SUBTYPES = ("keep", *GRIDS)
+MIN_DB, MAX_DB = -120.0, 20.0  # of the vocals in it; -inf is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Options:
     stems: tuple[str, ...] = STEMS
     """Of "vocals", "instrumental", "karaoke"."""
     vocals_db: float | None = None
-    """Level of the vocals in "karaoke", dB; 0 is the song as it was."""
+    """Level of the vocals in "karaoke", dB; 0 is the song as it was, -inf is none."""
     file_format: str = "wav"
     """wav, flac, ogg or mp3."""
     subtype: str = "keep"
@@ -51,8 +53,9 @@ class Options:
             raise ValueError(f"stems: expected some of {STEMS}, got {self.stems}")
         if (KARAOKE in self.stems) != (self.vocals_db is not None):
             raise ValueError("the stem karaoke and vocals_db belong together")
-        if self.vocals_db is not None and not -120 <= self.vocals_db <= 20:
-            raise ValueError(f"vocals_db: expected -120 to 20, got {self.vocals_db}")
+        level = self.vocals_db
+        if level not in (None, -math.inf) and not MIN_DB <= level <= MAX_DB:
+            raise ValueError(f"vocals_db: expected -120 to 20, or -inf, got {level}")
         if self.file_format not in FORMATS:
             raise ValueError(f"file_format: expected one of {FORMATS}")
         if self.subtype not in SUBTYPES:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgestem.console import unwritable
+from edgestem.descriptors import write_all
 from edgestem.errors import AudioError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Samples, convert, to_float32
@@ -35,12 +37,22 @@ class Pipe:
     sink: int
     block: int
     """Samples of one read, at most."""
+    has_header: bool = False
+    """WAV, not raw PCM."""
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.sink, view) :]
+        try:
+            write_all(self.sink, data)
+        except BrokenPipeError:  # the reader has had enough: no error
+            raise
+        except OSError as cause:
+            raise unwritable(cause) from cause
+
+    def begin(self) -> None:
+        """Write the header of what follows, when nothing can go wrong any more."""
+        if self.has_header:
+            self.write(header(replace(self.wav, n_samples=None)))
 
     def blocks(self) -> Iterator[bytes]:
         """Whole samples as they come; a torn last one is dropped."""
@@ -59,7 +71,7 @@ class Pipe:
 
 
 def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe:
-    """Begin: for WAV read its header and write one for what follows.
+    """Read the header of a WAV stream; `Pipe.begin` writes one.
 
     Raises
     ------
@@ -68,20 +80,25 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
     """
     if raw is not None:
         return Pipe(raw, source, sink, block)
-    wav = parse(lambda n: _read_exactly(source, n))
+    first = os.read(source, 1)
+    if not first:
+        raise AudioError(
+            "stdin is empty: the program before edgestem stream sent nothing",
+            code="unreadable",
+            path="-",
+        )
+    seen = iter([first])
+    wav = parse(lambda n: _read_exactly(source, n, next(seen, b"")))
     if wav is None:
         raise AudioError(
             "stdin is no WAV stream; for raw PCM say --format, --rate and --channels",
             code="unreadable",
             path="-",
         )
-    pipe = Pipe(wav, source, sink, block)
-    pipe.write(header(replace(wav, n_samples=None)))
-    return pipe
+    return Pipe(wav, source, sink, block, has_header=True)
 
 
-def _read_exactly(fd: int, n: int) -> bytes:
-    data = b""
+def _read_exactly(fd: int, n: int, data: bytes = b"") -> bytes:
     while len(data) < n and (more := os.read(fd, n - len(data))):
         data += more
     return data

@@ -16,6 +16,7 @@ from edgestem.devices import open_device
 from edgestem.errors import ModelError
 
 DEFAULT = "karaoke"
+LIVE_DEFAULT = "live"  # the default where somebody plays along
 
 
 def models_dir() -> Path:
@@ -27,17 +28,35 @@ def models_dir() -> Path:
 
 
 def model_path(model: str | Path) -> Path:
-    """Turn a model's name or a path to a .tflite file into a path."""
+    """Turn a model's name or a path to a .tflite file into a path.
+
+    Raises
+    ------
+    ModelError
+        `model_not_found`: no model has this name.
+    """
     text = str(model)
     if text.endswith(".tflite"):
         return Path(text)
+    names = model_names()
+    if text not in names:
+        raise ModelError(
+            f"there is no model {text[:80]!r}: name one of {', '.join(names)}, or a "
+            ".tflite file",
+            code="model_not_found",
+            path=text,
+        )
     return models_dir() / f"{text}.tflite"
+
+
+def model_names() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(path.stem for path in models_dir().glob("*.json"))
 
 
 def available_models() -> list[ModelConfig]:
     """Sidecars of the models that come with the package, by name."""
-    sidecars = sorted(models_dir().glob("*.json"))
-    return [read_config(path.with_suffix(".tflite")) for path in sidecars]
+    return [read_config(model_path(name)) for name in model_names()]
 
 
 class Model:

@@ -7,6 +7,7 @@ use.  A song that only ffmpeg reads is decoded here and handed over as WAV.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
@@ -18,7 +19,7 @@ from edgestem.client import Client
 from edgestem.encoding import open_encoder
 from edgestem.errors import EdgestemError
 from edgestem.grid import GRIDS, convert
-from edgestem.job import FileReport, Options
+from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.reading import open_song
 from edgestem.song import SndfileSong, Song
 from edgestem.wav import WavFormat
@@ -92,7 +93,7 @@ class RemoteSeparator:
             outputs,
             progress=tell,
             stems=list(o.stems),
-            vocals_db=o.vocals_db,
+            vocals_db=_wire_db(o.vocals_db),
             format=o.file_format,
             subtype=o.subtype,
             model=self._model or None,
@@ -109,6 +110,11 @@ class RemoteSeparator:
             warnings=[text.replace("the song", str(path)) for text in done["warnings"]],
             elapsed=time.perf_counter() - started,
         )
+
+
+def _wire_db(level: float | None) -> float | None:
+    """Write silence as JSON can: what is below MIN_DB is none."""
+    return MIN_DB - 1 if level == -math.inf else level
 
 
 def _open(path: str | Path) -> BinaryIO:

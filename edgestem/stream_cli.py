@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestem.faders import parse_db
-from edgestem.hardware import add_options
+from edgestem.console import check_stdout
+from edgestem.faders import MAX_BLOCK, parse_db
+from edgestem.hardware import add_network_options, add_options
+from edgestem.model import DEFAULT, LIVE_DEFAULT
+from edgestem.separator import MAX_RATE, MIN_RATE
+from edgestem.usage import UsageError
+from edgestem.values import core, whole
 
 if TYPE_CHECKING:
     from edgestem.live import Live, Settings
     from edgestem.wav import WavFormat
 
+MAX_SLACK_MS = 10_000  # more is no live music any more
+MAX_NAME = 63  # bytes; JACK's jack_client_name_size() is 64 with the final zero
+_LATE_S = 0.2  # nobody sings along to what comes later
 _STREAM = """\
 Separates while it plays.  Without --jack or --alsa it is a filter: WAV on stdin
 (raw PCM with --format, --rate and --channels), the same on stdout.  What comes out
-is chosen by two faders; by default the instrumental alone.
+is chosen by two faders; by default the instrumental alone.  The model is live where
+somebody plays along (--jack, --alsa), and karaoke, which is better and seconds late,
+in a pipe.
 
 A pipe waits for the network, and its samples are those of edgestem separate.  With
 --jack, --alsa or --slack nothing waits: what the network has not finished in time
@@ -38,14 +49,10 @@ _EXAMPLES = """\
 examples:
   arecord -f dat | edgestem stream --model live | aplay
   ffmpeg -i song.mp3 -f wav - | edgestem stream --trim > instrumental.wav
-  edgestem stream --jack --model live --connect
-  edgestem stream --alsa hw:1 hw:1 --model live --vocals-db -12
-  pw-jack edgestem stream --jack --model live
+  edgestem stream --jack --connect
+  edgestem stream --alsa hw:1 hw:1 --vocals-db -12
+  pw-jack edgestem stream --jack
 """
-
-
-class StreamUsage(ValueError):
-    """Options that contradict each other."""
 
 
 def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -59,36 +66,40 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="sound devices: number or name (python -m sounddevice)")  # fmt: skip
     add("--format", choices=("wav", "s16", "s24", "s32", "f32"), default="wav",
         help="of the pipe; little-endian, s24 in 3 bytes (default: wav)")  # fmt: skip
-    add("--rate", type=int, metavar="HZ", help="of raw PCM, or of the sound card")
+    add("--rate", type=whole(MIN_RATE, MAX_RATE), metavar="HZ",
+        help="of raw PCM, or of the sound card")  # fmt: skip
     add("--channels", type=int, choices=(1, 2), help="default: 2; a WAV stream's own")
     add("--vocals-db", type=_db, default="-inf", metavar="DB",
-        help="the vocals' fader (default: -inf; write --vocals-db=-inf)")  # fmt: skip
+        help="the vocals' fader, up to 20 (default: -inf, silence)")  # fmt: skip
     add("--instrumental-db", type=_db, default="0", metavar="DB",
         help="the instrumental's fader (default: 0)")  # fmt: skip
     add("--control", type=Path, metavar="FIFO", help="read commands there")
     add("--trim", action="store_true",
         help="pipe: leave the latency out, every sample at its place")  # fmt: skip
-    add("--block", type=int, default=256, metavar="N",
-        help="samples of a block (default: 256; JACK has its own)")  # fmt: skip
+    add(
+        "--block",
+        type=int,
+        default=256,
+        metavar="N",
+        help=f"samples of a block, to {MAX_BLOCK} (default: 256; JACK has its own)",
+    )
     add("--slack", type=float, metavar="MS",
         help="time that the network has (default: a third of its call)")  # fmt: skip
     add("--fallback", dest="substitute", default="dry",
         choices=("dry", "centre-cancel", "mute"),
         help="what plays when vocals are late (default: dry, the mixture)")  # fmt: skip
-    add("--name", default="edgestem", help="of the JACK client")
+    add("--name", type=_client_name, default="edgestem", help="of the JACK client")
     add("--connect", action="store_true", help="JACK: connect to the sound card")
-    add("--midi-cc", nargs=2, type=_controller, default=(20, 21),
+    add("--midi-cc", nargs=2, type=whole(0, 127), default=(20, 21),
         metavar=("VOCALS", "INSTRUMENTAL"),
         help="JACK: MIDI controllers of the faders (default: 20 21)")  # fmt: skip
-    add("--realtime", type=_priority, default=0, metavar="PRIORITY",
+    add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
         help="lock memory, run the network at this SCHED_FIFO priority")  # fmt: skip
-    add("--cpu", type=int, metavar="N", help="run the network on this core")
-    add("--model", default="karaoke", help="name or .tflite file (default: karaoke)")
-    add("--threads", type=int, metavar="N", help="threads of the network (default: 1)")
-    add("--runtime", choices=("ai-edge-litert", "tflite-runtime"),
-        help="TFLite runtime (default: the fastest installed)")  # fmt: skip
+    add("--cpu", type=core, metavar="N", help="run the network on this core")
+    add_network_options(
+        parser, f"{LIVE_DEFAULT} with --jack and --alsa, {DEFAULT} in a pipe"
+    )
     add_options(parser)
-    add("--quiet", action="store_true", help="only errors on stderr")
 
 
 def _db(text: str) -> float:
@@ -98,18 +109,12 @@ def _db(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _controller(text: str) -> int:
-    return _within(text, 0, 127)
-
-
-def _priority(text: str) -> int:
-    return _within(text, 1, 95)
-
-
-def _within(text: str, low: int, high: int) -> int:
-    if not text.isdigit() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"expected {low} to {high}, got {text}")
-    return int(text)
+def _client_name(text: str) -> str:
+    if not 0 < len(os.fsencode(text)) <= MAX_NAME or ":" in text:
+        raise argparse.ArgumentTypeError(
+            f"expected a name of 1 to {MAX_NAME} bytes without a colon"
+        )
+    return text
 
 
 def run(args: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -117,7 +122,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
     Raises
     ------
-    StreamUsage
+    UsageError
         The options contradict each other.
     EdgestemError
         What was asked for is not there.
@@ -125,6 +130,7 @@ def run(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     is_pipe = not (args.jack or args.alsa)
     _check(args, is_pipe)
     if is_pipe:
+        check_stdout()
         _run_pipe(args, say)
     else:
         _run_live(args, say)
@@ -134,8 +140,14 @@ def _check(args: argparse.Namespace, is_pipe: bool) -> None:
     """Refuse options that make no sense together."""
     is_raw, has_slack = args.format != "wav", args.slack is not None
     rules = (
-        (args.block < 1, "--block is 1 or more"),
-        (has_slack and args.slack < 0, "--slack is 0 or more"),
+        (
+            not 1 <= args.block <= MAX_BLOCK,
+            f"--block is 1 or more, and {MAX_BLOCK} at most",
+        ),
+        (
+            has_slack and not 0 <= args.slack <= MAX_SLACK_MS,  # NaN compares false
+            f"--slack is 0 or more, and {MAX_SLACK_MS} ms at most",
+        ),
         (not is_pipe and (args.trim or is_raw), "--trim and --format belong to a pipe"),
         (args.jack and args.rate, "JACK has its own sample rate: leave --rate out"),
         (args.connect and not args.jack, "--connect belongs to --jack"),
@@ -153,14 +165,14 @@ def _check(args: argparse.Namespace, is_pipe: bool) -> None:
     )
     for is_broken, text in rules:
         if is_broken:
-            raise StreamUsage(text)
+            raise UsageError(text)
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     from edgestem.live import Settings
 
     return Settings(
-        model=args.model,
+        model=args.model or (LIVE_DEFAULT if args.jack or args.alsa else DEFAULT),
         vocals_db=args.vocals_db,
         instrumental_db=args.instrumental_db,
         fallback=args.substitute,
@@ -230,6 +242,7 @@ def _run_pipe(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     wav = pipe.wav
     with ExitStack() as ending:
         live = Live(_settings(args), wav.sample_rate, wav.n_channels, args.block, say)
+        pipe.begin()
         live.start()
         ending.callback(live.stop)
         _listen(args, live, say, ending)
@@ -248,8 +261,9 @@ def _run_waiting(args: argparse.Namespace, pipe: Any, say: Any) -> None:
     levels = Levels(args.vocals_db, args.instrumental_db)
     n_ramp = round(RAMP_MS * wav.sample_rate / 1000)
     late, rate = separator.latency_samples, wav.sample_rate
-    end = ", left out" if args.trim else ""
-    say(f"latency {late} samples, {1000 * late / rate:.1f} ms at {rate} Hz{end}")
+    pipe.begin()
+    hint = _hint(args, late / rate)
+    say(f"latency {late} samples, {late / rate:.3f} s at {rate} Hz{hint}")
 
     def handle(line: str) -> str:
         return obey(levels, n_ramp, line) or f"{line[:40]!r} is no fader's line"
@@ -260,6 +274,13 @@ def _run_waiting(args: argparse.Namespace, pipe: Any, say: Any) -> None:
             control.start()
             ending.callback(control.close)
         through_separator(pipe, separator, levels, is_trimmed=args.trim)
+
+
+def _hint(args: argparse.Namespace, late_s: float) -> str:
+    """Say what to do about a latency that a singer would not bear."""
+    if args.trim:
+        return ", left out"
+    return f": to play along, say --model {LIVE_DEFAULT}" if late_s > _LATE_S else ""
 
 
 def _raw(args: argparse.Namespace) -> WavFormat | None:

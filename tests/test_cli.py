@@ -116,19 +116,6 @@ def test_a_folder_without_songs(run, tmp_path) -> None:
                                      "...) [no_audio]")  # fmt: skip
 
 
-def test_two_songs_of_one_name_are_refused_before_anything_is_written(
-    run, write_song, tmp_path
-) -> None:
-    for name in ("one/song.wav", "two/song.flac"):
-        write_song(name)
-    result = run("separate", "one/song.wav", "two/song.flac", "-o", "out")
-    assert result.returncode == 1
-    assert error_of(result).endswith("[same_name]")
-    assert not (tmp_path / "out").exists()
-    twice = run("separate", "one/song.wav", "./one/../one/song.wav", "-o", "out")
-    assert twice.returncode == 0
-
-
 def test_existing_stems_need_force(run, write_song, tmp_path) -> None:
     write_song("a.wav")
     write_song("b.wav")

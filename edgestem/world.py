@@ -1,0 +1,68 @@
+"""What the world does to a program, as sentences with a way out.
+
+No disk, folder, memory or library that fails is a bug of ours.  Where an error is
+not wrapped at its place, it is here: `as_error` is asked by the roofs, one for a
+song of a batch and one for the command line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from edgestem.errors import EdgestemError
+
+_WAYS_OUT = {
+    errno.EACCES: "ask its owner, or choose another place",
+    errno.EPERM: "ask its owner, or choose another place",
+    errno.EROFS: "nothing can be written there; choose another folder",
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENOSPC: "make room there, or choose a folder on another disk",
+    errno.EDQUOT: "make room there, or choose a folder on another disk",
+    errno.EFBIG: "raise the limit (ulimit -f), or choose another disk",
+    errno.ELOOP: "the links lead in a circle; name the file itself",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the machine has too many open files; end another program",
+    errno.ENOMEM: "end other programs, or use fewer threads",
+    errno.EAGAIN: "the machine is at its limit of processes; end another program",
+    errno.EIO: "the disk or the card seems to fail; copy the file elsewhere",
+    errno.ENOTDIR: "a file stands where a folder should be",
+    errno.ESTALE: "the network drive has gone; mount it again",
+    errno.ENODEV: "the device has gone; plug it in again",
+    errno.ENOENT: "check the name",
+}
+_MEMORY = "there is not enough memory: end other programs, or use fewer threads"
+_NO_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
+_NO_THREAD = "the system gives no more threads: end other programs, or raise ulimit -u"
+
+
+def as_error(cause: Exception) -> EdgestemError | None:
+    """Turn an exception into an error for a person; None: it is a bug of ours.
+
+    Codes: `os_error`, `no_memory`, `no_thread`, `unreadable`.
+    """
+    if isinstance(cause, EdgestemError):
+        return cause
+    if isinstance(cause, OSError):
+        return EdgestemError(_os_sentence(cause), code="os_error")
+    if isinstance(cause, MemoryError):
+        return EdgestemError(_MEMORY, code="no_memory")
+    if "can't start new thread" in str(cause):
+        return EdgestemError(_NO_THREAD, code="no_thread")
+    if type(cause).__module__.split(".")[0] == "soundfile":
+        return EdgestemError(f"libsndfile: {cause}", code="unreadable")
+    return None
+
+
+def _os_sentence(cause: OSError) -> str:
+    if "No usable temporary directory" in str(cause):
+        return _NO_FOLDER
+    what = cause.strerror or str(cause) or type(cause).__name__
+    names = [name for name in (cause.filename, cause.filename2) if name is not None]
+    where = "".join(f"{_text(name)}: " for name in names[:1])
+    way = _WAYS_OUT.get(cause.errno or 0, "")
+    return f"{where}{what}" + (f"; {way}" if way else "")
+
+
+def _text(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
