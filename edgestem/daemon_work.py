@@ -25,7 +25,8 @@ from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.separator import Separator
-from edgestem.song import SndfileSong, Song, unreadable
+from edgestem.sndfile import SndfileSong
+from edgestem.song import Song, unreadable
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles
 

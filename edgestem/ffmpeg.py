@@ -8,18 +8,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import select
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
+from edgestem.chunks import has_end_mark, is_voc_cut
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.song import Song, unreadable
 from edgestem.wav import WavFormat, unpack
 
-_FIELDS = "codec_name,sample_rate,channels,bits_per_raw_sample,sample_fmt"
+_SHOW = (
+    "stream=codec_type,codec_name,sample_rate,channels,bits_per_raw_sample,sample_fmt,"
+    "duration,start_time:stream_tags:stream_disposition=attached_pic:"
+    "format=duration,format_name,start_time:format_tags"
+)
+# Files with samples in them; playlists (hls, concat, dash, sdp ...) name other files,
+# which whoever sent the song may not read himself.
+_FORMATS = (
+    "aac,ac3,aiff,aea,amr,ape,asf,au,avi,caf,dsf,dts,dtshd,eac3,flac,flv,gsm,iff,ircam,"
+    "loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mlp,mp3,mpc,mpc8,mpeg,mpegts,mxf,nist,"
+    "nut,ogg,oma,qcp,rm,rso,shn,sox,spdif,svx,tak,truehd,tta,voc,w64,wav,wsd,wv,wtv,xwma"
+)
+_ONLY_THE_FILE = ("-format_whitelist", _FORMATS, "-protocol_whitelist", "file")
+_GUESS = "Estimating duration"
+# Said of whole files; and of files joined to others.
+_HARMLESS = re.compile(
+    r"skipped samples|Referenced QT chapter|non.?monoton|Last message repeated"
+)
+_HARMLESS_BEHIND = re.compile(_HARMLESS.pattern + "|Header missing|Invalid data found")
+_LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
+_FRAME = 4096  # samples: the most that a lossy codec pads or trims
+_SILENT_S = 60.0  # without a byte from ffmpeg: it hangs
+_LATE_S = 0.1  # sound that starts so late in a film has silence in front
 
 
 class FfmpegSong(Song):
@@ -33,6 +60,10 @@ class FfmpegSong(Song):
         For messages.
     path : Path, optional
         Where the file is; without it ffmpeg gets the open file.
+    like : Song, optional
+        Another reader's song that this one goes on with, on its grid.
+    n_skip : int
+        Samples at the start that the other reader gave.
 
     Raises
     ------
@@ -40,49 +71,152 @@ class FfmpegSong(Song):
         `ffmpeg_missing`, or `unreadable`: ffmpeg finds no sound either.
     """
 
-    def __init__(self, file: BinaryIO, name: str, path: Path | None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        path: Path | None,
+        *,
+        like: Song | None = None,
+        n_skip: int = 0,
+    ) -> None:
         self._source = _Source(file, path)
-        stream = _probe(self._source, name)
+        found = _probe(self._source, name)
+        stream, self._format = found["streams"][0], found.get("format", {})
         rate, n_channels = int(stream["sample_rate"]), int(stream["channels"])
-        seconds = stream["duration"]
         grid, is_lossy = _grid_of(stream)
-        n_samples = None if seconds is None else round(seconds * rate)
-        raw = GRIDS["float" if grid.is_float else "32"]
-        self._raw = WavFormat(raw, rate, n_channels)
-        wav = WavFormat(grid, rate, n_channels, n_samples)
-        super().__init__(name, wav, is_lossy=is_lossy)
-        self.is_exact = False  # the length is rounded to milliseconds
+        if like is not None:
+            rate, n_channels, grid = like.sample_rate, like.n_channels, like.grid
+        n_samples, is_exact = _length(stream, found, rate)
+        raw = {"float": "float", "double": "double"}.get(grid.name, "32")
+        self._raw = WavFormat(GRIDS[raw], rate, n_channels)
+        super().__init__(
+            name, WavFormat(grid, rate, n_channels, n_samples), is_lossy=is_lossy
+        )
+        self.is_exact = is_exact
+        self._slack = _FRAME if is_lossy else rate // 1000 + 1
+        self._n_skip = self.n_read = n_skip
+        self._damage = _Damage()
+        self._harmless = _HARMLESS_BEHIND if like else _HARMLESS
+        self.n_silent = 0 if like else self._find_lead(stream, found)
+        if like is None:
+            self._say_which(found)
+        self.tags = _tags(stream, self._format)
+        self._keeps_places = bool(_keep_places(stream))
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
-        kind = "f32le" if grid.is_float else "s32le"
+        kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
         self._process = self._source.start(
-            *("ffmpeg", "-nostdin", "-v", "error", "-i", self._source.url),
-            *("-map", "0:a:0", "-f", kind, "-c:a", f"pcm_{kind}", "-"),
+            *("ffmpeg", "-nostdin", "-v", "error", *_ONLY_THE_FILE),
+            *("-i", self._source.url, "-map", "0:a:0", *_keep_places(stream)),
+            *("-ar", str(rate), "-ac", str(n_channels)),
+            *("-f", kind, "-c:a", f"pcm_{kind}", "-"),
             stderr=self._stderr,
         )
 
+    def _find_lead(self, stream: dict[str, Any], found: dict[str, Any]) -> int:
+        """Count the silence that keeps sound in step with its film's picture."""
+        start = _number(stream.get("start_time")) or 0.0
+        start -= min(_number(self._format.get("start_time")) or 0.0, start)
+        if found["n_pictures"] == 0 or start < _LATE_S:
+            return 0
+        self.note(f"starts {start:.2f} s after its picture: silence stands there")
+        return round(start * self.sample_rate)
+
+    def _say_which(self, found: dict[str, Any]) -> None:
+        n_streams = len(found["streams"])
+        if n_streams > 1:
+            self.note(f"has {n_streams} sound tracks: the first was taken")
+
     def _read(self, n_samples: int) -> Samples:
-        assert self._process.stdout is not None
-        data = self._process.stdout.read(n_samples * self._raw.bytes_per_sample)
-        x = unpack(data, self._raw)
+        if self.n_silent:
+            n = min(n_samples, self.n_silent)
+            self.n_silent -= n
+            return np.zeros((n, self.n_channels), self.grid.dtype)
+        while self._n_skip:
+            skipped = len(self._decode(min(self._n_skip, 1 << 16)))
+            self._n_skip = self._n_skip - skipped if skipped else 0
+        return self._decode(n_samples)
+
+    def _decode(self, n_samples: int) -> Samples:
+        x = unpack(self._take(n_samples * self._raw.bytes_per_sample), self._raw)
         # Integers of any width come left-justified in 32 bits.
         return x if self.grid.is_float else x >> (32 - self.grid.bits)
 
-    def _find_loss(self) -> str:
+    def _take(self, n_bytes: int) -> bytes:
+        assert self._process.stdout is not None
+        fd, parts = self._process.stdout.fileno(), []
+        while n_bytes > 0:
+            if not select.select([fd], [], [], _SILENT_S)[0]:
+                raise unreadable(
+                    self.name,
+                    f"takes ffmpeg more than {_SILENT_S:.0f} s without a word",
+                )
+            part = os.read(fd, min(n_bytes, 1 << 20))
+            if not part:
+                break
+            parts.append(part)
+            n_bytes -= len(part)
+            self._damage.look(self._stderr, self.n_read)
+        return b"".join(parts)
+
+    def _find_loss(self) -> None:
         status = self._process.wait()
         self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        text = self._stderr.read().decode(errors="replace")
+        lines = [
+            re.sub(r"^\[[^]]* @ 0x\w+\] *", "", line.strip())
+            for line in text.splitlines()
+            if line.strip() and not self._harmless.search(line)
+        ]
         reason = lines[-1] if lines else f"exit status {status}"
         if status and self.n_read == 0:
             raise unreadable(self.name, f"holds no sound: {reason}")
-        if status:
-            return f"{self.name} is damaged or incomplete: ffmpeg says {reason}"
-        return super()._find_loss()
+        if self.is_exact and self.n_samples is not None:
+            self._compare(self.n_samples, self._slack)
+        if (status or lines) and not self.is_damaged:
+            first = lines[0] if lines else reason
+            self.lose(f"is damaged{self._where()}: ffmpeg says {first}")
+        if not self.is_damaged and self._has_no_end():
+            self.lose("has no end mark, as if it were cut short")
 
-    def close(self) -> None:
+    def _has_no_end(self) -> bool:
+        """Look for the end that containers without a length have."""
+        kind, fd = self._format.get("format_name", ""), self._source.file.fileno()
+        if kind == "ogg":
+            return not has_end_mark(fd)
+        return bool(kind == "voc" and is_voc_cut(fd))
+
+    def _where(self) -> str:
+        """Where ffmpeg first complained, to the second or two that pipes hold."""
+        if self._damage.first_at is None:
+            return " or incomplete"
+        lost = "; what is lost there is silent" if self._keeps_places else ""
+        return f" near {self._damage.first_at / self.sample_rate:.0f} s{lost}"
+
+    def stop(self) -> None:
+        """End ffmpeg; the file stays open."""
         self._process.kill()
         self._process.communicate()
         self._stderr.close()
+
+    def close(self) -> None:
+        self.stop()
         self._source.file.close()
+
+
+class _Damage:
+    """Sees when a decoder first complains."""
+
+    def __init__(self) -> None:
+        self.first_at: int | None = None
+        self._size = 0
+
+    def look(self, talk: BinaryIO, at: int) -> None:
+        """Remember the sample at which there is more talk than before."""
+        size = os.fstat(talk.fileno()).st_size
+        if size > self._size and self.first_at is None:
+            self.first_at = at
+        self._size = size
 
 
 class _Source:
@@ -94,6 +228,7 @@ class _Source:
         self.url = f"file:{os.fspath(path or f'/dev/fd/{file.fileno()}')}"
 
     def start(self, *command: str, stderr: Any) -> subprocess.Popen[bytes]:
+        os.lseek(self.file.fileno(), 0, os.SEEK_SET)
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -105,7 +240,7 @@ class _Source:
 
 
 def _probe(source: _Source, name: str) -> dict[str, Any]:
-    """Ask ffprobe for the first audio stream; `duration` in seconds or None."""
+    """Ask ffprobe for the audio streams, the format and the number of pictures."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
             f"{name} is not a sound file that libsndfile reads; for m4a, mp4, webm "
@@ -114,31 +249,98 @@ def _probe(source: _Source, name: str) -> dict[str, Any]:
             path=name,
         )
     process = source.start(
-        *("ffprobe", "-v", "error", "-select_streams", "a:0", "-of", "json"),
-        *("-show_entries", f"stream={_FIELDS}:format=duration", source.url),
-        stderr=subprocess.DEVNULL,
+        *("ffprobe", "-v", "warning", *_ONLY_THE_FILE, "-of", "json"),
+        *("-show_entries", _SHOW, source.url),
+        stderr=subprocess.PIPE,
     )
-    output = process.communicate()[0]
     try:
-        found = json.loads(output)
-        stream = dict(found["streams"][0])
-        int(stream["sample_rate"]), int(stream["channels"])
-    except (ValueError, KeyError, IndexError) as cause:
+        output, talk = process.communicate(timeout=_SILENT_S)
+    except subprocess.TimeoutExpired as cause:
+        process.kill()
+        process.communicate()
+        raise unreadable(name, "takes ffprobe too long: it gave no answer") from cause
+    try:
+        found: dict[str, Any] = json.loads(output)
+        streams = found["streams"]
+        pictures = [s for s in streams if s["codec_type"] == "video"]
+        covers = [s for s in pictures if s["disposition"].get("attached_pic")]
+        found["n_pictures"] = len(pictures) - len(covers)
+        found["streams"] = [s for s in streams if s["codec_type"] == "audio"]
+        first = found["streams"][0]
+        int(first["sample_rate"]), int(first["channels"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as cause:
         raise unreadable(
             name, "is no song: neither libsndfile nor ffmpeg finds sound in it"
         ) from cause
-    duration = found.get("format", {}).get("duration")
-    stream["duration"] = None if duration is None else float(duration)
-    return stream
+    found["is_guess"] = _GUESS.encode() in talk
+    return found
+
+
+def _length(
+    stream: dict[str, Any], found: dict[str, Any], rate: int
+) -> tuple[int | None, bool]:
+    """Return the samples of a stream as far as known, and whether that is a promise.
+
+    The length of the file is that of its longest stream, and a guess in formats
+    without an index.
+    """
+    seconds = _number(stream.get("duration"))
+    if seconds is None:
+        seconds = _clock(stream.get("tags", {}).get("DURATION"))
+    if seconds is not None and not found["is_guess"]:
+        return round(seconds * rate), True
+    whole = _number(found.get("format", {}).get("duration"))
+    return (None if whole is None else round(whole * rate)), False
+
+
+def _clock(text: Any) -> float | None:
+    """Read Matroska's 00:03:25.120000000 as seconds."""
+    parts = str(text or "").split(":")
+    numbers = [_number(part) for part in parts]
+    if len(parts) != 3 or None in numbers:
+        return None
+    hours, minutes, seconds = (float(n or 0) for n in numbers)
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _number(text: Any) -> float | None:
+    """Read a number; None of "N/A" and of what is not there."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _keep_places(stream: dict[str, Any]) -> tuple[str, ...]:
+    """Let lost frames of a lossless codec leave silence at their place.
+
+    10 ms is less than any frame, and more than containers round times to.
+    """
+    if stream.get("codec_name") not in _LOSSLESS:
+        return ()
+    return ("-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0")
+
+
+def _tags(stream: dict[str, Any], form: dict[str, Any]) -> dict[str, str]:
+    """Tags of the file and of the stream, by libsndfile's names."""
+    names = {"track": "tracknumber", "album_artist": "albumartist"}
+    found: dict[str, str] = {}
+    for tags in (stream.get("tags", {}), form.get("tags", {})):
+        found |= {names.get(k.lower(), k.lower()): str(v) for k, v in tags.items()}
+    known = "title artist album date tracknumber genre comment copyright albumartist"
+    return {name: found[name] for name in known.split() if found.get(name)}
 
 
 def _grid_of(stream: dict[str, Any]) -> tuple[Grid, bool]:
     """Return the grid, and whether samples are floats without a grid of their own."""
-    kind = str(stream.get("sample_fmt", "")).rstrip("p")
-    bits = int(stream.get("bits_per_raw_sample") or 0)
+    kind = str(stream.get("sample_fmt", "")).removesuffix("p")
+    bits = int(_number(stream.get("bits_per_raw_sample")) or 0)
+    codec = str(stream.get("codec_name"))
     if kind in ("u8", "s16", "s32"):
         width = bits or int(kind[1:])
         # Odd widths (ALAC's 20 bits) lie on the next wider grid.
         return GRIDS[next(g for g in ("8", "16", "24", "32") if int(g) >= width)], False
-    is_float_pcm = str(stream.get("codec_name")).startswith(("pcm_f", "wavpack"))
-    return GRIDS["float"], not is_float_pcm
+    if codec in ("pcm_f64le", "pcm_f64be") or kind == "s64":
+        return GRIDS["double"], False
+    return GRIDS["float"], not codec.startswith(("pcm_f", "wavpack"))

@@ -12,9 +12,16 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from edgestem.chunks import wav_layout
+from edgestem.descriptors import read_exactly
+from edgestem.errors import AudioError
 from edgestem.ffmpeg import FfmpegSong
-from edgestem.song import PipedSong, SndfileSong, Song, load_soundfile, unreadable
-from edgestem.wav import parse
+from edgestem.sndfile import NotForSndfile, SndfileSong
+from edgestem.song import PipedSong, Song, WavSong, load_soundfile, unreadable
+from edgestem.wav import WavFormat, parse
+
+MAX_SPOOL = 8 << 30  # bytes of a pipe that is no WAV: ten days of mp3
+SNIFFED = 1 << 16  # bytes that tell a song from an endless device
 
 
 def open_song(path: str | Path) -> Song:
@@ -56,31 +63,87 @@ def _open(file: BinaryIO, name: str, path: Path | None) -> Song:
 
 def _open_pipe(file: BinaryIO, name: str) -> Song:
     """Stream WAV; everything else needs a file to seek in."""
-    seen = bytearray()
+    fd, seen = file.fileno(), bytearray()
 
     def read(n_bytes: int) -> bytes:
-        data = file.read(n_bytes)
+        data = read_exactly(fd, n_bytes)
         seen.extend(data)
         return data
 
     wav = parse(read)
     if wav is not None:
-        return PipedSong(file, name, wav)
+        return _open_wav_pipe(file, name, wav)
     if not seen:
         raise unreadable(name, "is empty")
-    spool: Any = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the song
-    spool.write(seen)
-    while data := file.read(1 << 16):
-        spool.write(data)
-    spool.flush()
-    spool.seek(0)
+    spool = _spool(fd, bytes(seen), name)
     file.close()
     return _open_file(spool, name, None)
 
 
-def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
+def _open_wav_pipe(file: BinaryIO, name: str, wav: WavFormat) -> Song:
+    """Begin with the samples; a length of 0 may mean none, when a note follows."""
+    if wav.n_samples is not None:
+        return PipedSong(file, name, wav)
+    ahead = read_exactly(file.fileno(), 8)
+    if ahead[:4] in _NOTES and len(ahead) == 8:
+        return PipedSong(
+            file, name, WavFormat(wav.grid, wav.sample_rate, wav.n_channels, 0)
+        )
+    return PipedSong(file, name, wav, ahead)
+
+
+# Chunks that follow the samples of a WAV file.
+_NOTES = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"bext",
+    b"cue ",
+    b"smpl",
+    b"inst",
+    b"iXML",
+    b"JUNK",
+)
+
+
+def _spool(fd: int, seen: bytes, name: str) -> BinaryIO:
+    """Copy a pipe into a temporary file.
+
+    Raises
+    ------
+    AudioError
+        An endless device, or a full disk.
+    """
+    start = seen + read_exactly(fd, SNIFFED - len(seen))
+    if start.count(0) == len(start) == SNIFFED:
+        raise unreadable(name, "is no song: it begins with nothing but zeros")
     try:
-        return SndfileSong(file, name)
-    except load_soundfile().LibsndfileError:
+        spool: Any = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the song
+        spool.write(start)
+        n_bytes = len(start)
+        while data := read_exactly(fd, 1 << 20):
+            spool.write(data)
+            n_bytes += len(data)
+            if n_bytes > MAX_SPOOL:
+                raise unreadable(name, "does not end: save it to a file first")
+        spool.flush()
+    except OSError as cause:
+        raise AudioError(
+            f"{name} cannot be kept in a temporary file: {cause.strerror or cause}; "
+            "TMPDIR=FOLDER names another place for it",
+            code="unwritable",
+            path=name,
+        ) from cause
+    spool.seek(0)
+    return spool  # type: ignore[no-any-return]
+
+
+def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
+    layout = wav_layout(file.fileno())
+    if layout is not None and not layout.is_plain:
+        return WavSong(file, name, layout)
+    try:
+        return SndfileSong(file, name, path, has_ffmpeg=True)
+    except (load_soundfile().LibsndfileError, NotForSndfile):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return FfmpegSong(file, name, path)

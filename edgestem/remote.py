@@ -21,7 +21,8 @@ from edgestem.errors import EdgestemError
 from edgestem.grid import GRIDS, convert
 from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.reading import open_song
-from edgestem.song import SndfileSong, Song
+from edgestem.sndfile import SndfileSong
+from edgestem.song import Song
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, target_paths
 

@@ -1,39 +1,24 @@
 """A song as a stream of blocks, whatever it is stored in.
 
 A `Song` gives samples on its own grid, (n_samples, n_channels), and says what
-was wrong with them.  Its readers: libsndfile, and `wav` for WAV on a pipe;
-`ffmpeg` is the third.
+was wrong with them.  Its readers: `sndfile` for what libsndfile knows, `ffmpeg`
+for the rest, and here WAV on a pipe and WAV whose header is not to be believed.
 """
 
 from __future__ import annotations
 
-import re
+import os
+import struct
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from edgestem.chunks import Layout
+from edgestem.descriptors import read_exactly
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS, Samples
+from edgestem.grid import Samples
 from edgestem.separator import LIMIT
-from edgestem.wav import WavFormat, is_open_end, unpack
-
-# libsndfile's name of a sample format -> the grid its samples lie on.
-_SUBTYPES = {
-    "PCM_S8": "8",
-    "PCM_U8": "8",
-    "PCM_16": "16",
-    "PCM_24": "24",
-    "PCM_32": "32",
-    "FLOAT": "float",
-    "DOUBLE": "double",
-    "ALAC_16": "16",
-    "ALAC_20": "24",
-    "ALAC_24": "24",
-    "ALAC_32": "32",
-}
-# What libsndfile notes when a header promises more bytes than there are.
-_PROMISE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
-_NO_END_MARK = "Ogg : File ended unexpectedly"
+from edgestem.wav import WavFormat, unpack
 
 
 class Song:
@@ -47,6 +32,20 @@ class Song:
         Rate, channels, the grid samples are read on, and the length if known.
     is_lossy : bool
         Decoded from a lossy format, so that the grid is not the song's own.
+
+    Attributes
+    ----------
+    n_samples : int or None
+        Length as far as it is known before the end, for progress; a guess unless
+        `is_exact`.
+    is_exact : bool
+        The length is a promise: fewer samples are a loss.
+    notes : list of str
+        What a person should know of the song; complete when all is read.
+    is_damaged : bool
+        A part of the song is not there; known when all is read.
+    tags : dict of str
+        title, artist, album, ... as far as the file has them.
     """
 
     def __init__(self, name: str, wav: WavFormat, *, is_lossy: bool = False) -> None:
@@ -54,21 +53,44 @@ class Song:
         self.sample_rate, self.n_channels = wav.sample_rate, wav.n_channels
         self.grid = wav.grid
         self.is_lossy = is_lossy
-        self.n_samples = wav.n_samples  # what the header says; None: nothing
+        self.n_samples = wav.n_samples
+        self.is_exact = wav.n_samples is not None and not is_lossy
         self.n_read = 0
         self.n_bad_samples = 0  # NaN, infinite or absurd values, read as silence
-        self.warning = ""  # known when all is read
-        self.is_exact = wav.n_samples is not None and not is_lossy
+        self.notes: list[str] = []
+        self.is_damaged = False
+        self.tags: dict[str, str] = {}
+        self._is_over = False
+
+    @property
+    def warning(self) -> str:
+        """The notes in one line, known when all is read."""
+        return "; ".join(self.notes)
 
     def read(self, n_samples: int) -> Samples:
-        """Read up to `n_samples`; an empty array is the end."""
-        x = self._read(n_samples)
-        if self.grid.is_float:
-            x = self._without_damage(x)
-        self.n_read += len(x)
-        if len(x) == 0 and not self.warning:
-            self.warning = self._find_loss()
-        return x
+        """Read `n_samples`, fewer only before the end; an empty array is the end."""
+        parts, n_got = [], 0
+        while n_got < n_samples and len(x := self._read(n_samples - n_got)):
+            parts.append(self._without_damage(x) if self.grid.is_float else x)
+            n_got += len(x)
+            self.n_read += len(x)
+        if n_got == 0 and not self._is_over:
+            self._is_over = True
+            self._find_loss()
+            if self.n_read == 0 and not self.notes:
+                self.note("holds no samples: its stems are empty")
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts) if parts else x
+
+    def note(self, what: str) -> None:
+        """Remember a sentence about the song: "<name> <what>"."""
+        self.notes.append(f"{self.name} {what}")
+
+    def lose(self, what: str) -> None:
+        """Remember that a part of the song is not there."""
+        self.is_damaged = True
+        self.note(what)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -85,19 +107,23 @@ class Song:
         self.n_bad_samples += n_bad
         return np.where(good, x, x.dtype.type(0))
 
-    def _find_loss(self) -> str:
+    def _find_loss(self) -> None:
         """Compare what was read with what the header promised."""
-        # Lengths of lossy formats are estimates in many headers.
-        slack = 0 if self.is_exact else self.sample_rate
-        if self.n_samples is None or self.n_read >= self.n_samples - slack:
-            return ""
-        return self._ends_early(self.n_samples)
+        if self.is_exact and self.n_samples is not None:
+            self._compare(self.n_samples)
 
-    def _ends_early(self, n_promised: float) -> str:
-        done, whole = self.n_read / self.sample_rate, n_promised / self.sample_rate
-        return (
-            f"{self.name} is damaged or incomplete: {done:.1f} s of {whole:.1f} s "
-            "could be read and were separated"
+    def _compare(self, n_promised: int, n_slack: int = 0) -> None:
+        """Note a loss of more than so many samples."""
+        n_lost = n_promised - self.n_read
+        if n_lost <= n_slack:
+            return
+        rate = self.sample_rate
+        done, whole = f"{self.n_read / rate:.1f} s", f"{n_promised / rate:.1f} s"
+        if done == whole:
+            done, whole = f"{self.n_read} samples", f"{n_promised} samples"
+        self.lose(
+            f"is damaged or incomplete: {done} of {whole} could be read and were "
+            "separated"
         )
 
 
@@ -125,76 +151,77 @@ def unreadable(name: str, what: str) -> AudioError:
 
 
 class PipedSong(Song):
-    """WAV from a pipe."""
+    """WAV from a pipe.
 
-    def __init__(self, file: BinaryIO, name: str, wav: WavFormat) -> None:
+    Parameters
+    ----------
+    ahead : bytes
+        What was read of the samples already.
+    """
+
+    def __init__(
+        self, file: BinaryIO, name: str, wav: WavFormat, ahead: bytes = b""
+    ) -> None:
         super().__init__(name, wav)
-        self._file, self._wav = file, wav
+        self._file, self._wav, self._ahead = file, wav, ahead
 
     def _read(self, n_samples: int) -> Samples:
         if self.n_samples is not None:
             n_samples = min(n_samples, self.n_samples - self.n_read)
-        data = self._file.read(n_samples * self._wav.bytes_per_sample)
+        n_bytes = n_samples * self._wav.bytes_per_sample
+        data, self._ahead = self._ahead[:n_bytes], self._ahead[n_bytes:]
+        data += read_exactly(self._file.fileno(), n_bytes - len(data))
+        if len(data) % self._wav.bytes_per_sample:
+            self.lose("ends within a sample, as if it were cut short")
         return unpack(data, self._wav)
+
+    def _find_loss(self) -> None:
+        super()._find_loss()
+        if self.n_samples is None or self.notes:
+            return
+        what = behind_wav(self._file.fileno(), self.n_samples, self._wav)
+        if what:
+            self.lose(what)
 
     def close(self) -> None:
         self._file.close()
 
 
-class SndfileSong(Song):
-    """A file that libsndfile reads."""
+def behind_wav(fd: int, n_samples: int, wav: WavFormat) -> str:
+    """Read on behind the samples of a piped WAV; say what is no chunk of it."""
+    if n_samples * wav.bytes_per_sample % 2:
+        read_exactly(fd, 1)  # the pad byte
+    while len(head := read_exactly(fd, 8)) == 8:
+        if head[:4] in (b"RIFF", b"RF64"):
+            return "is followed by another song, which was not read: one at a time"
+        size = struct.unpack("<I", head[4:])[0]
+        if not head[:4].isascii() or size > 1 << 24:
+            return "is followed by what is no WAV chunk; it was not read"
+        read_exactly(fd, size + size % 2)
+    return ""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        soundfile = load_soundfile()
-        self._file = file
-        sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
-        # It would seek after every read, where FLAC of unknown length gets lost.
-        sound.seekable = lambda: False
-        self._sound, self._error = sound, soundfile.LibsndfileError
-        grid = _SUBTYPES.get(sound.subtype)
-        # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
-        n_samples = sound.frames if sound.frames < 1 << 60 else None
-        kind = GRIDS[grid or "float"]
-        wav = WavFormat(kind, sound.samplerate, sound.channels, n_samples)
-        super().__init__(name, wav, is_lossy=grid is None)
+
+class WavSong(Song):
+    """A WAV file whose samples lie where its chunks say, not where its header does."""
+
+    def __init__(self, file: BinaryIO, name: str, layout: Layout) -> None:
+        super().__init__(name, layout.wav)
+        self._file, self._wav = file, layout.wav
+        self._parts = list(layout.parts)
+        self.notes.append(f"{name}: {layout.note}")
 
     def _read(self, n_samples: int) -> Samples:
-        x = self._read_raw(n_samples)
-        if self.grid.is_float:
-            return x
-        # libsndfile gives integers of any width left-justified in 32 bits.
-        return (x >> (32 - self.grid.bits)).astype(np.int64)
-
-    def _read_raw(self, n_samples: int) -> Samples:
-        """Read; what comes after a decoding error is lost, what came before is not."""
-        dtype = self.grid.dtype if self.grid.is_float else np.int32
-        out: Samples = np.empty((n_samples, self.n_channels), dtype)
-        if self.warning:
-            return out[:0]
-        # The length in a header may be wrong: read until nothing comes.
-        start = self._sound.tell()
-        try:
-            return self._sound.read(out=out)  # type: ignore[no-any-return]
-        except self._error as cause:
-            if "System error" in str(cause):  # the disk, not the song
-                raise unreadable(self.name, f"cannot be read: {cause}") from cause
-            n_good = max(self._sound.tell() - start, 0)
-            self.n_read += n_good
-            self.warning = self._ends_early(self.n_samples or 0)
-            self.n_read -= n_good
-            return out[:n_good]
-
-    def _find_loss(self) -> str:
-        notes = self._sound.extra_info
-        promise = _PROMISE.search(notes)
-        if promise:
-            promised, there = int(promise[1]), int(promise[2])
-            if promised > there > 0 and not is_open_end(promised):
-                return self._ends_early(self.n_read * promised / there)
-        if _NO_END_MARK in notes:
-            return f"{self.name} has no end mark, as if it were cut short"
-        return super()._find_loss()
+        step = self._wav.bytes_per_sample
+        while self._parts:
+            at, n_bytes = self._parts[0]
+            data = os.pread(self._file.fileno(), min(n_bytes, n_samples * step), at)
+            n_whole = len(data) // step * step
+            if n_whole == 0:
+                self._parts.pop(0)
+                continue
+            self._parts[0] = (at + n_whole, n_bytes - n_whole)
+            return unpack(data[:n_whole], self._wav)
+        return unpack(b"", self._wav)
 
     def close(self) -> None:
-        self._sound.close()
         self._file.close()

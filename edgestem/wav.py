@@ -103,7 +103,7 @@ def parse(read: Callable[[int], bytes]) -> WavFormat | None:
             return None
         body = read(size + size % 2)
         if name == b"fmt ":
-            found = _parse_format(body)
+            found = parse_format(body)
         elif name == b"ds64" and len(body) >= 16:
             long_size = struct.unpack("<Q", body[8:16])[0]
     return None
@@ -148,7 +148,8 @@ def _riff(name: bytes, size: int, chunks: bytes, n_bytes: int) -> bytes:
     return start + chunks + b"data" + struct.pack("<I", n_bytes)
 
 
-def _parse_format(body: bytes) -> WavFormat | None:
+def parse_format(body: bytes) -> WavFormat | None:
+    """Read the body of a `fmt ` chunk; None: no plain sample format."""
     if len(body) < 16:
         return None
     tag, n_channels, rate, _, step, bits = struct.unpack("<HHIIHH", body[:16])
@@ -166,8 +167,8 @@ def _with_length(
     """Add the length, unless the header is one of a stream."""
     if found is None:
         return None
-    if long_size is not None and size == UNKNOWN:
-        size = long_size
+    if size == UNKNOWN and long_size not in (None, 0, (1 << 64) - 1):
+        size = long_size or 0  # a writer that cannot seek leaves 0 there, or the top
     elif is_open_end(size):
         return found
     n_samples = size // found.bytes_per_sample

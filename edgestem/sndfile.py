@@ -1,0 +1,260 @@
+"""Songs that libsndfile reads, to their real end.
+
+libsndfile ends where a header says, and some headers are wrong: a VBR mp3 without a
+count, files joined by `cat`, chained Ogg.  What it leaves unread is read by ffmpeg
+from that sample on, or said.  What comes after a decoding error, likewise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from edgestem.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
+from edgestem.errors import AudioError
+from edgestem.ffmpeg import FfmpegSong
+from edgestem.grid import GRIDS, Samples
+from edgestem.song import Song, load_soundfile, unreadable
+from edgestem.wav import WavFormat, is_open_end
+
+# libsndfile's name of a sample format -> the grid its samples lie on.
+_SUBTYPES = {
+    "PCM_S8": "8",
+    "PCM_U8": "8",
+    "PCM_16": "16",
+    "PCM_24": "24",
+    "PCM_32": "32",
+    "FLOAT": "float",
+    "DOUBLE": "double",
+    "ALAC_16": "16",
+    "ALAC_20": "24",
+    "ALAC_24": "24",
+    "ALAC_32": "32",
+}
+# What libsndfile notes, by container, when a header promises more bytes than there
+# are.  A RIFF size alone is wrong in many whole files.
+_PROMISES = {
+    "RF64": re.compile(r"Riff size : (\d+) \(should be (\d+)\)"),
+    "W64": re.compile(r"riff : (\d+) \(should be (\d+)\)"),
+}
+_PROMISE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
+_CUT = ("Seems to be a truncated file", "Ogg : File ended unexpectedly")
+_BLOCKS = "Seems to be a multi-segment file"
+OPUS_RATE = 48000  # whatever its header mentions (RFC 7845, section 5.1)
+
+
+class NotForSndfile(Exception):
+    """libsndfile would read this song wrongly."""
+
+
+def _is_misread(sound: Any) -> bool:
+    """Say whether libsndfile would give something else than the song."""
+    is_slow_opus = sound.subtype == "OPUS" and sound.samplerate != OPUS_RATE
+    # It plays the headers of all blocks but the first as samples.
+    return is_slow_opus or (sound.format == "VOC" and _BLOCKS in sound.extra_info)
+
+
+class SndfileSong(Song):
+    """A file that libsndfile reads.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for reading, at its start; closed with the song.
+    name : str
+        For messages.
+    path : Path, optional
+        Where ffmpeg finds it.
+    has_ffmpeg : bool
+        What libsndfile leaves may be read by ffmpeg; a daemon does without.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        No file for libsndfile.
+    NotForSndfile
+        It would be decoded at a wrong rate, or with headers as noise.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        path: Path | None = None,
+        *,
+        has_ffmpeg: bool = False,
+    ) -> None:
+        soundfile = load_soundfile()
+        self._file, self._path, self._has_ffmpeg = file, path, has_ffmpeg
+        sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
+        if has_ffmpeg and _is_misread(sound):
+            sound.close()
+            raise NotForSndfile
+        # It would seek after every read, where FLAC of unknown length gets lost.
+        sound.seekable = lambda: False
+        self._sound, self._error = sound, soundfile.LibsndfileError
+        self._rest: FfmpegSong | None = None
+        self._n_before = 0  # samples that libsndfile gave
+        grid = _SUBTYPES.get(sound.subtype)
+        # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
+        n_samples = sound.frames if sound.frames < 1 << 60 else None
+        kind = GRIDS[grid or "float"]
+        wav = WavFormat(kind, sound.samplerate, sound.channels, n_samples)
+        super().__init__(name, wav, is_lossy=grid is None)
+        self.is_exact = n_samples is not None and self._is_promised()
+        self.tags = {k: v for k, v in sound.copy_metadata().items() if v}
+
+    def _is_promised(self) -> bool:
+        """Without a count in its header, an mp3's length is a guess."""
+        if self._sound.format not in ("MP3", "MPEG"):
+            return True
+        return mp3_frames(self._file.fileno()) is not None
+
+    def _read(self, n_samples: int) -> Samples:
+        if self._rest is not None:
+            return self._of_rest(self._rest.read(n_samples))
+        x, is_broken = self._read_raw(n_samples)
+        if len(x) == 0 and not self._is_over and self._go_on(is_broken):
+            return self._read(n_samples)
+        if is_broken and len(x):
+            self._error_at = self.n_read + len(x)
+        if self.grid.is_float:
+            return x
+        # libsndfile gives integers of any width left-justified in 32 bits.
+        return (x >> (32 - self.grid.bits)).astype(np.int64)
+
+    def _of_rest(self, x: Samples) -> Samples:
+        """Bring what ffmpeg decodes to this song's own grid and channels."""
+        return x.astype(self.grid.dtype, copy=False)
+
+    _error_at = -1  # sample at which libsndfile gave up
+
+    def _read_raw(self, n_samples: int) -> tuple[Samples, bool]:
+        """Read; also say whether decoding failed behind what was read."""
+        dtype = self.grid.dtype if self.grid.is_float else np.int32
+        out: Samples = np.empty((n_samples, self.n_channels), dtype)
+        if self._error_at >= 0:
+            return out[:0], True
+        # The length in a header may be wrong: read until nothing comes.
+        try:
+            return self._sound.read(out=out), False
+        except self._error as cause:
+            if "System error" in str(cause):  # the disk, not the song
+                raise unreadable(self.name, f"cannot be read: {cause}") from cause
+            self._error_at = self.n_read
+            return out[: self._n_decoded() - self.n_read], True
+
+    def _n_decoded(self) -> int:
+        """Count the samples decoded so far, as far as libsndfile can say."""
+        try:
+            return max(int(self._sound.tell()), self.n_read)
+        except (self._error, RuntimeError):  # GSM and others cannot tell
+            return self.n_read
+
+    def _go_on(self, is_broken: bool) -> bool:
+        """Let ffmpeg read what libsndfile left, from this sample on."""
+        if not is_broken and self._n_left() <= TRIFLE:
+            return False
+        if not self._has_ffmpeg:
+            return False
+        self._n_before = self.n_read
+        try:
+            self._rest = FfmpegSong(
+                self._file,
+                self.name,
+                self._path,
+                like=self,
+                n_skip=self.n_read,
+            )
+        except AudioError:  # no ffmpeg, or it finds no sound
+            return False
+        return True
+
+    def _n_left(self) -> int:
+        """Bytes behind the decoder's place that may be music."""
+        fd = self._file.fileno()
+        return unread_bytes(fd, os.lseek(fd, 0, os.SEEK_CUR))
+
+    def _find_loss(self) -> None:
+        if self._rest is not None:
+            self._judge_rest(self._rest)
+        elif self._error_at >= 0:
+            self._compare_or_say("decoding failed there")
+        else:
+            self._find_cut()
+
+    def _judge_rest(self, rest: FfmpegSong) -> None:
+        """Hand on what ffmpeg says; without a word the song was read whole."""
+        if self._error_at >= 0 and rest.n_read > self._n_before:
+            self._say_damage()
+        elif self._error_at >= 0:
+            self._compare_or_say("decoding failed there")
+        elif rest.notes:
+            self.notes += rest.notes
+            self.is_damaged |= rest.is_damaged
+        elif rest.n_read == self._n_before:
+            share = self._n_left() / max(os.fstat(self._file.fileno()).st_size, 1)
+            if share >= 0.01:
+                self.note(f"ends with {share:.0%} of the file that is no sound")
+
+    def _say_damage(self) -> None:
+        """Say where decoding failed, and what became of the rest."""
+        what = "what is lost there is silent, all behind it is at its place"
+        if self.is_lossy:
+            what = "what follows was read on"
+            if self.is_exact and self.n_samples and self.n_samples > self.n_read:
+                lost = (self.n_samples - self.n_read) / self.sample_rate
+                what = f"{lost:.2f} s are lost, and what follows comes so much early"
+        at = self._error_at / self.sample_rate
+        self.lose(f"is damaged at {at:.2f} s: {what}")
+
+    def _compare_or_say(self, what: str) -> None:
+        if self.n_samples is not None and self.is_exact:
+            self._compare(self.n_samples)
+        if not self.notes:
+            at = self.n_read / self.sample_rate
+            self.lose(f"is damaged or incomplete: {at:.1f} s could be read, {what}")
+
+    def _find_cut(self) -> None:
+        """Compare with every promise, and with the bytes that are left."""
+        notes = self._sound.extra_info
+        promise = _PROMISES.get(self._sound.format, _PROMISE).search(notes)
+        if promise:
+            promised, there = int(promise[1]), int(promise[2])
+            if promised > there and not is_open_end(promised):
+                self._cut(promised, there)
+        elif any(word in notes for word in _CUT):
+            self.lose("has no end mark, as if it were cut short")
+        elif self.is_exact and self.n_samples is not None:
+            self._compare(self.n_samples)
+        is_ogg = self._sound.format == "OGG"
+        if not self.notes and is_ogg and not has_end_mark(self._file.fileno()):
+            self.lose("has no end mark, as if it were cut short")
+        if not self.notes and (n_left := self._n_left()) > TRIFLE:
+            share = n_left / max(os.fstat(self._file.fileno()).st_size, 1)
+            self.lose(
+                f"was not read to its end: libsndfile leaves {share:.0%} of the file; "
+                "with ffmpeg installed all of it is read (apt install ffmpeg)"
+            )
+
+    def _cut(self, promised: int, there: int) -> None:
+        if self.n_read == 0:
+            raise unreadable(
+                self.name, "is damaged: its header promises sound, and there is none"
+            )
+        share = there / promised if self._sound.format not in _PROMISES else 0
+        if share:
+            self._compare(max(round(self.n_read / share), self.n_read + 1))
+        else:  # these sizes count the header too
+            n_whole = round(self.n_read * promised / max(there, 1))
+            self._compare(max(n_whole, self.n_read + 1))
+
+    def close(self) -> None:
+        if self._rest is not None:
+            self._rest.stop()
+        self._sound.close()
+        self._file.close()
