@@ -41,8 +41,11 @@ _GUESS = "Estimating duration"
 # Said of whole files; and of files joined to others.
 _HARMLESS = re.compile(
     r"skipped samples|Referenced QT chapter|non.?monoton|Last message repeated"
+    r"|Error while decoding stream #\S+ Invalid argument"  # after the last frame
 )
-_HARMLESS_BEHIND = re.compile(_HARMLESS.pattern + "|Header missing|Invalid data found")
+_HARMLESS_BEHIND = re.compile(
+    _HARMLESS.pattern + "|Header missing|Invalid data found|parsing the packet header"
+)
 _LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
 _FRAME = 4096  # samples: the most that a lossy codec pads or trims
 _SILENT_S = 60.0  # without a byte from ffmpeg: it hangs
@@ -94,7 +97,9 @@ class FfmpegSong(Song):
             name, WavFormat(grid, rate, n_channels, n_samples), is_lossy=is_lossy
         )
         self.is_exact = is_exact
-        self._slack = _FRAME if is_lossy else rate // 1000 + 1
+        # CAF counts whole frames, the others milliseconds at the worst.
+        is_coarse = is_lossy or self._format.get("format_name") == "caf"
+        self._slack = _FRAME if is_coarse else rate // 1000 + 1
         self._n_skip = self.n_read = n_skip
         self._damage = _Damage()
         self._harmless = _HARMLESS_BEHIND if like else _HARMLESS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -86,9 +87,7 @@ def _open_wav_pipe(file: BinaryIO, name: str, wav: WavFormat) -> Song:
         return PipedSong(file, name, wav)
     ahead = read_exactly(file.fileno(), 8)
     if ahead[:4] in _NOTES and len(ahead) == 8:
-        return PipedSong(
-            file, name, WavFormat(wav.grid, wav.sample_rate, wav.n_channels, 0)
-        )
+        wav = replace(wav, n_samples=0)
     return PipedSong(file, name, wav, ahead)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -168,18 +169,20 @@ class PipedSong(Song):
     def _read(self, n_samples: int) -> Samples:
         if self.n_samples is not None:
             n_samples = min(n_samples, self.n_samples - self.n_read)
-        n_bytes = n_samples * self._wav.bytes_per_sample
-        data, self._ahead = self._ahead[:n_bytes], self._ahead[n_bytes:]
-        data += read_exactly(self._file.fileno(), n_bytes - len(data))
+        data = self._take(n_samples * self._wav.bytes_per_sample)
         if len(data) % self._wav.bytes_per_sample:
             self.lose("ends within a sample, as if it were cut short")
         return unpack(data, self._wav)
+
+    def _take(self, n_bytes: int) -> bytes:
+        data, self._ahead = self._ahead[:n_bytes], self._ahead[n_bytes:]
+        return data + read_exactly(self._file.fileno(), n_bytes - len(data))
 
     def _find_loss(self) -> None:
         super()._find_loss()
         if self.n_samples is None or self.notes:
             return
-        what = behind_wav(self._file.fileno(), self.n_samples, self._wav)
+        what = behind_wav(self._take, self.n_samples, self._wav)
         if what:
             self.lose(what)
 
@@ -187,17 +190,16 @@ class PipedSong(Song):
         self._file.close()
 
 
-def behind_wav(fd: int, n_samples: int, wav: WavFormat) -> str:
+def behind_wav(read: Callable[[int], bytes], n_samples: int, wav: WavFormat) -> str:
     """Read on behind the samples of a piped WAV; say what is no chunk of it."""
-    if n_samples * wav.bytes_per_sample % 2:
-        read_exactly(fd, 1)  # the pad byte
-    while len(head := read_exactly(fd, 8)) == 8:
+    read(n_samples * wav.bytes_per_sample % 2)  # the pad byte
+    while len(head := read(8)) == 8:
         if head[:4] in (b"RIFF", b"RF64"):
             return "is followed by another song, which was not read: one at a time"
         size = struct.unpack("<I", head[4:])[0]
         if not head[:4].isascii() or size > 1 << 24:
             return "is followed by what is no WAV chunk; it was not read"
-        read_exactly(fd, size + size % 2)
+        read(size + size % 2)
     return ""
 
 
