@@ -119,8 +119,17 @@ def _add_common(parser: Parser, default: Any = False) -> None:
         help="show the traceback of an error")  # fmt: skip
 
 
+_VERIFY = """\
+Adds the stems of a song and compares the sum with it, to the bit; says what is damaged
+in any of the files, and asks another decoder (ffmpeg) how long the song is.
+
+Exit status: 0 it adds up, 1 it does not, 3 there is nothing to compare: stems are
+missing, or a file cannot be read.
+"""
+
+
 def _add_verify_and_info(command: _Command) -> None:
-    verify = command("verify", "check that the stems add up to the song")
+    verify = command("verify", "check that the stems add up to the song", _VERIFY)
     verify.add_argument(
         "dir", type=filled, metavar="DIR", help="what separate had as -o"
     )

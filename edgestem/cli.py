@@ -92,9 +92,16 @@ def _separate(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from edgestem.errors import AudioError
     from edgestem.verify import verify
 
-    found = verify(args.dir, args.song)
+    try:
+        found = verify(args.dir, args.song)
+    except AudioError as error:
+        complain("error", str(error), error.code)
+        return 1 if error.code == "stems_differ" else 3
+    for sentence in found.warnings:
+        complain("warning", sentence)
     put(json.dumps(found.to_json()) if args.json else console.one_line(str(found)))
     return 0 if found.is_exact else 1
 

@@ -35,17 +35,18 @@ def _write_some(fd: int, view: memoryview) -> int:
 def read_exactly(fd: int, n_bytes: int) -> bytes:
     """Read so many bytes, fewer only at the end, waiting as long as it takes."""
     parts: list[bytes] = []
-    while n_bytes > 0 and (part := _read_some(fd, min(n_bytes, 1 << 20))):
+    while n_bytes > 0 and (part := read_some(fd, min(n_bytes, 1 << 20))):
         parts.append(part)
         n_bytes -= len(part)
     return b"".join(parts)
 
 
-def _read_some(fd: int, n_bytes: int) -> bytes:
+def read_some(fd: int, n_bytes: int) -> bytes:
+    """Read what is there, at least a byte before the end."""
     try:
         return os.read(fd, n_bytes)
     except BlockingIOError:
         waiting = select.poll()
         waiting.register(fd, select.POLLIN)
         waiting.poll()
-        return _read_some(fd, n_bytes)
+        return read_some(fd, n_bytes)

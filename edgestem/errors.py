@@ -35,6 +35,7 @@ CODES = {
     "exists": Code("a stem is there already: --force, `replace`, `force=True`", "song"),
     "no_audio": Code("a folder holds no song", "song"),
     "same_name": Code("two songs would write the same stems", "song"),
+    "no_stems": Code("no stems of that song there", "song"),
     "stems_differ": Code("stems that do not fit each other, or the song", "song"),
     "unsupported_format": Code("this format cannot hold such a stem", "song"),
     "unsupported_sample_rate": Code("outside 8 to 384 kHz", "song"),

@@ -7,20 +7,21 @@ samples are those of `edgestem separate`, `latency_samples` later.  With a deadl
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgestem.console import unwritable
-from edgestem.descriptors import write_all
+from edgestem.descriptors import read_exactly, read_some, write_all
 from edgestem.errors import AudioError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Samples, convert, to_float32
 from edgestem.live import Live
 from edgestem.pcm import PcmStream
 from edgestem.separator import Separator
+from edgestem.song import behind_wav
 from edgestem.wav import WavFormat, header, pack, parse, unpack
 
 FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
@@ -55,12 +56,13 @@ class Pipe:
             self.write(header(replace(self.wav, n_samples=None)))
 
     def blocks(self) -> Iterator[bytes]:
-        """Whole samples as they come; a torn last one is dropped."""
+        """Whole samples as they come; what is torn or left is a warning."""
         step, rest, left = self.wav.bytes_per_sample, b"", self.wav.n_samples
         while left is None or left > 0:
             n = self.block if left is None else min(left, self.block)
-            data = os.read(self.source, n * step - len(rest))
+            data = read_some(self.source, n * step - len(rest))
             if not data:
+                self._say_torn(rest, left)
                 return
             data = rest + data
             n_whole = len(data) // step
@@ -68,6 +70,23 @@ class Pipe:
             if n_whole:
                 left = None if left is None else left - n_whole
                 yield data[: n_whole * step]
+        if what := behind_wav(
+            lambda n: read_exactly(self.source, n), self.wav.n_samples or 0, self.wav
+        ):
+            warnings.warn(f"the song on stdin {what}", RuntimeWarning, stacklevel=2)
+
+    def _say_torn(self, rest: bytes, left: int | None) -> None:
+        if left:
+            n_promised, rate = self.wav.n_samples or 0, self.wav.sample_rate
+            text = (
+                f"the song on stdin is incomplete: {(n_promised - left) / rate:.1f} s "
+                f"of {n_promised / rate:.1f} s came"
+            )
+        elif rest:
+            text = "the song on stdin ends within a sample, as if it were cut short"
+        else:
+            return
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe:
@@ -80,7 +99,7 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
     """
     if raw is not None:
         return Pipe(raw, source, sink, block)
-    first = os.read(source, 1)
+    first = read_some(source, 1)
     if not first:
         raise AudioError(
             "stdin is empty: the program before edgestem stream sent nothing",
@@ -88,7 +107,12 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
             path="-",
         )
     seen = iter([first])
-    wav = parse(lambda n: _read_exactly(source, n, next(seen, b"")))
+
+    def read(n: int) -> bytes:
+        data = next(seen, b"")
+        return data + read_exactly(source, n - len(data))
+
+    wav = parse(read)
     if wav is None:
         raise AudioError(
             "stdin is no WAV stream; for raw PCM say --format, --rate and --channels",
@@ -96,12 +120,6 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
             path="-",
         )
     return Pipe(wav, source, sink, block, has_header=True)
-
-
-def _read_exactly(fd: int, n: int, data: bytes = b"") -> bytes:
-    while len(data) < n and (more := os.read(fd, n - len(data))):
-        data += more
-    return data
 
 
 def through_separator(

@@ -11,6 +11,9 @@ import math
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +25,7 @@ from edgestem.grid import GRIDS, convert
 from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.reading import open_song
 from edgestem.sndfile import SndfileSong
-from edgestem.song import Song
+from edgestem.song import Song, unreadable
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, target_paths
 
@@ -78,7 +81,7 @@ class RemoteSeparator:
     def _run(
         self,
         path: str | Path,
-        source: BinaryIO,
+        source: _Source,
         outputs: list[int],
         progress: Progress | None,
     ) -> FileReport:
@@ -90,7 +93,7 @@ class RemoteSeparator:
 
         o = self.options
         done = self._client.separate_file(
-            source.fileno(),
+            source.file.fileno(),
             outputs,
             progress=tell,
             stems=list(o.stems),
@@ -99,7 +102,7 @@ class RemoteSeparator:
             subtype=o.subtype,
             model=self._model or None,
         )
-        return FileReport(
+        report = FileReport(
             input=str(path),
             sample_rate=done["sample_rate"],
             n_channels=done["channels"],
@@ -111,6 +114,8 @@ class RemoteSeparator:
             warnings=[text.replace("the song", str(path)) for text in done["warnings"]],
             elapsed=time.perf_counter() - started,
         )
+        source.add_to(report)
+        return report
 
 
 def _wire_db(level: float | None) -> float | None:
@@ -118,31 +123,66 @@ def _wire_db(level: float | None) -> float | None:
     return MIN_DB - 1 if level == -math.inf else level
 
 
-def _open(path: str | Path) -> BinaryIO:
-    """Open what libsndfile reads, or a decoded copy of what it does not."""
+@dataclass(slots=True)
+class _Source:
+    """What the daemon is given, and what was seen while it was made."""
+
+    file: BinaryIO
+    notes: list[str] = field(default_factory=list)
+    n_bad_samples: int = 0
+    n_clipped_samples: int = 0
+
+    def add_to(self, report: FileReport) -> None:
+        """Tell what the daemon cannot know."""
+        report.warnings = self.notes + report.warnings
+        report.n_bad_samples += self.n_bad_samples
+        report.n_clipped_samples += self.n_clipped_samples
+
+
+# Containers whose samples libsndfile counts; what others hold is decoded here, where
+# ffmpeg may read on.
+_COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[_Source]:
+    """Open what the daemon reads as well as we do, or a decoded copy."""
     song = open_song(path)
     try:
-        if isinstance(song, SndfileSong) and str(path) != "-":
-            return Path(path).open("rb")
-        return _decode(song)
+        is_file = str(path) != "-" and Path(path).is_file()  # a FIFO gives itself once
+        if is_file and isinstance(song, SndfileSong) and song.container in _COUNTED:
+            source = _Source(Path(path).open("rb"))  # noqa: SIM115 - closed below
+        else:
+            source = _decode(song)
     finally:
         song.close()
+    with source.file:
+        yield source
 
 
-def _decode(song: Song) -> BinaryIO:
+def _decode(song: Song) -> _Source:
     grid = GRIDS["16"] if song.is_lossy else song.grid
-    wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
+    n_samples = song.n_samples if song.is_exact else None
+    wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
     file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    source = _Source(file)
     try:
         encoder = open_encoder(file, "wav", wav, Path(song.name))
         while len(block := song.read(BLOCK)):
-            encoder.write(convert(block, song.grid, grid)[0])
+            on_grid, n_clipped = convert(block, song.grid, grid)
+            source.n_clipped_samples += n_clipped
+            encoder.write(on_grid)
         encoder.finish()
         file.flush()
     except OSError as cause:
         file.close()
         raise EdgestemError(
-            f"{song.name} cannot be decoded into a temporary file: {cause.strerror}",
+            f"{song.name} cannot be decoded into a temporary file: {cause.strerror}; "
+            "TMPDIR=FOLDER names another place for it",
             code="unwritable",
         ) from cause
-    return file  # type: ignore[no-any-return]
+    if song.is_damaged and song.n_read == 0:
+        file.close()
+        raise unreadable(song.name, "is damaged: nothing of it could be read")
+    source.notes, source.n_bad_samples = song.notes, song.n_bad_samples
+    return source

@@ -108,6 +108,11 @@ class SndfileSong(Song):
         self.is_exact = n_samples is not None and self._is_promised()
         self.tags = {k: v for k, v in sound.copy_metadata().items() if v}
 
+    @property
+    def container(self) -> str:
+        """Libsndfile's name of the container: WAV, FLAC, MP3 ..."""
+        return str(self._sound.format)
+
     def _is_promised(self) -> bool:
         """Without a count in its header, an mp3's length is a guess."""
         if self._sound.format not in ("MP3", "MPEG"):

@@ -70,6 +70,8 @@ class Song:
 
     def read(self, n_samples: int) -> Samples:
         """Read `n_samples`, fewer only before the end; an empty array is the end."""
+        if n_samples <= 0:
+            return self._read(0)
         parts, n_got = [], 0
         while n_got < n_samples and len(x := self._read(n_samples - n_got)):
             parts.append(self._without_damage(x) if self.grid.is_float else x)

@@ -1,10 +1,17 @@
-"""The mixture law, checked on files: stems that add up to their song."""
+"""The mixture law, checked on files: stems that add up to their song.
+
+What the readers say about any of the files counts, and a second decoder is asked how
+long the song is: a half that both the separation and this check read the same way
+would add up, too.
+"""
 
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +21,12 @@ from edgestem.audio import BLOCK, song_name
 from edgestem.encoding import FORMATS
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples, convert
-from edgestem.job import STEMS
+from edgestem.job import KARAOKE, STEMS
 from edgestem.reading import open_song
 from edgestem.song import Song
+
+WITNESS_SLACK = 8192  # samples: what decoders trim of lossy codecs at both ends
+KARAOKE_DB = -40.0  # a karaoke mix is instrumental and vocals at a level, this near
 
 
 @dataclass(slots=True)
@@ -37,11 +47,18 @@ class Residual:
     """Greatest residual: steps of an integer format, or units in the last place."""
     max_db: float = -math.inf
     """The same relative to full scale."""
+    is_lossy: bool = False
+    """The stems are of a container that cannot keep every bit."""
+    faults: list[str] = field(default_factory=list)
+    """What is wrong besides the sum: damaged values, torn stems, samples unread."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know of the song itself."""
 
     @property
     def is_exact(self) -> bool:
         """Integers must add up exactly, floats to their last place."""
-        return self.max_lsb <= (1 if GRIDS[self.subtype].is_float else 0)
+        limit = 1 if GRIDS[self.subtype].is_float else 0
+        return self.max_lsb <= limit and not self.faults
 
     def to_json(self) -> dict[str, Any]:
         """Give what `--json` prints; no residual has a level of null dB."""
@@ -52,11 +69,15 @@ class Residual:
         """Write one line for a person."""
         unit = "units in the last place" if GRIDS[self.subtype].is_float else "LSB"
         word = "adds up" if self.is_exact else "DOES NOT add up"
-        return (
+        if self.is_lossy and not self.is_exact and not self.faults:
+            word = "CANNOT add up to the bit, for its stems are lossy"
+        kind = "" if GRIDS[self.subtype].is_float else " bit"
+        line = (
             f"{self.song}: {word}: residual {self.max_lsb:g} {unit} ({self.max_db:.1f} "
             f"dB) in {self.n_samples} samples, {self.n_channels} channels, "
-            f"{self.subtype}"
+            f"{self.subtype}{kind}"
         )
+        return "; ".join([line, *self.faults])
 
 
 def verify(out_dir: str | Path, path: str | Path) -> Residual:
@@ -65,34 +86,52 @@ def verify(out_dir: str | Path, path: str | Path) -> Residual:
     Parameters
     ----------
     out_dir : str or Path
-        What `separate` had as -o, or the folder of the stems itself.
+        What `separate` had as -o, or the folder of the stems itself.  Stems in
+        several containers are all compared.
     path : str or Path
         The song; it is put on the stems' grid as `separate` does.
+
+    Returns
+    -------
+    Residual
+        Of the worst set of stems.
 
     Raises
     ------
     AudioError
-        No stems there, or a file cannot be read.
+        `no_stems`: none there.  `unreadable`: a file cannot be read.
         `stems_differ`: another length, rate or number of channels.
     """
-    folder, stems = _find_stems(Path(out_dir), path)
+    found = [_verify_set(folder, stems, path) for folder, stems in _sets(out_dir, path)]
+    return min(found, key=lambda one: (one.is_exact, -one.max_lsb))
+
+
+def _verify_set(folder: Path, stems: list[Path], path: str | Path) -> Residual:
     with ExitStack() as stack:
         songs = [
             stack.enter_context(closing(open_song(source))) for source in (path, *stems)
         ]
-        return _compare(songs, folder)
+        found = _compare(songs, folder)
+    if str(path) != "-":
+        _ask_witness(found, Path(path))
+    return found
 
 
-def _find_stems(out_dir: Path, path: str | Path) -> tuple[Path, list[Path]]:
+def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]]:
+    """Find the complete sets of stems, with the karaoke mix where there is one."""
+    out_dir = Path(out_dir)
     for folder in (out_dir / song_name(path), out_dir):
+        found = []
         for file_format in FORMATS:
-            stems = [folder / f"{stem}.{file_format}" for stem in STEMS]
-            if all(stem.is_file() for stem in stems):
-                return folder, stems
+            stems = [folder / f"{stem}.{file_format}" for stem in (*STEMS, KARAOKE)]
+            if all(stem.is_file() for stem in stems[:2]):
+                found.append((folder, [stem for stem in stems if stem.is_file()]))
+        if found:
+            return found
     raise AudioError(
         f"no vocals and instrumental of {path} in {out_dir}; "
         "edgestem separate writes them",
-        code="unreadable",
+        code="no_stems",
         path=str(out_dir),
     )
 
@@ -106,20 +145,85 @@ def _compare(songs: list[Song], folder: Path) -> Residual:
     grid = own.pop()
     found = Residual(mixture.name, str(folder), grid.name)
     found.n_channels = mixture.n_channels
-    greatest = 0.0
+    found.is_lossy = any(stem.is_lossy for stem in stems)
+    greatest, mix = 0.0, _Mix()
     while True:
         blocks = [convert(song.read(BLOCK), song.grid, grid)[0] for song in songs]
         if len({len(block) for block in blocks}) > 1:
             raise _differ(mixture, "are not as long as the song")
         if len(blocks[0]) == 0:
             break
-        error, lsb = _residual(grid, *blocks)
+        error, lsb = _residual(grid, *blocks[:3])
+        mix.add(*blocks[1:])
         greatest = max(greatest, error)
         found.max_lsb = max(found.max_lsb, lsb)
         found.n_samples += len(blocks[0])
     if greatest > 0:
         found.max_db = 20 * math.log10(greatest / grid.full_scale)
+    _judge(found, mixture, stems, mix)
     return found
+
+
+def _judge(found: Residual, mixture: Song, stems: list[Song], mix: _Mix) -> None:
+    """Add what a sum does not see."""
+    found.warnings += mixture.notes
+    for stem in stems:
+        found.faults += stem.notes if stem.is_damaged else []
+        if stem.n_bad_samples:
+            found.faults.append(
+                f"{stem.name} holds {stem.n_bad_samples} values that are no sound "
+                "(NaN, infinite or absurd)"
+            )
+    if found.n_samples == 0:
+        found.faults.append("nothing was compared: the song holds no samples")
+    if len(stems) > len(STEMS) and mix.error_db() > KARAOKE_DB:
+        found.faults.append(f"{stems[-1].name} is no mix of these stems")
+
+
+class _Mix:
+    """Whether a karaoke mix is its instrumental and its vocals at some level."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(3)  # of d d, d v, v v with d = karaoke - instrumental
+        self._energy = 0.0
+
+    def add(self, vocals: Samples, instrumental: Samples, *karaoke: Samples) -> None:
+        """Look at a block."""
+        if karaoke:
+            v = vocals.astype(np.float64)
+            d = karaoke[0].astype(np.float64) - instrumental
+            self._sums += [np.sum(d * d), np.sum(d * v), np.sum(v * v)]
+            self._energy += float(np.sum(karaoke[0].astype(np.float64) ** 2))
+
+    def error_db(self) -> float:
+        """Return what no level of the vocals explains, relative to the mix."""
+        dd, dv, vv = self._sums
+        error = max(dd - (dv * dv / vv if vv > 0 else 0.0), 0.0)
+        return 10 * math.log10((error + 1e-30) / (self._energy + 1e-9))
+
+
+def _ask_witness(found: Residual, path: Path) -> None:
+    """Ask another decoder how many samples the song has, where one is installed."""
+    if not shutil.which("ffmpeg"):
+        return
+    line = ("ffmpeg", "-nostdin", "-v", "quiet", "-protocol_whitelist", "file,pipe")
+    options = ("-map", "0:a:0", "-ac", "1", "-f", "s16le", "-")
+    process = subprocess.Popen(
+        (*line, "-i", f"file:{path}", *options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    n_bytes = 0
+    with process:
+        assert process.stdout is not None
+        while data := process.stdout.read(1 << 20):
+            n_bytes += len(data)
+    if n_bytes // 2 > found.n_samples + WITNESS_SLACK:
+        found.faults.append(
+            f"another decoder finds {n_bytes // 2} samples in the song, not "
+            f"{found.n_samples}"
+        )
 
 
 def _residual(
