@@ -172,7 +172,7 @@ class Separator:
         check_stream(sample_rate, n_channels)
         self._model = Model(
             model,
-            threads=threads or 1,
+            threads=1 if threads is None else threads,
             runtime=runtime,
             device=device,
             device_options=device_options,

@@ -72,24 +72,22 @@ def test_a_file_has_the_stems_of_the_stream(
     assert golden.digests(stems) == golden.digests(heard(model, distribution))
 
 
-@pytest.fixture(scope="module", params=RUNTIMES)
-def daemon(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, DaemonProcess]]:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon has the preferred runtime."""
     models = [word for name in golden.MODELS for word in ("--model", name)]
-    flags = [*models, "--runtime", request.param, "--device", "cpu"]
-    with running(tmp_path_factory.mktemp("golden"), *flags) as found:
-        yield request.param, found
+    with running(tmp_path_factory.mktemp("golden"), *models, device="cpu") as found:
+        yield found
 
 
 @pytest.mark.parametrize("model", golden.MODELS)
 def test_the_socket_has_the_stems_of_the_stream(
-    model: str, daemon: tuple[str, DaemonProcess]
+    model: str, daemon: DaemonProcess
 ) -> None:
     begin = golden.beginning(SONG.mixture, model)
-    with daemon[1].client() as client:
+    with daemon.client() as client:
         stems = client.separate(begin, golden.RATE, model=model)
-    assert golden.digests(stems) == golden.digests(heard(model, daemon[0]))
+    assert golden.digests(stems) == golden.digests(heard(model, RUNTIMES[0]))
 
 
 @pytest.mark.parametrize(("model", "distribution"), WHOLE)

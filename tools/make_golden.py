@@ -3,7 +3,8 @@
     python -m tools.make_golden
 
 The song is 6 seconds of known stems (tests/data/golden.txt), the vocals panned to the
-left and the rest to the right.  The table holds for each model, runtime and kind of machine
+left and the rest to the right.  The table holds for each model, runtime and kind of
+machine
 
 * `sha256` of both stems of the song's beginning, as float32 bytes;
 * `sdr`: of vocals left, right and instrumental left, right against the known stems, dB;
