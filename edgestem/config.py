@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from edgestem.errors import ModelError
 
+# What names, describes or finds a model and leaves its samples as they are.
+_WORDS = ("name", "licence", "attribution", "figures", "file", "path", "model")
 # Field -> type, least and most; wider than any net that a board runs in memory.
 _REAL = (int, float)
 _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
@@ -169,12 +171,12 @@ class ModelConfig:
 
     @property
     def digest(self) -> str:
-        """What names the function: the network and what becomes of its masks."""
-        levels, weights = (
-            ",".join(f"{value:g}" for value in values)
-            for values in (self.target_rms_db, self.softness)
-        )
-        return f"{self.sha256}-{self.views}-{self.past_s:g}-{levels}-{weights}"
+        """What names the function: everything that changes a sample."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in _WORDS:
+            del kept[name]
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def used_frames(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -37,9 +38,21 @@ def model_path(model: str | Path) -> Path:
 
 
 def available_models() -> list[ModelConfig]:
-    """Sidecars of the models that come with the package, by name."""
-    sidecars = sorted(models_dir().glob("*.json"))
-    return [read_config(path.with_suffix(".tflite")) for path in sidecars]
+    """Sidecars of the models that come with the package, by name.
+
+    A damaged one, or one without its .tflite file, is left out with a RuntimeWarning.
+    """
+    found = (_read_or_warn(path) for path in sorted(models_dir().glob("*.json")))
+    return [config for config in found if config is not None]
+
+
+def _read_or_warn(path: Path) -> ModelConfig | None:
+    try:
+        return read_config(path.with_suffix(".tflite"))
+    except ModelError as error:
+        text = f"{path.stem} is left out: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        return None
 
 
 def check_threads(threads: int) -> None:

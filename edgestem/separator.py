@@ -293,6 +293,20 @@ class Separator:
         """End without draining; `reset` opens a new stream."""
         self._is_closed = True
 
+    def __enter__(self) -> Separator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return (
+            f"<Separator {self.config.name}: {self.sample_rate} Hz, "
+            f"{self.n_channels} channels, {self.latency:.3f} s late, on {self.device}, "
+            f"{state}>"
+        )
+
     def finished(self) -> Finished:
         """Look at what the last call finished, before its time; views.
 

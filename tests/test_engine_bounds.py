@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import edgestem
 from edgestem import ModelError
 from edgestem.config import read_config
-from edgestem.model import Model
+from edgestem.model import Model, available_models
 from edgestem.realtime import prepare_thread
 
 DATA = Path(__file__).parent / "data"
@@ -89,3 +90,32 @@ def test_a_core_that_cannot_be_is_told(cpu: int) -> None:
     told: list[str] = []
     prepare_thread(0, cpu, told.append)
     assert f"not on core {cpu}" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "is_other"),
+    [("max_gain_db", 1), ("mask_scale", 1), ("lookahead_frames", 1), ("licence", 0)],
+)
+def test_a_digest_names_all_that_changes_samples(field: str, is_other: bool) -> None:
+    config = read_config(DATA / "tiny.tflite")
+    value = getattr(config, field)
+    other = replace(config, **{field: value + ("x" if field == "licence" else 1)})
+    assert (other.digest != config.digest) == is_other
+
+
+def test_a_separator_closes_at_the_end_of_with(tiny_model: Path) -> None:
+    with edgestem.Separator(44100, 2, model=tiny_model) as separator:
+        assert "tiny: 44100 Hz, 2 channels" in repr(separator)
+    with pytest.raises(edgestem.StreamClosed):
+        separator.push(np.zeros((1, 2), np.float32))
+
+
+def test_a_sidecar_without_its_network_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suffix in (".json", ".tflite"):
+        shutil.copy(DATA / f"tiny{suffix}", tmp_path)
+    shutil.copy(DATA / "tiny.json", tmp_path / "alone.json")
+    monkeypatch.setattr("edgestem.model.models_dir", lambda: tmp_path)
+    with pytest.warns(RuntimeWarning, match="alone is left out"):
+        assert [c.name for c in available_models()] == ["tiny"]
