@@ -15,6 +15,7 @@ from edgestem.daemon_cache import Cache
 from edgestem.daemon_channel import Outbox
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_engine import Engine
+from edgestem.daemon_files import check_apart
 from edgestem.daemon_requests import Separate
 from edgestem.daemon_work import (
     Job,
@@ -220,6 +221,7 @@ class ClientJobs:
             held.callback(source.close)
             sink = claim_outputs(request, fds, config)
             held.callback(sink.close)
+            check_apart(source, sink)
             number = self._jobs.number()
             tell = self._teller(number, request.seq)
             name = request.input or "the song"

@@ -8,13 +8,15 @@ law are those of `audio.FileSeparator`.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from edgestem.audio import FileSeparator
+from edgestem.audio import FileSeparator, details_of
+from edgestem.containers import Details
 from edgestem.daemon_cache import Cache, Entry, Replay, digest, key_of
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_engine import Engine
@@ -27,8 +29,9 @@ from edgestem.job import MIN_DB, FileReport, Options
 from edgestem.separator import Separator
 from edgestem.sndfile import SndfileSong
 from edgestem.song import Song, unreadable
+from edgestem.targets import check_targets
 from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles
+from edgestem.writing import StemFiles, target_paths
 
 PROGRESS_S = 0.25  # time between two progress messages
 
@@ -148,7 +151,7 @@ class JobSeparator(FileSeparator):
             self._check_length(song.n_samples or 0)
             grid, report = self._begin(song, self._job.name)
             wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
-            with self._open_sink(wav) as sink:
+            with self._open_sink(wav, details_of(song, self.options)) as sink:
                 self._write(song, grid, sink, report, self._progress)
                 self._job.check()
                 sink.commit()
@@ -157,21 +160,26 @@ class JobSeparator(FileSeparator):
         return self._summary(report)
 
     @contextmanager
-    def _open_sink(self, wav: WavFormat) -> Iterator[StemFiles]:
+    def _open_sink(self, wav: WavFormat, details: Details) -> Iterator[StemFiles]:
         sink, o = self._job.sink, self.options
         if isinstance(sink, Descriptors):
-            with sink.begin(o.file_format, wav) as files:
+            with sink.begin(o.file_format, wav, details) as files:
                 yield files
             return
         folder = sink.inside()
-        for name in o.stems:
-            if not o.is_forced and (folder / f"{name}.{o.file_format}").exists():
-                raise AudioError(
-                    f"{sink.path}/{name}.{o.file_format} exists; "
-                    "ask with replace to replace it",
-                    code="exists",
-                )
-        with StemFiles(folder, o.stems, o.file_format, wav) as files:
+        targets = target_paths(folder, o.stems, o.file_format)
+        source = os.fstat(self._job.source.fileno())
+        try:
+            check_targets(self._job.name, targets, is_forced=o.is_forced, source=source)
+        except AudioError as error:
+            text = str(error).replace("use --force", "ask with replace")
+            raise AudioError(text, code=error.code, path=error.path) from error
+        with StemFiles(
+            folder,
+            *(o.stems, o.file_format, wav),
+            details=details,
+            is_forced=o.is_forced,
+        ) as files:
             yield files
 
     def _separator_for(self, song: Song) -> Separator:
@@ -245,6 +253,7 @@ class JobSeparator(FileSeparator):
             "latency_samples": report.latency_samples,
             "n_adjusted_samples": report.n_adjusted_samples,
             "n_bad_samples": report.n_bad_samples,
+            "n_clipped_samples": report.n_clipped_samples,
             "elapsed_s": round(elapsed, 3),
             "is_cached": self._is_replay,
             "warnings": [text[:200] for text in report.warnings[:4]],

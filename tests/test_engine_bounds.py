@@ -15,8 +15,10 @@ import pytest
 import edgestem
 from edgestem import ModelError
 from edgestem.config import read_config
+from edgestem.geometry import Geometry
 from edgestem.model import Model, available_models
 from edgestem.realtime import prepare_thread
+from edgestem.spectral import Spectral
 
 DATA = Path(__file__).parent / "data"
 VALUES = (None, True, "", "x", [], {}, [[]], 0, -1, 1e300, float("nan"), 10**30)
@@ -33,7 +35,7 @@ def test_a_sidecar_is_a_config_or_a_model_error(key: str, tmp_path: Path) -> Non
         except ModelError as error:
             assert error.code in ("model_mismatch", "model_not_found")
         else:
-            edgestem.separator.make_spectral(config, 44100, 2, "numpy")
+            Spectral(Geometry.of(config, 44100).tables(config, 2), backend="numpy")
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", "[" * 100_000, "\xff"])
