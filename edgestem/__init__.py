@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgestem.client import Client
+    from edgestem.daemon_config import find_socket
 
 __all__ = [
     "AudioError",
@@ -35,15 +36,20 @@ __all__ = [
     "Stems",
     "StreamClosed",
     "__version__",
+    "find_socket",
     "separate",
     "separate_file",
 ]
 
 
 def __getattr__(name: str) -> object:
-    """Import the client when it is used: it brings the socket module."""
+    """Import what speaks to the daemon when it is used: it brings the socket module."""
     if name == "Client":
         from edgestem.client import Client
 
         return Client
+    if name == "find_socket":
+        from edgestem.daemon_config import find_socket
+
+        return find_socket
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
