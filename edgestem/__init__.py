@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
     from edgestem.audio import separate_file
     from edgestem.client import Client
+    from edgestem.daemon_config import find_socket
     from edgestem.separator import Separator, Stems, separate
 
 __all__ = [
@@ -36,12 +37,14 @@ __all__ = [
     "Stems",
     "StreamClosed",
     "__version__",
+    "find_socket",
     "separate",
     "separate_file",
 ]
 
 _HOMES = {
     "Client": "client",
+    "find_socket": "daemon_config",
     "Separator": "separator",
     "Stems": "separator",
     "separate": "separator",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem import __version__, machine, native, runtime, spectral
-from edgestem.bench import bench
+from edgestem.bench import Result, bench
 from edgestem.config import ModelConfig, read_config
 from edgestem.devices import AUTO, KINDS, find_library, parse_device, try_device
 from edgestem.errors import EdgestemError
@@ -26,7 +26,8 @@ from edgestem.probe import Probe
 BENCH_SECONDS = 5.0
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni"}
-LEVELS = ("ok", "warn", "fail")
+LEVELS = ("--", "ok", "warn", "fail")
+COMFORTABLE = 1 / 3  # of its time that the slowest push may take, as docs/live.md says
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Line:
     """One line of the page."""
 
     level: str
-    """`ok`, `warn` or `fail`."""
+    """`ok`, `warn`, `fail`, or `--`: not there, and not needed."""
     topic: str
     found: str
     verdict: str
@@ -89,7 +90,7 @@ def _programs() -> Line:
     if shutil.which("ffmpeg") and shutil.which("ffprobe"):
         return Line("ok", "programs", "ffmpeg", "m4a, mp4, webm ... can be read")
     verdict = "m4a, mp4, webm ... cannot be read; apt-get install ffmpeg"
-    return Line("ok", "programs", "no ffmpeg", verdict)
+    return Line("--", "programs", "no ffmpeg", verdict)
 
 
 def _runtimes(model: str | Path) -> Iterator[Line]:
@@ -177,7 +178,7 @@ def _edge_tpu(config: ModelConfig) -> Line:
     try:
         report = lint(config.path)
     except EdgestemError as error:
-        return Line("ok", "edgetpu", "not checked", str(error))
+        return Line("--", "edgetpu", "not checked", str(error))
     found = f"{100 * report.share:.0f} % of the work"
     if report.is_clean:
         return Line("ok", "edgetpu", found, "clean by the published rules")
@@ -202,7 +203,7 @@ def survey(
 
 def _device(name: str, done: Probe | None) -> Line:
     if done is None:
-        return Line("ok", name, "not installed", KINDS[name].install)
+        return Line("--", name, "not installed", KINDS[name].install)
     if done.reason:
         return Line("warn", name, "refused", done.reason)
     found = f"works, {done.n_partitions} part(s) of the model, mask off the CPU's by "
@@ -219,19 +220,23 @@ def _speed(model: str | Path) -> Line:
     found = f"RTF {result.rtf:.3f} on one core with {result.setup['runtime']}, "
     found += f"slowest push {100 * result.call_share:.0f} % of its time, "
     found += f"peak RSS {result.peak_rss_mib:.0f} MiB"
-    for limit, level, verdict in SPEED_VERDICTS:
-        if result.rtf <= limit:
-            return Line(level, "speed", found, verdict)
-    return Line(
-        "fail", "speed", found, "too slow to play along: try --model fast, or live"
-    )
+    level, verdict = _judge(result)
+    return Line(level, "speed", found, verdict)
 
 
-# Beside a player, effects and the system, half a core is what a live rig can have.
-SPEED_VERDICTS = (
-    (0.5, "ok", "fast enough to play along, with room"),
-    (1.0, "warn", "just fast enough: try --model fast, or --threads 2"),
-)
+def _judge(result: Result) -> tuple[str, str]:
+    """Level and verdict of a speed; a slow runtime is the first thing to replace."""
+    # Beside a player, effects and the system, half a core is what a rig can have.
+    if result.rtf <= 0.5 and result.call_share <= COMFORTABLE:
+        return "ok", "fast enough to play along, with room"
+    way_out = "--model live asks for the least"
+    if result.setup["runtime"].startswith("tflite-runtime"):
+        way_out = f"{way_out}; a faster runtime: pip install ai-edge-litert"
+    if result.rtf > 1:
+        return "fail", f"too slow to play along: {way_out}"
+    if result.rtf > 0.5:
+        return "warn", f"just fast enough: {way_out}"
+    return "warn", f"fast enough on the whole, but a push took long: {way_out}"
 
 
 def device_lines(found: Mapping[str, Probe | None]) -> list[str]:

@@ -119,7 +119,7 @@ def _schema() -> Any:
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
     raise ModelError(
-        'reading .tflite files needs a schema: pip install "edgestem[lint]"',
+        "reading .tflite files needs a schema: pip install tflite",
         code="runtime_missing",
     )
 

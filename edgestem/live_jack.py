@@ -158,7 +158,7 @@ def _open(name: str) -> Any:
         import jack
     except ImportError as cause:
         raise EdgestemError(
-            "JACK-Client is not installed: pip install edgestem[live]",
+            "JACK-Client is not installed: pip install JACK-Client",
             code="live_missing",
         ) from cause
     except OSError as cause:

@@ -107,7 +107,7 @@ def _library() -> Any:
         import sounddevice
     except ImportError as cause:
         raise EdgestemError(
-            "sounddevice is not installed: pip install edgestem[live]",
+            "sounddevice is not installed: pip install sounddevice",
             code="live_missing",
         ) from cause
     except OSError as cause:

@@ -14,7 +14,7 @@ import json
 import sys
 import wave
 
-from edgestem.daemon_config import find_socket
+import edgestem
 
 BLOCK_S = 0.02
 AHEAD = 10  # blocks on their way at most: a live client sends at the pace of playing
@@ -23,7 +23,10 @@ FADE_AT_S = 3.0
 
 async def receive(reader: asyncio.StreamReader) -> tuple[dict, bytes]:
     """Read one message."""
-    header = json.loads(await reader.readline())
+    line = await reader.readline()
+    if not line:
+        raise SystemExit("the daemon hung up")
+    header = json.loads(line)
     payload = await reader.readexactly(header.get("payload_length", 0))
     if header["type"] == "error":
         raise SystemExit(f"{header['text']} [{header['code']}]")
@@ -53,12 +56,27 @@ async def play(
     send(writer, type="flush")
 
 
+def open_song(source: str) -> wave.Wave_read:
+    """Open a WAV file that this example can play, or say why not."""
+    try:
+        song = wave.open(source)  # noqa: SIM115 the caller closes it
+    except (OSError, EOFError, wave.Error) as error:
+        raise SystemExit(f"{source}: {error}") from None
+    if song.getsampwidth() != 2:
+        raise SystemExit(f"{source}: this example plays 16-bit WAV files")
+    return song
+
+
 async def main(source: str, target: str) -> None:
-    reader, writer = await asyncio.open_unix_connection(find_socket())
+    socket = edgestem.find_socket()
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket)
+    except OSError as error:
+        raise SystemExit(
+            f"no daemon at {socket} ({error.strerror}): start one with edgestem serve"
+        ) from None
     await receive(reader)  # hello
-    with wave.open(source) as song, wave.open(target, "wb") as out:
-        if song.getsampwidth() != 2:
-            raise SystemExit("this example plays 16-bit WAV files")
+    with open_song(source) as song, wave.open(target, "wb") as out:
         out.setparams(song.getparams())
         send(
             writer,
@@ -85,4 +103,7 @@ async def main(source: str, target: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.stderr.write("usage: python asyncio_live.py SONG.wav KARAOKE.wav\n")
+        sys.exit(2)
     asyncio.run(main(*sys.argv[1:]))

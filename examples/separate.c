@@ -88,14 +88,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: separate SOCKET SONG VOCALS INSTRUMENTAL\n");
         return 2;
     }
+    /* Before the outputs are emptied: perhaps nobody is there. */
+    daemon = dial(argv[1]);
+    if (daemon < 0)
+        return fail(argv[1]);
     for (int i = 0; i < N_FDS; i++) {
         fds[i] = open(argv[2 + i], modes[i] | O_CLOEXEC, 0666);
         if (fds[i] < 0)
             return fail(argv[2 + i]);
     }
-    daemon = dial(argv[1]);
-    if (daemon < 0)
-        return fail(argv[1]);
     if (ask(daemon, "{\"type\":\"separate\",\"fds\":3}\n", fds) < 0)
         return fail("asking");
     while (receive(daemon, line) == 0) {

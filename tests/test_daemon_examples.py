@@ -49,7 +49,7 @@ def run(daemon: DaemonProcess, *line: object) -> str:
 @pytest.mark.skipif(not shutil.which("socat"), reason="socat is not installed")
 def test_the_shell_makes_an_instrumental(daemon: DaemonProcess, song: Path) -> None:
     script, out = EXAMPLES / "instrumental.sh", song.with_name("out.wav")
-    assert len(script.read_text().splitlines()) <= 25
+    assert len(script.read_text().splitlines()) <= 70
     run(daemon, "sh", script, song, out)
     assert out.read_bytes() == local_stems(song, song.parent)["instrumental"]
 
@@ -80,3 +80,72 @@ def test_asyncio_fades_the_vocals_out(daemon: DaemonProcess, song: Path) -> None
     end = round(4 * RATE)
     wanted = x[end:] - vocals[end:] * (1 - 10 ** (-30 / 20))
     assert np.abs(y[end:] - wanted).max() <= 1
+
+
+def refused(*line: object, **env: str) -> str:
+    """Run a program that has to fail with words; return them."""
+    done = subprocess.run(
+        [str(word) for word in line],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode, done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("socat"), reason="socat is not installed")
+def test_the_shell_takes_a_header_of_any_length(
+    daemon: DaemonProcess, song: Path
+) -> None:
+    plain, out = song.read_bytes(), song.with_name("out.wav")
+    listed = song.with_name("listed.wav")  # as ffmpeg writes it; odd, so padded
+    chunk = b"LIST" + (27).to_bytes(4, "little") + b"INFOISFT" + bytes(20)
+    size = (len(plain) - 8 + len(chunk) + 12).to_bytes(4, "little")
+    listed.write_bytes(
+        plain[:4] + size + plain[8:36] + chunk + plain[36:] + b"junk\4\0\0\0last"
+    )
+    run(daemon, "sh", EXAMPLES / "instrumental.sh", listed, out)
+    assert out.read_bytes() == local_stems(song, song.parent)["instrumental"]
+
+
+@pytest.mark.skipif(not shutil.which("socat"), reason="socat is not installed")
+@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT"])
+def test_the_shell_refuses_what_it_cannot_read(
+    daemon: DaemonProcess, tmp_path: Path, subtype: str
+) -> None:
+    song, out = tmp_path / "deep.wav", tmp_path / "out.wav"
+    soundfile.write(song, np.zeros((100, 2)), RATE, subtype)
+    said = refused(
+        "sh",
+        EXAMPLES / "instrumental.sh",
+        song,
+        out,
+        EDGESTEM_SOCKET=str(daemon.socket),
+    )
+    assert "is not 16-bit stereo PCM" in said
+    assert not out.exists()
+
+
+def test_no_example_claims_success_without_a_daemon(song: Path) -> None:
+    out, nobody = song.with_name("out.wav"), str(song.with_name("nobody"))
+    for line in (
+        ["sh", EXAMPLES / "instrumental.sh"],
+        [sys.executable, EXAMPLES / "asyncio_live.py"],
+    ):
+        assert "usage: " in refused(*line)
+        if line[0] != "sh" or shutil.which("socat"):
+            said = refused(*line, song, out, EDGESTEM_SOCKET=nobody)
+            assert f"no daemon at {nobody}" in said
+        assert not out.exists()
+
+
+def test_the_shell_says_that_socat_is_missing(song: Path, tmp_path: Path) -> None:
+    script, out = EXAMPLES / "instrumental.sh", tmp_path / "out.wav"
+    shell = shutil.which("sh")
+    said = refused(shell, script, song, out, PATH=str(tmp_path))
+    assert "socat is missing: apt-get install socat" in said
+    assert not out.exists()

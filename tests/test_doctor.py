@@ -97,7 +97,7 @@ def test_board_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("done", "level", "said"),
     [
-        (None, "ok", "not installed"),
+        (None, "--", "not installed"),
         (Probe("it is asleep; wake it"), "warn", "refused: it is asleep; wake it"),
         (Probe(n_partitions=1, cpu_ms=9, device_ms=2), "ok", "2.0 ms a call, CPU 9.0"),
     ],
@@ -137,10 +137,23 @@ def test_lint_is_part_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_slow_boards_are_told(monkeypatch: pytest.MonkeyPatch, result: Result) -> None:
-    for rtf, level in ((0.1, "ok"), (0.8, "warn"), (2.0, "fail")):
-        now = replace(result, rtf=rtf)
+    for rtf, share, level in (
+        (0.1, 0.1, "ok"),
+        (0.1, 0.96, "warn"),
+        (0.8, 0.1, "warn"),
+        (2.0, 0.1, "fail"),
+    ):
+        now = replace(result, rtf=rtf, call_share=share)
         monkeypatch.setattr(doctor, "bench", lambda *_, now=now, **__: now)
         assert doctor._speed("tiny").level == level
+
+
+def test_a_slow_runtime_is_the_way_out_of_too_slow(result: Result) -> None:
+    for runtime, is_named in (("tflite-runtime 2.14", True), ("ai-edge-litert", False)):
+        slow = replace(result, rtf=2.0, setup=result.setup | {"runtime": runtime})
+        verdict = doctor._judge(slow)[1]
+        assert "--model live" in verdict
+        assert ("pip install ai-edge-litert" in verdict) == is_named
 
 
 def test_doctor_page(capsys: pytest.CaptureFixture[str]) -> None:

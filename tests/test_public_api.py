@@ -17,6 +17,7 @@ NAMES = {
     "Stems",
     "StreamClosed",
     "__version__",
+    "find_socket",
     "separate",
     "separate_file",
 }
