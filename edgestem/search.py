@@ -31,13 +31,13 @@ _NAMES = (
 EXTENSIONS = frozenset(_NAMES.split())
 _OUTPUTS = (*STEMS, KARAOKE)
 
-# Why something was left out -> how that is said of a number of them.
+# Why something was left out -> how that is said of one, and of several.
 REASONS = {
-    "other_kind": "of other kinds",
-    "hidden": "hidden",
-    "stem": "stems of an earlier run",
-    "no_file": "pipes or devices",
-    "link": "links that lead nowhere or back",
+    "other_kind": ("of another kind", "of other kinds"),
+    "hidden": ("hidden", "hidden"),
+    "stem": ("stem of an earlier run", "stems of an earlier run"),
+    "no_file": ("pipe or device", "pipes or devices"),
+    "link": ("link that leads nowhere or back", "links that lead nowhere or back"),
 }
 
 
@@ -59,7 +59,11 @@ class Found:
     def sentence(self) -> str:
         """Say what was left out, or nothing."""
         counts = self.counts()
-        parts = [f"{counts[r]} {text}" for r, text in REASONS.items() if r in counts]
+        parts = [
+            f"{counts[reason]} {words[counts[reason] > 1]}"
+            for reason, words in REASONS.items()
+            if reason in counts
+        ]
         kinds = {p.suffix or p.name for r, p in self.left_out if r == "other_kind"}
         if kinds:
             shown = sorted(kinds)[:5] + ["..."] * (len(kinds) > 5)

@@ -40,6 +40,8 @@ class Parser(argparse.ArgumentParser):
         for word in args or ():
             if word == "--":
                 break
+            if re.match(r"-[^=]+=--$", word):  # argparse would drop the two dashes
+                self.error(f"{word}: -- is no value")
             if self._is_unknown(word):
                 near = did_you_mean(word.split("=")[0], self._option_string_actions)
                 self.error(f"there is no option {word.split('=')[0]}{near}")
