@@ -31,11 +31,22 @@ POOL_ROLES = {
 
 
 # What `sh tools/test.sh fast` leaves out: files whose tests start other programs.
-SLOW = frozenset(
-    "test_kernel test_golden test_cli test_endings test_options test_batch test_reading "
-    "test_writing test_verify test_daemon_abuse test_daemon_jobs test_daemon_life "
-    "test_live_jack test_live_pipe".split()
-)
+SLOW = {
+    "test_kernel",
+    "test_golden",
+    "test_cli",
+    "test_endings",
+    "test_options",
+    "test_batch",
+    "test_reading",
+    "test_writing",
+    "test_verify",
+    "test_daemon_abuse",
+    "test_daemon_jobs",
+    "test_daemon_life",
+    "test_live_jack",
+    "test_live_pipe",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
