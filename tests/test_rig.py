@@ -248,7 +248,7 @@ def test_a_failing_delegate_is_survived_and_recovers(
     orders.write_text("fail")
     parts.append(play(rig, x[20_000:50_000]))
     assert crew.count.n_errors > 0
-    assert "RuntimeError" in crew.count.last_error
+    assert "ModelError" in crew.count.last_error
     assert rig.n_late > 0
     orders.unlink()
     parts.append(play(rig, x[50_000:]))
