@@ -43,7 +43,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 7  # of native/edgestem.h
+ABI = 8  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -72,7 +72,7 @@ def available_backends() -> tuple[str, ...]:
 
 def simd_name() -> str:
     """Name the best instruction set of the native back end, or "none"."""
-    return "none" if lib is None else _name(lib.es_simd_best())
+    return "none" if lib is None else name_of(lib.es_simd_best())
 
 
 def simd_levels() -> tuple[str, ...]:
@@ -274,7 +274,7 @@ class Spectral:
         x: NDArray[np.float32],
         gain: float,
         X: NDArray[np.complex64],
-        features: NDArray[np.int8],
+        features: NDArray[np.int8] | None,
     ) -> None:
         """Compute the spectrum and the features of X.shape[0] frames.
 
@@ -286,8 +286,8 @@ class Spectral:
             Linear, finite; the features see power * gain^2.  X is not scaled.
         X : shape (n_frames, n_channels, n_bins), complex64
             Written: the unscaled rFFT of the windowed frames.
-        features : shape (n_frames, n_bands, n_features), int8
-            Written.
+        features : shape (n_frames, n_bands, n_features), int8, or None
+            Written; None: the spectrum only.
 
         Raises
         ------
@@ -298,7 +298,8 @@ class Spectral:
         n_samples = (n_frames - 1) * t.hop + t.n_fft
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins), out=True)
         _check("x", x, np.float32, (n_samples, t.n_channels))
-        self._check_features(features, n_frames)
+        if features is not None:
+            self._check_features(features, n_frames)
         self._engine.analyse(x, gain, X, features)
 
     def features(
@@ -326,6 +327,31 @@ class Spectral:
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         self._check_features(features, n_frames)
         self._engine.features(X, gain, features)
+
+    def magnitudes(
+        self, X: NDArray[np.complex64], gain: float, magnitudes: NDArray[np.float32]
+    ) -> None:
+        """Compute what `features` gives the codes of, for levels in float.
+
+        Parameters
+        ----------
+        X : shape (n_frames, n_channels, n_bins), complex64
+            What `analyse` gave; not changed.
+        gain : float
+            Linear, finite; the magnitudes see it.
+        magnitudes : shape (n_frames, n_bands, n_features), float32
+            Written: the root of each band's mean power, at most 2^20.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array is of the wrong dtype, shape or layout; nothing is written.
+        """
+        t, n_frames = self._tables, len(X)
+        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
+        shape = (n_frames, self.n_bands, self.n_features)
+        _check("magnitudes", magnitudes, np.float32, shape, out=True)
+        self._engine.magnitudes(X, gain, magnitudes)
 
     def _check_features(self, features: NDArray[np.int8], n_frames: int) -> None:
         shape = (n_frames, self.n_bands, self.n_features)
@@ -415,24 +441,24 @@ class _NativeTransform:
 
     def __init__(self, n_fft: int, level: int) -> None:
         plan = ffi.new("es_fft **")
-        self._memory = _aligned(lib.es_fft_bytes(n_fft, level))
-        self._work_memory = _aligned(lib.es_fft_work_bytes(n_fft))
+        self._memory = aligned(lib.es_fft_bytes(n_fft, level))
+        self._work_memory = aligned(lib.es_fft_work_bytes(n_fft))
         memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
-        _ok(lib.es_fft_init(memory, n_bytes, n_fft, level, plan))
+        ok(lib.es_fft_init(memory, n_bytes, n_fft, level, plan))
         self._plan, self._work = plan[0], ffi.from_buffer(self._work_memory)
-        self.simd = _name(lib.es_fft_simd(self._plan))
+        self.simd = name_of(lib.es_fft_simd(self._plan))
         self._x = np.empty(n_fft, np.float32)
         self._X = np.empty(n_fft // 2 + 1, np.complex64)
-        self._x_out, self._X_out = _floats(self._x, True), _floats(self._X, True)
+        self._x_out, self._X_out = floats(self._x, True), floats(self._X, True)
 
     def rfft(self, x: NDArray[Any]) -> NDArray[Any]:
         """See Transform; the result lasts until the next call."""
-        _ok(lib.es_rfft(self._plan, _floats(x), self._X_out, self._work))
+        ok(lib.es_rfft(self._plan, floats(x), self._X_out, self._work))
         return self._X
 
     def irfft(self, X: NDArray[Any]) -> NDArray[Any]:
         """See Transform; the result lasts until the next call."""
-        _ok(lib.es_irfft(self._plan, _floats(X), self._x_out, self._work))
+        ok(lib.es_irfft(self._plan, floats(X), self._x_out, self._work))
         return self._x
 
 
@@ -447,36 +473,45 @@ class _NativeStages:
         config.decay, config.n_past = t.decay, t.n_past
         config.softness = t.softness.tolist()
         # The kernel copies the tables; `tables` keeps them alive until then.
-        config.analysis_window = _floats(t.analysis_window)
-        config.synthesis_window = _floats(t.synthesis_window)
+        config.analysis_window = floats(t.analysis_window)
+        config.synthesis_window = floats(t.synthesis_window)
         config.band_edges = ffi.cast("int32_t *", ffi.from_buffer(t.band_edges))
-        config.thresholds = _floats(t.thresholds)
-        config.mask_table = _floats(t.mask_table)
-        self._memory = _aligned(lib.es_spectral_bytes(config))
-        self._work_memory = _aligned(lib.es_spectral_work_bytes(config))
+        config.thresholds = floats(t.thresholds)
+        config.mask_table = floats(t.mask_table)
+        self._memory = aligned(lib.es_spectral_bytes(config))
+        self._work_memory = aligned(lib.es_spectral_work_bytes(config))
         memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
-        _ok(lib.es_spectral_init(memory, n_bytes, config, plan))
+        ok(lib.es_spectral_init(memory, n_bytes, config, plan))
         self._plan, self._work = plan[0], ffi.from_buffer(self._work_memory)
-        self.simd = _name(lib.es_spectral_simd(self._plan))
+        self.simd = name_of(lib.es_spectral_simd(self._plan))
 
     def analyse(
         self,
         x: NDArray[np.float32],
         gain: float,
         X: NDArray[np.complex64],
-        features: NDArray[np.int8],
+        features: NDArray[np.int8] | None,
     ) -> None:
         """See Spectral.analyse."""
         n, plan, work = len(X), self._plan, self._work
-        codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
-        _ok(lib.es_analyse(plan, _floats(x), n, gain, _floats(X, True), codes, work))
+        codes = ffi.NULL
+        if features is not None:
+            codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
+        ok(lib.es_analyse(plan, floats(x), n, gain, floats(X, True), codes, work))
 
     def features(
         self, X: NDArray[np.complex64], gain: float, features: NDArray[np.int8]
     ) -> None:
         """See Spectral.features."""
         codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
-        _ok(lib.es_features(self._plan, _floats(X), len(X), gain, codes, self._work))
+        ok(lib.es_features(self._plan, floats(X), len(X), gain, codes, self._work))
+
+    def magnitudes(
+        self, X: NDArray[np.complex64], gain: float, magnitudes: NDArray[np.float32]
+    ) -> None:
+        """See Spectral.magnitudes."""
+        out = floats(magnitudes, True)
+        ok(lib.es_magnitudes(self._plan, floats(X), len(X), gain, out, self._work))
 
     def synthesise(
         self,
@@ -491,12 +526,12 @@ class _NativeStages:
     ) -> None:
         """See Spectral.synthesise."""
         n, plan, work = len(X), self._plan, self._work
-        codes, out = ffi.from_buffer("int8_t[]", mask), _floats(y, True)
-        tail_out = _floats(tail, True)
-        X_in, doubts, around = _floats(X), _state(doubt), _state(panorama)
+        codes, out = ffi.from_buffer("int8_t[]", mask), floats(y, True)
+        tail_out = floats(tail, True)
+        X_in, doubts, around = floats(X), _state(doubt), _state(panorama)
         before, places = _state(past), _state(covariance)
         # fmt: off
-        _ok(
+        ok(
             lib.es_synthesise(
                 plan, codes, X_in, n, doubts, around, before, places, tail_out, out,
                 work,
@@ -506,30 +541,30 @@ class _NativeStages:
 
     def energy(self, x: NDArray[np.float32]) -> float:
         """See Spectral.energy."""
-        return float(lib.es_energy(_floats(x), x.size))
+        return float(lib.es_energy(floats(x), x.size))
 
 
-def _floats(a: NDArray[Any], is_out: bool = False) -> Any:
+def floats(a: NDArray[Any], is_out: bool = False) -> Any:
     """Point C at an array that _check has seen; complex is re, im."""
     return ffi.from_buffer("float[]", a, require_writable=is_out)
 
 
 def _state(a: NDArray[Any] | None) -> Any:
-    return ffi.NULL if a is None else _floats(a, True)
+    return ffi.NULL if a is None else floats(a, True)
 
 
-def _aligned(n_bytes: int) -> NDArray[np.uint8]:
+def aligned(n_bytes: int) -> NDArray[np.uint8]:
     """Allocate memory that the kernel accepts; 0 bytes, the refusal, too."""
     memory = np.zeros(n_bytes + lib.ES_ALIGN, np.uint8)
     start = -memory.ctypes.data % lib.ES_ALIGN
     return memory[start : start + n_bytes]
 
 
-def _name(level: int) -> str:
+def name_of(level: int) -> str:
     return str(ffi.string(lib.es_simd_name(level)).decode())
 
 
-def _ok(status: int) -> None:
+def ok(status: int) -> None:
     """Turn a refusal of the kernel into an exception; nothing else does."""
     if status:
         text = ffi.string(lib.es_strerror(status)).decode()

@@ -61,7 +61,7 @@ def test_numbers_are_the_ones_of_the_header() -> None:
 @pytest.mark.parametrize("status", [*spectral.STATUS, -99])
 def test_every_status_becomes_a_native_error(status: int) -> None:
     with pytest.raises(NativeError, match="spectrogram kernel: ") as caught:
-        spectral._ok(status)
+        spectral.ok(status)
     assert caught.value.status == status
     assert caught.value.code == spectral.STATUS.get(status, "es_err_unknown")
 
