@@ -177,6 +177,7 @@ class Separator:
             device=device,
             device_options=device_options,
             fallback=fallback,
+            fft=fft,
         )
         self.config = self._model.config
         self.runtime, self.device = self._model.runtime, self._model.device
@@ -200,7 +201,9 @@ class Separator:
         self._x = _Sliding((n_input, n), np.float32, c.group * hop)
         n_rows = c.lookahead_frames + c.frames_per_call
         self._X = _Sliding((n_rows, n, n_bins), np.complex64, c.group)
-        n_codes = (c.frames_per_call, c.n_bands, c.n_features)
+        # Of magnitudes in float nothing is kept: they are as quick made anew.
+        n_coded = 0 if c.levels else c.frames_per_call
+        n_codes = (n_coded, c.n_bands, c.n_features)
         self._codes = _Sliding(n_codes, np.int8, c.group)
         self._tail = np.zeros((self._n_synthesis - hop, n), np.float32)
         self._covariance = np.zeros((2, 4, n_bins), np.float32)
@@ -370,10 +373,14 @@ class Separator:
         c = self.config
         n_known = c.frames_per_call - c.group if self._n_calls else 0
         X, codes = self._X.rows[c.lookahead_frames :], self._codes.rows
+        x = self._x.rows[n_known * self._hop :]
+        if c.levels:
+            self._spectral.analyse(x, gain, X[n_known:], None)
+            self._spectral.magnitudes(X, gain, self._model.features())
+            return
         if gain != self._coded_gain:
             self._spectral.features(X[:n_known], gain, codes[:n_known])
             self._coded_gain = gain
-        x = self._x.rows[n_known * self._hop :]
         self._spectral.analyse(x, gain, X[n_known:], codes[n_known:])
         np.copyto(self._model.features(), codes)
 
