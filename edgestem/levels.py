@@ -70,10 +70,24 @@ class Levels(Protocol):
         """
 
 
+class Scratch:
+    """Memory that all levels of one thread may use in turn."""
+
+    def __init__(self) -> None:
+        self.memory: NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def at_least(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Return so much of it, aligned as the kernel wants."""
+        if self.memory.size < n_bytes:
+            self.memory = spectral.aligned(n_bytes)
+        return self.memory
+
+
 def make_levels(
     front: Front,
     shape: tuple[int, int, int],
     *,
+    scratch: Scratch | None = None,
     backend: str = "auto",
     simd: str = "best",
 ) -> Levels:
@@ -85,6 +99,8 @@ def make_levels(
         Kernels and grids.
     shape : (n_frames, n_bands, n_features)
         Of a call.
+    scratch : Scratch, optional
+        Shared with other levels of the same thread; default its own.
     backend : str
         "native", "numpy" or "fftw" (which is numpy here), or "auto".
     simd : str
@@ -96,7 +112,7 @@ def make_levels(
         The kernel does not support these sizes.
     """
     if backend == "native" or (backend == "auto" and spectral.lib is not None):
-        return _NativeLevels(front, shape, spectral.SIMD[simd])
+        return _NativeLevels(front, shape, scratch or Scratch(), spectral.SIMD[simd])
     return ArrayLevels(front)
 
 
@@ -143,7 +159,13 @@ def _convolve(h: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
 class _NativeLevels:
     """es_levels with its plan and its scratch."""
 
-    def __init__(self, front: Front, shape: tuple[int, int, int], simd: int) -> None:
+    def __init__(
+        self,
+        front: Front,
+        shape: tuple[int, int, int],
+        scratch: Scratch,
+        simd: int,
+    ) -> None:
         ffi, lib = spectral.ffi, spectral.lib
         config, plan = ffi.new("es_levels_config *"), ffi.new("es_levels **")
         config.n_frames, config.n_bands, config.n_features = shape
@@ -156,10 +178,11 @@ class _NativeLevels:
             to.kernel = spectral.floats(level.kernel)
             to.bias = spectral.floats(level.bias)
         self._memory = spectral.aligned(lib.es_levels_bytes(config))
-        self._work_memory = spectral.aligned(lib.es_levels_work_bytes(config))
+        self._scratch, self._n_work = scratch, lib.es_levels_work_bytes(config)
         memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
         spectral.ok(lib.es_levels_init(memory, n_bytes, config, plan))
-        self._plan, self._work = plan[0], ffi.from_buffer(self._work_memory)
+        self._plan = plan[0]
+        scratch.at_least(self._n_work)
         self.simd = spectral.name_of(lib.es_levels_simd(self._plan))
         self._codes = ffi.new("int8_t *[]", len(front.levels) + 1)
 
@@ -173,4 +196,5 @@ class _NativeLevels:
             kept.append(ffi.from_buffer("int8_t[]", codes, require_writable=True))
             self._codes[i] = kept[-1]
         x = spectral.floats(magnitudes)
-        spectral.ok(lib.es_levels_codes(self._plan, x, self._codes, self._work))
+        work = ffi.from_buffer(self._scratch.at_least(self._n_work))
+        spectral.ok(lib.es_levels_codes(self._plan, x, self._codes, work))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
 from edgestem.devices import open_beside, open_device
+from edgestem.levels import Scratch
 from edgestem.network import Network
 
 DEFAULT = "karaoke"
@@ -107,7 +108,11 @@ class Model:
                 opened, config.rest_path, device_options, threads, runtime
             )
             nets.append((config.rest_path, other))
-        self._bind(config, [Network(config, net, path, fft) for path, net in nets])
+        scratch = Scratch()
+        networks = [
+            Network(config, net, path, fft=fft, scratch=scratch) for path, net in nets
+        ]
+        self._bind(config, networks)
 
     @classmethod
     def around(cls, config: ModelConfig, interpreter: Any) -> Model:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig
 from edgestem.errors import ModelError
-from edgestem.levels import Front, Grid, Level, Levels, make_levels
+from edgestem.levels import Front, Grid, Level, Levels, Scratch, make_levels
 from edgestem.runtime import constants
 
 
@@ -33,6 +33,8 @@ class Network:
         The .tflite file, which a device may have in a compiled copy.
     fft : str
         Back end of levels in float: "auto", "native", "fftw" or "numpy".
+    scratch : Scratch, optional
+        Shared with the model's other network.
 
     Raises
     ------
@@ -41,7 +43,13 @@ class Network:
     """
 
     def __init__(
-        self, config: ModelConfig, interpreter: Any, path: Path, fft: str = "auto"
+        self,
+        config: ModelConfig,
+        interpreter: Any,
+        path: Path,
+        *,
+        fft: str = "auto",
+        scratch: Scratch | None = None,
     ) -> None:
         self.config, self.path, self._interpreter = config, path, interpreter
         inputs = {d["name"]: d for d in interpreter.get_input_details()}
@@ -50,7 +58,8 @@ class Network:
         self._levels: Levels | None = None
         self._codes: list[Any] = []
         if config.levels:
-            self._levels = self._make_levels(inputs, shape, fft)
+            front = self._read_front(inputs, shape)
+            self._levels = make_levels(front, shape, backend=fft, scratch=scratch)
         else:
             self._features = self._tensor(inputs, "features", (1, *shape))
         self._mask, self._first = self._find_mask(outputs)
@@ -63,9 +72,7 @@ class Network:
             for a, b in config.states
         ]
 
-    def _make_levels(
-        self, inputs: dict[str, Any], shape: tuple[int, int, int], fft: str
-    ) -> Levels:
+    def _read_front(self, inputs: dict[str, Any], shape: tuple[int, int, int]) -> Front:
         """Read the first levels, and find the inputs that take their codes."""
         n = self.config.levels
         names = [*(f"z{i}" for i in range(n)), f"r{n - 1}"]
@@ -83,8 +90,7 @@ class Network:
             n_rows, n_columns = (size >> (at + 1) for size in shape[:2])
             expected = (1, n_rows, n_columns, len(levels[at].bias))
             self._codes.append(self._tensor(inputs, name, expected))
-        front = Front(tuple(levels), self.config.slope, _grid(inputs, names[-1]))
-        return make_levels(front, shape, backend=fft)
+        return Front(tuple(levels), self.config.slope, _grid(inputs, names[-1]))
 
     def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
         """Find the mask, and the first of its frames that is used.

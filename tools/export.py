@@ -32,7 +32,7 @@ from tools.unet import UNet, decoder_spans
 Grid = Callable[[str], Quant | None]  # of a tensor, by its name
 
 LICENCE = "MIT"
-FOLD = 4  # columns of the mask layer that are channels
+FOLD = 8  # columns of the mask layer that are channels
 N_OBSERVED, N_REFINED = 300, 36  # excerpts that grids are chosen on
 ATTRIBUTION = (
     "started from Spleeter 2stems (vocals net), (c) 2019-present Deezer SA, MIT; "
@@ -91,10 +91,10 @@ def logits(
 ) -> Tensor:
     """The mask layer: 4 x 4, dilation 2, one channel to two; w is (2, 4, 4), b (2,).
 
-    Columns go FOLD at a time as channels and rows that are skipped have zeros: five
-    times the multiplications of this small layer and a third of the memory, since a
-    runtime keeps a pointer for every tap of every output (24 MB with 192 frames).
-    The sums are the same.
+    Columns go FOLD at a time as channels, and rows that are skipped have zeros: ten
+    times the multiplications of this small layer, but a runtime keeps a pointer for
+    every tap of every place (24 MB of them with 192 frames, now 4).  The sums are the
+    same.
     """
     _, n_rows, n_columns, _ = x.shape
     folded = np.zeros((FOLD, len(w), 7, 3, FOLD))
