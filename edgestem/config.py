@@ -171,6 +171,11 @@ class ModelConfig:
         return found
 
     @property
+    def n_bytes(self) -> int:
+        """Size of its .tflite files."""
+        return sum(path.stat().st_size for path, _ in self.files)
+
+    @property
     def used_frames(self) -> int:
         """Frames of a call whose masks are used."""
         return self.frames_per_call - self.left_context - self.right_context

@@ -33,7 +33,8 @@ Grid = Callable[[str], Quant | None]  # of a tensor, by its name
 
 LICENCE = "MIT"
 FOLD = 8  # columns of the mask layer that are channels
-N_OBSERVED, N_REFINED = 300, 36  # excerpts that grids are chosen on
+N_OBSERVED = 400  # excerpts that grids are chosen on
+REFINED = slice(3, N_OBSERVED, 17)  # and of these, those that narrow them
 ATTRIBUTION = (
     "started from Spleeter 2stems (vocals net), (c) 2019-present Deezer SA, MIT; "
     "training data in MODEL_CARD.md"
@@ -240,7 +241,11 @@ def sha256(path: Path) -> str:
 
 def about_rest(path: Path) -> dict:
     """What a sidecar says of a second net."""
-    return {"rest_file": path.name, "rest_sha256": sha256(path)}
+    return {
+        "rest_file": path.name,
+        "rest_sha256": sha256(path),
+        "attribution": ATTRIBUTION.replace("vocals net", "both nets"),
+    }
 
 
 def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
@@ -314,8 +319,8 @@ def main() -> None:
             parser.error("this checkpoint has no int8 grids: --excerpts or --pool")
         quants = calibrate(net, hear, None if hop is None else stage.ROW)
         if args.excerpts:
-            some = excerpts.features(net, args.excerpts, N_REFINED)
-            quants = refine(net, quants, list(some))
+            some = list(excerpts.features(net, args.excerpts, N_OBSERVED))[REFINED]
+            quants = refine(net, quants, some)
     if args.save:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
