@@ -35,7 +35,7 @@
  *
  * Aliasing: no two pointers of a call may overlap.
  *
- * Floating point: es_analyse, es_features and es_synthesise set flush-to-zero
+ * Floating point: the calls of fused plans and of levels set flush-to-zero
  * (FTZ and DAZ on x86, FZ on ARM) while they run, and restore the caller's
  * mode: subnormal samples count as silence.  NaN and infinity in the samples
  * are safe; a NaN power counts as 0, an infinite one as the greatest.
