@@ -252,6 +252,6 @@ class Pair(nn.Module):
 
     def forward(self, x: Tensor, row: int | None = None) -> Tensor:
         """Features in, vocals mask logits out, as those of a UNet."""
-        vocals = torch.sigmoid(self.vocals(x, row))
-        left = torch.sigmoid(-self.rest(x, row))
+        vocals = torch.sigmoid(self.vocals(x, row).float())
+        left = torch.sigmoid(-self.rest(x, row).float())
         return torch.logit((vocals + left) / 2, 1e-6)
