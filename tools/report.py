@@ -184,7 +184,7 @@ museval's SDR, median of 1 s windows, dB. Vocals left: level of the vocals in th
 instrumental against the true ones, in vocal-active seconds, dB. Bass kept: level of
 the instrumental below 120 Hz against the true one, dB. RTF: the network alone, one
 thread, per second of audio (Spleeter: its two nets), on a shared machine, so compare
-within the table. MB: peak of a process that holds the runtime and that one net.
+within the table. MB: peak of a process that holds the runtime and that net, or both.
 
 ![SDR and leakage by band]({picture})
 
