@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgestem.daemon_config import DaemonConfig
 
@@ -21,13 +22,39 @@ MAX_OPEN_FILES = 8192
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 
-def prepare(config: DaemonConfig) -> None:
-    """Set up what belongs to the process: logging, limits, memory, switching."""
+class OneLine(logging.Formatter):
+    """A record is one line whatever a client put into it; a traceback is indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Escape what would begin a line or speak to a terminal."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        """Indent each line, so that none looks like a record."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"  | {visible(line)}" for line in lines)
+
+
+def visible(text: str) -> str:
+    """Escape everything that is not printed as itself."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def start_log(level: str) -> None:
+    """Log to where stderr goes now: nobody can swap it later."""
     # The journal adds time and name by itself.
     stamp = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-    logging.basicConfig(
-        level=config.log_level.upper(), format=stamp + "%(levelname)s %(message)s"
-    )
+    stream = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(OneLine(stamp + "%(levelname)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def prepare(config: DaemonConfig) -> None:
+    """Set up what belongs to the process: logging, limits, memory, switching."""
+    start_log(config.log_level)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else hard
     with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from edgestem.errors import EdgestemError
@@ -93,6 +94,10 @@ class PacedSeparator(Separator):
         self.priority = BATCH
         self.check: Callable[[], None] = _nothing
         """Called before each network call; may raise to give up."""
+        self.around: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered around each network call, which may wait."""
+        self.is_sound = True
+        """No call has failed: it may be lent to the next one."""
         super().__init__(*stream, **options)
         self.call_s = self.config.group * self._hop / self.sample_rate
         """Audio that one call covers, seconds."""
@@ -110,14 +115,19 @@ class PacedSeparator(Separator):
 
     def _call(self) -> None:
         self.check()
-        asked = time.perf_counter()
-        self._scheduler.acquire(self.priority)
-        started = time.perf_counter()
-        try:
-            super()._call()
-        finally:
-            self._scheduler.release(self.priority)
-        self._note(started - asked, time.perf_counter() - started)
+        with self.around():
+            asked = time.perf_counter()
+            self._scheduler.acquire(self.priority)
+            started = time.perf_counter()
+            try:
+                super()._call()
+            except BaseException:
+                self.is_sound = False
+                raise
+            finally:
+                self._scheduler.release(self.priority)
+            took_s = time.perf_counter() - started
+        self._note(started - asked, took_s)
 
     def _note(self, waited_s: float, took_s: float) -> None:
         self.last_s = waited_s + took_s
