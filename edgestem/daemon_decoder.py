@@ -55,6 +55,8 @@ def _answer(work: Work, message: Message, fds: list[int]) -> bytes:
         return found
     except EdgestemError as error:
         return encode_error(error.code, work.with_name(str(error)))
+    except soundfile.LibsndfileError as error:
+        return encode_error(*work.library_says(str(error)))
     except MemoryError:
         text = "the song needs more memory than a job may take"
         return encode_error("too_large", text)
@@ -80,6 +82,12 @@ class Work:
     def with_name(self, text: str) -> str:
         """Put the client's name for the folder in place of the descriptor's."""
         return text.replace(*self._folder) if self._folder[0] else text
+
+    def library_says(self, text: str) -> tuple[str, str]:
+        """Make an error, code and text, of what no table of ours foresaw."""
+        code = "unreadable" if self._files is None else "unwritable"
+        way = "convert the song to wav or flac, or ask for format wav"
+        return code, f"{self._name}: the sound library says: {text} {way}"
 
     def do_open(self, message: Message, fds: list[int]) -> bytes:
         """Open the song: the first time its descriptor comes along."""
