@@ -11,12 +11,6 @@ import math
 import os
 from collections.abc import Iterable
 
-from edgestem.separator import Separator
-
-BASE = 8 << 20  # bytes of a stream besides what follows: queues, threads, plans
-_MODEL = 3  # a network's weights, its arena, the delegate's copy; measured
-_LATENCY = 5  # blocks of the latency's length: spectra, delay lines; measured
-
 
 def room_for(
     uid: int, held: Iterable[tuple[int, int]], limit: int, share: float
@@ -43,10 +37,3 @@ def room_for(
     if uid not in (0, os.geteuid()):
         left = math.ceil(left * share)
     return left - own
-
-
-def memory_of(separator: Separator) -> int:
-    """Estimate the bytes of a stream with this separator; measured to be enough."""
-    block = 4 * separator.n_channels * separator.latency_samples
-    model = separator.config.path.stat().st_size
-    return BASE + _MODEL * model + _LATENCY * block

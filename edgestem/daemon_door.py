@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgestem.daemon_admission import check_memory
-from edgestem.daemon_budget import memory_of
 from edgestem.daemon_channel import OUTBOX, STREAM_OUTBOX, Outbox
 from edgestem.daemon_requests import Audio, Close, Flush, Open, Set
 from edgestem.daemon_schedule import BATCH, LIVE, PacedSeparator
@@ -64,7 +63,7 @@ class StreamDoor:
                 LIVE if is_live else BATCH,
             )
             try:
-                self.memory = memory_of(separator)
+                self.memory = separator.memory_bytes
                 check_memory(daemon, uid)
                 rtf = daemon.admit(separator) if is_live else None
                 self._begin(request, separator)

@@ -29,6 +29,7 @@ from edgestem.separator import check_stream
 log = logging.getLogger(__name__)
 MEASURED_CALLS = 5  # the median of so many calls decides
 MAX_SPARE = 2  # separators kept loaded for the next session
+SPARE_BYTES = 128 << 20  # and so much memory of them
 Key = tuple[str, int, int]  # model, sample rate, channels
 
 
@@ -101,6 +102,8 @@ class Engine:
         with self._lock:
             self._spare.append((key, separator))
             del self._spare[:-MAX_SPARE]
+            while sum(s.memory_bytes for _, s in self._spare) > SPARE_BYTES:
+                del self._spare[0]
 
     def _lose(self, separator: PacedSeparator) -> None:
         """Forget a device's separators after a failed call, and doubt the device."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.audio import FileSeparator
 from edgestem.daemon_admission import check_memory
-from edgestem.daemon_budget import memory_of
 from edgestem.daemon_cache import Entry, Replay, key_of
 from edgestem.daemon_child import Child, ChildSink, ChildSong
 from edgestem.daemon_work import Job
@@ -104,7 +103,7 @@ class JobSeparator(FileSeparator):
             str(self.options.model), song.sample_rate, song.n_channels
         )
         self._held.callback(engine.give_back, separator)
-        self._job.memory = memory_of(separator)
+        self._job.memory = separator.memory_bytes
         check_memory(self._daemon, self._job.uid)
         separator.check = self._job.pulse
         self._separator = separator
