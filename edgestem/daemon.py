@@ -21,8 +21,9 @@ from typing import Any
 from edgestem import __version__
 from edgestem.daemon_admission import check_streams, refusal
 from edgestem.daemon_cache import Cache
+from edgestem.daemon_child import try_models
 from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
-from edgestem.daemon_engine import Engine
+from edgestem.daemon_engine import Engine, foreign_models
 from edgestem.daemon_jobs import JobQueue
 from edgestem.daemon_nursery import Nursery
 from edgestem.daemon_paths import AllowedFolders
@@ -68,6 +69,7 @@ class Daemon:
         self.config, self._reload, self.nursery = config, reload, nursery
         self._hold_folders(config)
         self.turns = Turns()
+        try_models(nursery, foreign_models(config), config.stall_s)
         self.engine = Engine(config, self.event)
         limit = config.cache_mb << 20
         self.cache = Cache(config.cache_folder(), limit) if limit else None

@@ -12,12 +12,13 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from edgestem.daemon_decoder import BLOCK, new_digest
 from edgestem.daemon_nursery import Nursery
-from edgestem.errors import AudioError, EdgestemError, ProtocolError
+from edgestem.errors import AudioError, EdgestemError, ModelError, ProtocolError
 from edgestem.grid import GRIDS, Samples
 from edgestem.protocol import Decoder, Message, encode
 from edgestem.song import Song
@@ -51,15 +52,21 @@ class Child:
     """
 
     def __init__(
-        self, nursery: Nursery, name: str, check: Callable[[], None], stall_s: float
+        self,
+        nursery: Nursery,
+        name: str,
+        check: Callable[[], None],
+        stall_s: float,
+        *,
+        word: str = "start",
     ) -> None:
         self._nursery, self._name = nursery, name
         self._check, self._stall_s = check, stall_s
-        self._number, self._socket, self._status = nursery.start()
+        self._number, self._socket, self._status = nursery.start(word)
         self._socket.setblocking(False)
         self._decoder = Decoder()
         self._poll = select.poll()
-        self._what = "unreadable"
+        self._what = "unreadable" if word == "start" else "model_mismatch"
 
     def end(self) -> None:
         """Let go of it, alive or not."""
@@ -187,6 +194,8 @@ class Child:
                 "no process can be started for the job: try again later",
                 code="overloaded",
             )
+        if self._what == "model_mismatch":
+            return EdgestemError(f"the runtime ended with status {text}", code="died")
         if int(text) == -signal.SIGXCPU:
             return self._audio_error("it takes the decoder too long")
         return self._audio_error("the sound library crashed on it")
@@ -198,6 +207,37 @@ class Child:
             else "ask for format wav or flac"
         )
         return AudioError(f"{self._name}: {why}; {way}", code=self._what)
+
+
+def try_models(
+    nursery: Nursery, models: Iterable[tuple[str, Path]], stall_s: float
+) -> None:
+    """Load networks from elsewhere in a child first: a network is code.
+
+    Raises
+    ------
+    ModelError
+        `model_mismatch`: one of them crashes, hangs or cannot be loaded.
+    """
+    for name, path in models:
+        child = Child(nursery, name, _nothing, stall_s, word="try")
+        try:
+            child.ask("loaded", "model", path=str(path))
+        except EdgestemError as cause:
+            if cause.code not in ("died", "stalled", "internal", "too_large"):
+                raise ModelError(str(cause), code=cause.code, path=str(path)) from None
+            raise ModelError(
+                f"the model {path} cannot be used: it was tried in a child process "
+                f"first, and {cause}; get it again from where it comes",
+                code="model_mismatch",
+                path=str(path),
+            ) from cause
+        finally:
+            child.end()
+
+
+def _nothing() -> None:
+    pass
 
 
 class ChildSong(Song):

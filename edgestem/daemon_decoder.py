@@ -114,6 +114,13 @@ class Work:
             is_exact=song.is_exact,
         )
 
+    def do_model(self, message: Message, fds: list[int]) -> bytes:
+        """Load a network and run it once: where it crashes, it is only this child."""
+        from edgestem.model import Model
+
+        Model(message.fields["path"], device="cpu").invoke()
+        return encode_reply("loaded")
+
     def do_read(self, message: Message, fds: list[int]) -> bytes:
         """Read a block; an empty one is the end."""
         assert self._song is not None

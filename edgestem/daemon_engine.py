@@ -22,7 +22,7 @@ from edgestem.daemon_schedule import (
     n_slots,
 )
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.model import available_models, model_path
+from edgestem.model import available_models, model_path, models_dir
 from edgestem.protocol import MAX_TEXT
 from edgestem.separator import check_stream
 
@@ -233,6 +233,13 @@ def _find_models(wanted: tuple[str, ...]) -> dict[str, ModelConfig]:
             code="model_not_found",
         )
     return {c.name: c for c in found}
+
+
+def foreign_models(config: DaemonConfig) -> list[tuple[str, Path]]:
+    """List the configured models that did not come with the package."""
+    paths = [Path(model_path(name)).absolute() for name in config.models]
+    own = models_dir()
+    return [(path.name, path) for path in paths if not path.is_relative_to(own)]
 
 
 def _nothing() -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from edgestem.daemon_budget import room_for
 from edgestem.daemon_config import DaemonConfig
+from edgestem.daemon_process import lower_priority
 from edgestem.daemon_work import Job
 from edgestem.errors import EdgestemError
 
@@ -203,6 +204,7 @@ class JobQueue:
         return job
 
     def _work(self, job: Job) -> None:
+        lower_priority()
         try:
             self._do(job)
         except BaseException:

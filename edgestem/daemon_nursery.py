@@ -26,6 +26,7 @@ from edgestem import child
 from edgestem.errors import EdgestemError
 
 MEMORY = 192 << 20  # bytes a child may take beyond what its imports took
+MODEL_MEMORY = 2 << 30  # the same for one that tries a model
 CPU_S = 2 * 3600  # of a child: 6 hours of audio take minutes
 NICE = 5  # batch work goes behind what people wait for
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -70,8 +71,8 @@ class Nursery:
                 env=child.environment() | {"OPENBLAS_NUM_THREADS": "1"},
             )
 
-    def start(self) -> Born:
-        """Start a child.
+    def start(self, word: str = "start") -> Born:
+        """Start a child: `start` for a job, `try` for a model.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class Nursery:
                 if self._process.poll() is not None:  # the system ended it
                     self._control.close()
                     self._launch()
-                return self._ask(number)
+                return self._ask(f"{word} {number}")
             except OSError as cause:
                 raise EdgestemError(
                     f"no process can be started for the job ({cause.strerror}): "
@@ -92,12 +93,12 @@ class Nursery:
                     code="overloaded",
                 ) from cause
 
-    def _ask(self, number: int) -> Born:
+    def _ask(self, request: str) -> Born:
         ours, theirs = socket.socketpair()
         reader, writer = os.pipe()
         try:
             socket.send_fds(
-                self._control, [b"start %d" % number], [theirs.fileno(), writer]
+                self._control, [request.encode()], [theirs.fileno(), writer]
             )
         except OSError:
             ours.close()
@@ -106,7 +107,7 @@ class Nursery:
         finally:
             theirs.close()
             os.close(writer)
-        return Born(number, ours, reader)
+        return Born(int(request.split()[1]), ours, reader)
 
     def kill(self, number: int) -> None:
         """End a child, whatever it does."""
@@ -160,7 +161,7 @@ def _obey(
     word, _, number = data.decode().partition(" ")
     if word == "kill" and int(number) in children:
         os.kill(children[int(number)][0], signal.SIGKILL)
-    elif word == "start":
+    elif word in ("start", "try"):
         connection, status = fds
         try:
             pid = os.fork()
@@ -169,7 +170,7 @@ def _obey(
             os.close(status)
         else:
             if pid == 0:
-                _live(connection, serve)
+                _live(connection, serve, MEMORY if word == "start" else MODEL_MEMORY)
             children[int(number)] = pid, status
         os.close(connection)
     return True
@@ -190,7 +191,9 @@ def _reap(children: dict[int, tuple[int, int]]) -> None:
                     del children[number]
 
 
-def _live(connection: int, serve: Callable[[socket.socket], None]) -> NoReturn:
+def _live(
+    connection: int, serve: Callable[[socket.socket], None], memory: int
+) -> NoReturn:
     """Be a child: keep one descriptor, take the limits, serve one job."""
     code = 1
     try:
@@ -201,14 +204,14 @@ def _live(connection: int, serve: Callable[[socket.socket], None]) -> NoReturn:
             os.dup2(nothing, fd)
         os.dup2(connection, 3)
         os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        _limit()
+        _limit(memory)
         serve(socket.socket(fileno=3))
         code = 0
     finally:
         os._exit(code)
 
 
-def _limit() -> None:
+def _limit(memory: int) -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -217,7 +220,7 @@ def _limit() -> None:
     with open("/proc/self/statm") as file:  # noqa: PTH123 - before anything else
         pages = int(file.read().split()[0])
     limits = (
-        (resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY),
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + memory),
         (resource.RLIMIT_CPU, CPU_S),
     )
     for kind, limit in limits:

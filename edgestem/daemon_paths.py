@@ -172,9 +172,10 @@ def make_folder(place: Place, mode: int) -> tuple[int, Callable[[], None]]:
                 os.mkdir(name, mode, dir_fd=above)
                 made = True
         if made:  # what is there now is what we made, or nothing that we take
-            return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=above), _undo(
-                above, name
-            )
+            fd = os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=above)
+            if os.fstat(fd).st_uid == os.geteuid():
+                os.fchmod(fd, mode)  # whatever the umask
+            return fd, _undo(above, name)
         fd = open_below(place, FOLDER)
         os.close(above)
         return fd, _nothing

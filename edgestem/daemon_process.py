@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ def prepare(config: DaemonConfig) -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_ARENA_MAX, 2)
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
+def lower_priority() -> None:
+    """Take back what the process has above others, for this thread: it is batch."""
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 0:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 0)
 
 
 def trim() -> None:
