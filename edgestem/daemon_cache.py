@@ -13,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from edgestem import __version__
+from edgestem.config import ModelConfig
 from edgestem.encoding import open_encoder
 from edgestem.grid import Grid, Samples, to_float32
 from edgestem.separator import Separator, Stems
@@ -38,6 +41,13 @@ def digest(fd: int, check: Callable[[], None]) -> str:
         found.update(data)
         at += len(data)
     return found.hexdigest()
+
+
+def digest_of_model(config: ModelConfig) -> str:
+    """Hash all that a sidecar says, the network's own digest with it."""
+    said = {k: v for k, v in asdict(config).items() if k not in ("path", "model")}
+    text = json.dumps(said, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def key_of(song_digest: str, model_digest: str, place: str, grid: Grid) -> str:

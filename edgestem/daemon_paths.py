@@ -139,6 +139,8 @@ def _openat2(place: Place, flags: int) -> int:
 def _walk(place: Place, flags: int) -> int:
     """Open name by name; a symlink on the way is an error."""
     *parents, last = PurePath(place.rest).parts or (".",)
+    if ".." in (*parents, last):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), place.rest)
     at = os.dup(place.fd)
     try:
         for name in parents:

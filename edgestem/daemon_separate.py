@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.audio import FileSeparator
 from edgestem.daemon_admission import check_memory
-from edgestem.daemon_cache import Entry, Replay, key_of
+from edgestem.daemon_cache import Entry, Replay, digest_of_model, key_of
 from edgestem.daemon_child import Child, ChildSink, ChildSong
 from edgestem.daemon_work import Job
 from edgestem.encoding import choose_grid
@@ -117,7 +117,7 @@ class JobSeparator(FileSeparator):
         own = GRIDS["16"] if song.is_lossy else song.grid
         grid, _ = choose_grid(o.subtype, o.file_format, own)
         model = engine.models[str(o.model) or engine.default]
-        return key_of(content, model.digest, engine.place(), grid)
+        return key_of(content, digest_of_model(model), engine.place(), grid)
 
     def _from_cache(self, song: ChildSong) -> Replay | None:
         cache, engine = self._daemon.cache, self._daemon.engine

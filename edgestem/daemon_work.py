@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -75,8 +74,13 @@ class Job:
     def close(self) -> None:
         """Let go of the files; the client's file system may take its time, or fail."""
         for held in (self.source, self.sink):
-            with contextlib.suppress(OSError):
-                held.close()
+            self._let_go(held)
+
+    def _let_go(self, held: BinaryIO | Folder | Descriptors) -> None:
+        try:
+            held.close()
+        except Exception as error:
+            log.warning("job %d: closing its files: %s", self.number, error)
 
 
 def job_options(request: Separate) -> Options:
