@@ -24,6 +24,7 @@ LAYERS = (
         "_native",
         "coral",
         "probe",
+        "child",
         "devices",
     },
     {"model"},
