@@ -19,6 +19,34 @@ from numpy.typing import NDArray
 
 from edgestem.errors import ModelError
 
+# What names, describes or finds a model and leaves its samples as they are.
+_WORDS = ("name", "licence", "attribution", "figures", "file", "path", "model")
+# Field -> type, least and most; wider than any net that a board runs in memory.
+_REAL = (int, float)
+_BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
+    "sample_rate": (int, 8_000, 384_000),
+    "n_fft": (int, 64, 1 << 16),
+    "hop": (int, 1, 1 << 16),
+    "synthesis_length": (int, 0, 1 << 16),
+    "n_features": (int, 2, 3),
+    "frames_per_call": (int, 1, 4096),
+    "left_context": (int, 0, 4095),
+    "right_context": (int, 0, 4095),
+    "lookahead_frames": (int, 0, 4096),
+    "views": (int, 1, 16),
+    "top_bands": (int, 0, 1 << 15),
+    "compression_power": (_REAL, 0.01, 1),
+    "compression_offset": (_REAL, 0, 1e6),
+    "compression_pivot": (_REAL, 1e-6, 1e6),
+    "feature_scale": (_REAL, 1e-9, 1e6),
+    "feature_zero_point": (int, -128, 127),
+    "mask_scale": (_REAL, 1e-9, 1e3),
+    "mask_zero_point": (int, -128, 127),
+    "max_gain_db": (_REAL, 0, 120),
+    "gain_step_db": (_REAL, 1e-3, 120),
+    "past_s": (_REAL, 0, 60),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -93,6 +121,12 @@ class ModelConfig:
             if not condition:
                 raise self._mismatch(what)
 
+        for name, (kind, low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            right = isinstance(value, kind) and not isinstance(value, bool)
+            require(right and low <= value <= high, name)  # NaN compares false
+        texts = (self.name, self.sha256, self.licence, self.attribution, self.file)
+        require(all(isinstance(text, str) for text in texts), "name, sha256 or licence")
         require(self.n_fft % 4 == 0 and self.n_fft >= 64, "n_fft")
         require(0 < self.hop <= self.n_fft and self.n_fft % self.hop == 0, "hop")
         require(self._is_synthesis_possible(), "synthesis_length")
@@ -137,12 +171,12 @@ class ModelConfig:
 
     @property
     def digest(self) -> str:
-        """What names the function: the network and what becomes of its masks."""
-        levels, weights = (
-            ",".join(f"{value:g}" for value in values)
-            for values in (self.target_rms_db, self.softness)
-        )
-        return f"{self.sha256}-{self.views}-{self.past_s:g}-{levels}-{weights}"
+        """What names the function: everything that changes a sample."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in _WORDS:
+            del kept[name]
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def used_frames(self) -> int:
@@ -204,13 +238,13 @@ def read_config(path: Path) -> ModelConfig:
     if not sidecar.is_file():
         raise _not_found(sidecar if path.is_file() else path)
     try:
-        data = json.loads(read_file(sidecar))
+        data = _fields(read_file(sidecar))
         network = path.with_name(Path(data.get("file") or path.name).name)
         if not network.is_file():
             raise _not_found(network)
         shared = network.with_suffix(".json")
         if network != path and shared.is_file():
-            data = json.loads(read_file(shared)) | data
+            data = _fields(read_file(shared)) | data
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         data["target_rms_db"] = _levels(data["target_rms_db"])
@@ -218,12 +252,19 @@ def read_config(path: Path) -> ModelConfig:
         known = {f.name for f in fields(ModelConfig)} - {"path", "model"}
         kept = {k: v for k, v in data.items() if k in known}
         return ModelConfig(**kept, path=network, model=path)
-    except (ValueError, KeyError, TypeError) as cause:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as cause:
         raise ModelError(
             f"{sidecar} is not a sidecar of this version: {cause}",
             code="model_mismatch",
             path=str(sidecar),
         ) from cause
+
+
+def _fields(text: bytes) -> dict[str, Any]:
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise TypeError(f"expected an object, got {type(data).__name__}")
+    return data
 
 
 def _levels(value: Any) -> tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 EdgestemError          .code: stable snake_case word, the same on every surface
 ├── ModelError         model_not_found, model_mismatch, runtime_missing,
-│                      unknown_device, device_refused                      .path
+│                      unknown_device, device_refused, device_lost         .path
 ├── AudioError         unreadable, unwritable, exists, unsupported_format,
 │                      ffmpeg_missing, libsndfile_missing, no_audio,
 │                      same_name, stems_differ                             .path
@@ -11,7 +11,7 @@ EdgestemError          .code: stable snake_case word, the same on every surface
 │                      unknown_type, bad_field, timeout, no_job            .fatal
 └── StreamClosed       push() after flush() or close()
 
-Plain EdgestemErrors carry unsupported_sample_rate, unsupported_channels,
+Plain EdgestemErrors carry unsupported_sample_rate, unsupported_channels, bad_threads,
 live_missing, no_sound_server, no_sound_device and what only the daemon says;
 docs/protocol.md lists those.  A caller who breaks a
 signature (dtype, shape, channels) gets ValueError or TypeError instead.  `str(e)`

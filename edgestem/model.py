@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
 from edgestem.devices import open_device
-from edgestem.errors import ModelError
+from edgestem.errors import EdgestemError, ModelError
 
 DEFAULT = "karaoke"
+# More threads than this crash a runtime in C, and no net here gains from them.
+MAX_THREADS = 64
 
 
 def models_dir() -> Path:
@@ -35,9 +38,35 @@ def model_path(model: str | Path) -> Path:
 
 
 def available_models() -> list[ModelConfig]:
-    """Sidecars of the models that come with the package, by name."""
-    sidecars = sorted(models_dir().glob("*.json"))
-    return [read_config(path.with_suffix(".tflite")) for path in sidecars]
+    """Sidecars of the models that come with the package, by name.
+
+    A damaged one, or one without its .tflite file, is left out with a RuntimeWarning.
+    """
+    found = (_read_or_warn(path) for path in sorted(models_dir().glob("*.json")))
+    return [config for config in found if config is not None]
+
+
+def _read_or_warn(path: Path) -> ModelConfig | None:
+    try:
+        return read_config(path.with_suffix(".tflite"))
+    except ModelError as error:
+        text = f"{path.stem} is left out: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        return None
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that no runtime survives.
+
+    Raises
+    ------
+    EdgestemError
+        `bad_threads`: not a whole number from 1 to MAX_THREADS.
+    """
+    if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        raise EdgestemError(
+            f"threads: expected 1 to {MAX_THREADS}, got {threads!r}", code="bad_threads"
+        )
 
 
 class Model:
@@ -82,6 +111,7 @@ class Model:
         device_options: Mapping[str, str] | None = None,
         fallback: bool = True,
     ) -> None:
+        check_threads(threads)
         config = read_config(model_path(model))
         check_digest(config)
         opened = open_device(
@@ -171,12 +201,31 @@ class Model:
         return view
 
     def invoke(self) -> None:
-        """Run the network on the features, then hand each state on."""
-        self._interpreter.invoke()
+        """Run the network on the features, then hand each state on.
+
+        Raises
+        ------
+        ModelError
+            `device_lost`: the interpreter failed, and its state is unknown.
+        """
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as cause:
+            raise self._lost(cause) from cause
         for state_in, state_out, _ in self._states:
             np.copyto(state_in(), state_out())
         if self.config.views > 1:
             self._average()
+
+    def _lost(self, cause: RuntimeError) -> ModelError:
+        """Say that the device, or the runtime on the CPU, failed in mid-stream."""
+        return ModelError(
+            f"{self.device or 'the device'} failed while it ran {self.config.name} "
+            f"({' '.join(str(cause).split())}); see whether it is still plugged in, or "
+            "choose --device cpu",
+            code="device_lost",
+            path=str(self.config.path),
+        )
 
     def _average(self) -> None:
         """Mean of the masks of the group in this call and in those before.

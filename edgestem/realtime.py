@@ -46,9 +46,10 @@ def prepare_thread(priority: int, cpu: int | None, tell: Callable[[str], None]) 
     if cpu is not None:
         try:
             os.sched_setaffinity(0, {cpu})
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:  # -1, 10**20
             cores = sorted(os.sched_getaffinity(0))
-            tell(f"not on core {cpu} ({error.strerror}): there is {cores}")
+            reason = error.strerror if isinstance(error, OSError) else error
+            tell(f"not on core {cpu} ({reason}): there is {cores}")
     if priority:
         try:
             policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK

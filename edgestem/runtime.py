@@ -10,13 +10,15 @@ import contextlib
 import importlib
 import os
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgestem.errors import ModelError
 
+# Descriptor 2 belongs to the whole process: one load at a time borrows it.
+_BORROWED = threading.Lock()
 # (import name of the interpreter's module, distribution that brings it)
 RUNTIMES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -141,7 +143,8 @@ def _without_chatter() -> Iterator[None]:
 
     The runtime writes it to the file descriptor; anything else is passed on.
     """
-    with tempfile.TemporaryFile() as heard:
+    # A memory file needs no folder: boards run with all of / read-only.
+    with _BORROWED, _memory_file() as heard:
         stderr = os.dup(2)
         os.dup2(heard.fileno(), 2)
         try:
@@ -153,6 +156,10 @@ def _without_chatter() -> Iterator[None]:
             lines = [line for line in heard if not line.startswith(b"INFO: ")]
             if lines:
                 os.write(2, b"".join(lines))
+
+
+def _memory_file() -> BinaryIO:
+    return os.fdopen(os.memfd_create("edgestem-chatter"), "w+b")
 
 
 def n_partitions(

@@ -172,7 +172,7 @@ class Separator:
         check_stream(sample_rate, n_channels)
         self._model = Model(
             model,
-            threads=threads or 1,
+            threads=1 if threads is None else threads,
             runtime=runtime,
             device=device,
             device_options=device_options,
@@ -292,6 +292,20 @@ class Separator:
     def close(self) -> None:
         """End without draining; `reset` opens a new stream."""
         self._is_closed = True
+
+    def __enter__(self) -> Separator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return (
+            f"<Separator {self.config.name}: {self.sample_rate} Hz, "
+            f"{self.n_channels} channels, {self.latency:.3f} s late, on {self.device}, "
+            f"{state}>"
+        )
 
     def finished(self) -> Finished:
         """Look at what the last call finished, before its time; views.
