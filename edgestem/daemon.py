@@ -18,16 +18,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgestem import __version__
 from edgestem.daemon_admission import check_streams, refusal
 from edgestem.daemon_cache import Cache
-from edgestem.daemon_child import try_models
 from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
 from edgestem.daemon_engine import Engine, foreign_models
 from edgestem.daemon_jobs import JobQueue
+from edgestem.daemon_models import try_models
 from edgestem.daemon_nursery import Nursery
 from edgestem.daemon_paths import AllowedFolders
-from edgestem.daemon_process import drain, prepare, rss_bytes, trim, wakeups
+from edgestem.daemon_process import drain, prepare, trim, wakeups
 from edgestem.daemon_schedule import PacedSeparator
 from edgestem.daemon_separate import do_job
 from edgestem.daemon_session import Session
@@ -39,9 +38,10 @@ from edgestem.daemon_socket import (
     peer_of,
     watchdog_s,
 )
+from edgestem.daemon_status import describe
 from edgestem.daemon_turns import Turns
 from edgestem.errors import EdgestemError
-from edgestem.protocol import VERSION, encode_error
+from edgestem.protocol import encode_error
 
 log = logging.getLogger(__name__)
 TICK_S = 2.0  # between looks at the status when nothing happens
@@ -182,35 +182,7 @@ class Daemon:
 
     def status(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the header and the payload of `status`."""
-        sessions = [session.describe() for session in self.sessions()]
-        jobs = self.jobs.all()
-        streams = [s["stream"] for s in sessions if s["stream"]]
-        engine = self.engine
-        summary = {
-            "protocol": VERSION,
-            "server": f"edgestem {__version__}",
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "device": engine.device,
-            "runtime": engine.runtime,
-            "slots": engine.scheduler.n_slots,
-            "live_load": round(engine.admission.load, 4),
-            "n_waiting_calls": engine.scheduler.n_waiting(),
-            "n_clients": len(sessions),
-            "n_served": self.n_served,
-            "n_streams": len(streams),
-            "n_jobs": len(jobs),
-            "n_xruns": self.n_xruns,
-            "last_hop_ms": max((s["last_hop_ms"] for s in streams), default=0),
-            "peak_hop_ms": max((s["peak_hop_ms"] for s in streams), default=0),
-            "cache_bytes": self.cache.size() if self.cache else 0,
-            "rss_bytes": rss_bytes(),
-        }
-        return summary, {
-            "sessions": sessions,
-            "jobs": [
-                {"job": j.number, "state": j.state, "percent": j.percent} for j in jobs
-            ],
-        }
+        return describe(self, time.monotonic() - self._started)
 
     # ---- the main loop ------------------------------------------------------------
 

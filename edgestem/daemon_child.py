@@ -12,13 +12,12 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgestem.daemon_decoder import BLOCK, new_digest
 from edgestem.daemon_nursery import Nursery
-from edgestem.errors import AudioError, EdgestemError, ModelError, ProtocolError
+from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import GRIDS, Samples
 from edgestem.protocol import Decoder, Message, encode
 from edgestem.song import Song
@@ -207,37 +206,6 @@ class Child:
             else "ask for format wav or flac"
         )
         return AudioError(f"{self._name}: {why}; {way}", code=self._what)
-
-
-def try_models(
-    nursery: Nursery, models: Iterable[tuple[str, Path]], stall_s: float
-) -> None:
-    """Load networks from elsewhere in a child first: a network is code.
-
-    Raises
-    ------
-    ModelError
-        `model_mismatch`: one of them crashes, hangs or cannot be loaded.
-    """
-    for name, path in models:
-        child = Child(nursery, name, _nothing, stall_s, word="try")
-        try:
-            child.ask("loaded", "model", path=str(path))
-        except EdgestemError as cause:
-            if cause.code not in ("died", "stalled", "internal", "too_large"):
-                raise ModelError(str(cause), code=cause.code, path=str(path)) from None
-            raise ModelError(
-                f"the model {path} cannot be used: it was tried in a child process "
-                f"first, and {cause}; get it again from where it comes",
-                code="model_mismatch",
-                path=str(path),
-            ) from cause
-        finally:
-            child.end()
-
-
-def _nothing() -> None:
-    pass
 
 
 class ChildSong(Song):

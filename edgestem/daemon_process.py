@@ -17,6 +17,7 @@ from typing import Any
 
 from edgestem.daemon_config import DaemonConfig
 
+log = logging.getLogger(__name__)
 SWITCH_S = 0.0005  # a thread keeps the interpreter for so long at most; Python: 5 ms
 MAX_OPEN_FILES = 8192
 # Of mallopt(3): a daemon of many short threads keeps memory in many arenas.
@@ -72,6 +73,16 @@ def lower_priority() -> None:
     with contextlib.suppress(OSError):
         if os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 0:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 0)
+
+
+def raise_priority(level: int) -> None:
+    """Ask for real-time scheduling of this thread, if it is configured."""
+    if level:
+        policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+        try:
+            os.sched_setscheduler(0, policy, os.sched_param(level))
+        except OSError as error:
+            log.warning("no real-time priority: %s", error.strerror)
 
 
 def trim() -> None:

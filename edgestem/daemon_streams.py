@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from typing import Any
 from edgestem.daemon_channel import Gone, Outbox
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_item import OVERHEAD, Item
+from edgestem.daemon_process import raise_priority
 from edgestem.daemon_requests import Open, Set
 from edgestem.daemon_schedule import PacedSeparator
 from edgestem.daemon_turns import Turns
@@ -183,7 +183,7 @@ class Stream:
     # ---- the thread -----------------------------------------------------------
 
     def _run(self) -> None:
-        self._raise_priority()
+        raise_priority(self._realtime)
         try:
             while (item := self._next()) is not None and self._work(item):
                 pass
@@ -203,15 +203,6 @@ class Stream:
         if self._last_words:
             with contextlib.suppress(Gone):
                 self._outbox.put(self._last_words)
-
-    def _raise_priority(self) -> None:
-        """Ask for real-time scheduling of this thread, if it is configured."""
-        if self._realtime:
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-            try:
-                os.sched_setscheduler(0, policy, os.sched_param(self._realtime))
-            except OSError as error:
-                log.warning("no real-time priority: %s", error.strerror)
 
     def _fail(self, code: str, text: str) -> None:
         self._outbox.put_soon(encode_error(code, text))
