@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from edgestem.containers import Details
 from edgestem.encoding import choose_grid
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
@@ -22,6 +23,7 @@ from edgestem.model import DEFAULT
 from edgestem.reading import open_song
 from edgestem.separator import Separator, check_stream
 from edgestem.song import Song, unreadable
+from edgestem.targets import check_stdout, check_targets
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, WavStream, target_paths
 
@@ -38,6 +40,7 @@ def separate_file(
     vocals_db: float | None = None,
     file_format: str = "wav",
     subtype: str = "keep",
+    bitrate: int | None = None,
     force: bool = False,
     model: str | Path = DEFAULT,
     threads: int | None = None,
@@ -68,6 +71,8 @@ def separate_file(
         wav, flac, ogg, mp3; only wav and flac keep every bit.
     subtype : str
         "keep", "8", "16", "24", "32", "float" or "double".
+    bitrate : int, optional
+        kbit/s of mp3 and (about) ogg, 64 to 320; default 320.
     force : bool
         Replace stems that exist.
     model, threads, fft, runtime, device, device_options, fallback
@@ -87,6 +92,7 @@ def separate_file(
         vocals_db=vocals_db,
         file_format=file_format,
         subtype=subtype,
+        bitrate=bitrate,
         is_forced=force,
         model=model,
         threads=threads,
@@ -128,7 +134,13 @@ class FileSeparator:
             grid, report = self._begin(song, str(path))
             n_samples = song.n_samples
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
-            with StemFiles(folder, o.stems, o.file_format, wav) as files:
+            details = details_of(song, o)
+            with StemFiles(
+                folder,
+                *(o.stems, o.file_format, wav),
+                details=details,
+                is_forced=o.is_forced,
+            ) as files:
                 self._write(song, grid, files, report, progress)
                 files.commit()
         finally:
@@ -143,11 +155,15 @@ class FileSeparator:
         """Write the one stem of the options as WAV to an open file or pipe."""
         (stem,) = self.options.stems
         started = time.perf_counter()
+        check_stdout(path, file)
         song = open_song(path)
         try:
             grid, report = self._begin(song, str(path))
-            wav = WavFormat(grid, song.sample_rate, song.n_channels)
-            self._write(song, grid, WavStream(file, stem, wav), report, progress)
+            n_samples = song.n_samples
+            wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
+            sink = WavStream(file, stem, wav)
+            self._write(song, grid, sink, report, progress)
+            sink.finish()
         finally:
             song.close()
         report.outputs = {stem: "-"}
@@ -205,10 +221,9 @@ class FileSeparator:
         assert self._separator is not None
         for mixture, vocals in _pairs(song, self._separator, grid, report):
             stems, n_adjusted, n_clipped = self._stems(mixture, vocals, grid)
-            sink.write(stems)
+            report.n_clipped_samples += n_clipped + sink.write(stems)
             report.n_samples += len(mixture)
             report.n_adjusted_samples += n_adjusted
-            report.n_clipped_samples += n_clipped
             if progress is not None:
                 progress(report.n_samples, song.n_samples)
         if song.warning and report.n_samples == 0:
@@ -252,22 +267,6 @@ def _pairs(
             return
 
 
-def check_targets(
-    path: str | Path, targets: dict[str, Path], *, is_forced: bool
-) -> None:
-    """Refuse to write over stems that exist, and over the song in any case."""
-    for target in targets.values():
-        if not target.exists():
-            continue
-        if Path(path).exists() and target.samefile(path):
-            raise AudioError(
-                f"{path} would be overwritten by its own stem; choose another folder",
-                code="exists",
-                path=str(target),
-            )
-        if not is_forced:
-            raise AudioError(
-                f"{target} exists; use --force to replace it",
-                code="exists",
-                path=str(target),
-            )
+def details_of(song: Song, options: Options) -> Details:
+    """Gather what only some containers hold."""
+    return Details(options.bitrate, getattr(song, "tags", {}))

@@ -252,14 +252,15 @@ class ChildSink(StemFiles):
     def __init__(self, child: Child, names: list[str], wav: WavFormat) -> None:
         self._child, self._names, self._wav = child, names, wav
 
-    def write(self, stems: Mapping[str, Samples]) -> None:
-        """Append a block to every output."""
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block to every output; count values that had to be clipped."""
         for name in self._names[:-1]:
             data = pack(stems[name], self._wav.grid)
             self._child.tell("write", data, stem=name, is_last=False)
         last = self._names[-1]
         data = pack(stems[last], self._wav.grid)
-        self._child.ask("written", "write", data, stem=last, is_last=True)
+        written = self._child.ask("written", "write", data, stem=last, is_last=True)
+        return int(written.fields["n_clipped"])
 
     def commit(self) -> None:
         """Complete the outputs."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from edgestem.daemon_channel import Outbox
+from edgestem.daemon_files import check_apart
 from edgestem.daemon_requests import Separate
 from edgestem.daemon_socket import Peer
 from edgestem.daemon_work import Job, claim_input, claim_outputs, job_options
@@ -39,6 +40,7 @@ class ClientJobs:
             held.callback(source.close)
             sink = claim_outputs(request, fds, daemon.config, daemon.output_dirs)
             held.callback(sink.close)
+            check_apart(source, sink)
             number = self._jobs.number()
             job = Job(
                 number,

@@ -20,14 +20,16 @@ from typing import Any
 
 import soundfile
 
+from edgestem.containers import Details
 from edgestem.daemon_disk import is_in_memory
 from edgestem.daemon_files import Descriptors
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.grid import GRIDS, Samples
 from edgestem.protocol import Decoder, Message, encode_error, encode_reply
 from edgestem.song import SndfileSong, Song, unreadable
+from edgestem.targets import check_targets
 from edgestem.wav import WavFormat, pack, unpack
-from edgestem.writing import StemFiles
+from edgestem.writing import StemFiles, target_paths
 
 BLOCK = 65536  # samples a reply; stereo doubles just fit a payload
 PULSE_S = 0.5  # between two signs of life during long work
@@ -171,7 +173,9 @@ class Work:
         if f["folder"]:
             self._folder = (f"/proc/self/fd/{taken[0]}", f["folder"])
         sink = _folder_sink if f["folder"] else _descriptor_sink
-        self._files = self._held.enter_context(sink(f, stems, wav, taken))
+        details = Details(f.get("bitrate"), getattr(self._song, "tags", {}))
+        f["source"] = os.fstat(self._fd)
+        self._files = self._held.enter_context(sink(f, stems, wav, taken, details))
         return encode_reply("ready")
 
     def do_write(self, message: Message, fds: list[int]) -> bytes:
@@ -182,8 +186,7 @@ class Work:
         if not message.fields["is_last"]:
             return b""
         blocks, self._blocks = self._blocks, {}
-        self._files.write(blocks)
-        return encode_reply("written")
+        return encode_reply("written", n_clipped=self._files.write(blocks))
 
     def do_commit(self, message: Message, fds: list[int]) -> bytes:
         """Complete the stems."""
@@ -229,11 +232,15 @@ def new_digest(wav: WavFormat) -> Any:
 
 @contextlib.contextmanager
 def _descriptor_sink(
-    fields: dict[str, Any], stems: tuple[str, ...], wav: WavFormat, fds: list[int]
+    fields: dict[str, Any],
+    stems: tuple[str, ...],
+    wav: WavFormat,
+    fds: list[int],
+    details: Details,
 ) -> Iterator[StemFiles]:
     outputs = Descriptors(stems, fds)
     try:
-        with outputs.begin(fields["file_format"], wav) as files:
+        with outputs.begin(fields["file_format"], wav, details) as files:
             yield files
     finally:
         outputs.close()
@@ -241,33 +248,29 @@ def _descriptor_sink(
 
 @contextlib.contextmanager
 def _folder_sink(
-    fields: dict[str, Any], stems: tuple[str, ...], wav: WavFormat, fds: list[int]
+    fields: dict[str, Any],
+    stems: tuple[str, ...],
+    wav: WavFormat,
+    fds: list[int],
+    details: Details,
 ) -> Iterator[StemFiles]:
     """Write below the descriptor of a folder, whatever its name leads to by now."""
     (fd,) = fds
     folder, path = Path(f"/proc/self/fd/{fd}"), fields["folder"]
-    file_format = fields["file_format"]
+    file_format, is_forced = fields["file_format"], fields["replace"]
     try:
-        for name in stems:
-            if not fields["replace"] and _is_there(fd, f"{name}.{file_format}"):
-                raise AudioError(
-                    f"{path}/{name}.{file_format} exists; "
-                    "ask with replace to replace it",
-                    code="exists",
-                )
-        with StemFiles(folder, stems, file_format, wav) as files:
+        targets = target_paths(folder, stems, file_format)
+        check_targets(path, targets, is_forced=is_forced, source=fields["source"])
+        with StemFiles(
+            folder, stems, file_format, wav, details=details, is_forced=is_forced
+        ) as files:
             for part in files.descriptors():
                 os.fchmod(part, fields["mode"])
             yield files
+    except AudioError as error:
+        text = str(error).replace("use --force", "ask with replace")
+        raise AudioError(text, code=error.code, path=path) from error
     except OSError as cause:
         raise AudioError(
             f"{path} cannot be written: {cause.strerror or cause}", code="unwritable"
         ) from cause
-
-
-def _is_there(folder: int, name: str) -> bool:
-    try:
-        os.lstat(name, dir_fd=folder)
-    except FileNotFoundError:
-        return False
-    return True

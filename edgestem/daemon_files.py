@@ -12,13 +12,16 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from edgestem.containers import PLAIN, Details
 from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
 from edgestem.encoding import Encoder, open_encoder
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import Samples
+from edgestem.tags import stem_tags
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles
 
@@ -37,10 +40,10 @@ def passed_input(fd: int, max_bytes: int) -> BinaryIO:
     EdgestemError
         `too_large`.
     """
-    file = _as_file(fd, "rb")
+    file = with_own_offset(_as_file(fd, "rb"))
     try:
-        os.pread(fd, 1, 0)
-        _check_size(fd, "the input", max_bytes)
+        os.pread(file.fileno(), 1, 0)
+        _check_size(file.fileno(), "the input", max_bytes)
     except OSError as cause:
         file.close()
         raise _unfit("the input descriptor cannot be read") from cause
@@ -71,6 +74,42 @@ def opened_input(path: str, allowed: AllowedFolders, max_bytes: int) -> BinaryIO
     return os.fdopen(fd, "rb")
 
 
+def with_own_offset(file: BinaryIO) -> BinaryIO:
+    """Open a passed input once more: who passed it may move its offset.
+
+    Where that is not permitted the descriptor itself is read.
+    """
+    try:
+        fd = os.open(f"/proc/self/fd/{file.fileno()}", _READ)
+    except OSError:
+        return file
+    file.close()
+    return os.fdopen(fd, "rb")
+
+
+def check_apart(source: BinaryIO, outputs: Descriptors | Folder) -> None:
+    """Refuse an output that is the song or another output, by inode.
+
+    Raises
+    ------
+    ProtocolError
+        `bad_field`; nothing was touched.
+    """
+    seen = {_inode(source): "the song"}
+    for name, file in outputs.files.items():
+        other = seen.setdefault(_inode(file), f"the output of {name}")
+        if other != f"the output of {name}":
+            raise _unfit(
+                f"the output of {name} is the same file as {other}: "
+                "pass another descriptor"
+            )
+
+
+def _inode(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
+
+
 class Folder:
     """An output folder by path: made at once, and held open until the job ends."""
 
@@ -81,6 +120,7 @@ class Folder:
             path, allowed, "unwritable", lambda place: make_folder(place, mode)
         )
         self.path = path
+        self.files: dict[str, BinaryIO] = {}  # none before the job runs
 
     def fds(self) -> list[int]:
         """Give the folder's descriptor."""
@@ -98,11 +138,11 @@ class Descriptors:
     """Stems written into passed descriptors."""
 
     def __init__(self, names: tuple[str, ...], fds: list[int]) -> None:
-        self._files: dict[str, BinaryIO] = {}
+        self.files: dict[str, BinaryIO] = {}
         left = dict(zip(names, fds, strict=True))
         try:
             for name in names:
-                self._files[name] = _as_file(left.pop(name), "w+b")
+                self.files[name] = _as_file(left.pop(name), "w+b")
         except BaseException:
             for fd in left.values():
                 os.close(fd)
@@ -110,15 +150,17 @@ class Descriptors:
             raise
 
     @contextlib.contextmanager
-    def begin(self, file_format: str, wav: WavFormat) -> Iterator[DescriptorSink]:
+    def begin(
+        self, file_format: str, wav: WavFormat, details: Details = PLAIN
+    ) -> Iterator[DescriptorSink]:
         """Empty the files and start the encoders."""
         sink = DescriptorSink()
         try:
             with _wrap():
-                for name, file in self._files.items():
+                for name, file in self.files.items():
                     file.seek(0)
                     file.truncate()
-                    sink.add(name, file, file_format, wav)
+                    sink.add(name, file, file_format, wav, details)
             yield sink
         finally:
             sink.discard()
@@ -128,11 +170,11 @@ class Descriptors:
 
     def fds(self) -> list[int]:
         """Give the descriptors, in the order of the stems."""
-        return [file.fileno() for file in self._files.values()]
+        return [file.fileno() for file in self.files.values()]
 
     def close(self) -> None:
         """Let go of the files."""
-        for file in self._files.values():
+        for file in self.files.values():
             with contextlib.suppress(OSError):
                 file.close()
 
@@ -143,16 +185,27 @@ class DescriptorSink(StemFiles):
     def __init__(self) -> None:
         self._encoders: dict[str, tuple[Encoder, BinaryIO]] = {}
 
-    def add(self, name: str, file: BinaryIO, file_format: str, wav: WavFormat) -> None:
+    def add(
+        self,
+        name: str,
+        file: BinaryIO,
+        file_format: str,
+        wav: WavFormat,
+        details: Details,
+    ) -> None:
         """Start one stem."""
         path = Path(f"descriptor of {name}")
-        self._encoders[name] = (open_encoder(file, file_format, wav, path), file)
+        own = replace(details, tags=stem_tags(details.tags, name))
+        encoder = open_encoder(file, file_format, wav, path, details=own)
+        self._encoders[name] = (encoder, file)
 
-    def write(self, stems: Mapping[str, Samples]) -> None:
-        """Append a block to every stem."""
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block to every stem; count values that had to be clipped."""
+        n_clipped = 0
         with _wrap():
             for name, (encoder, _) in self._encoders.items():
-                encoder.write(stems[name])
+                n_clipped += encoder.write(stems[name])
+        return n_clipped
 
     def commit(self) -> None:
         """Complete the files."""

@@ -9,27 +9,29 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
+from edgestem.containers import FORMATS, PLAIN, Details, check_rate, quality
+from edgestem.descriptors import SURE
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.song import load_soundfile
-from edgestem.wav import WavFormat, header, pack
+from edgestem.tags import id3
+from edgestem.wav import MAX_RIFF, ROOM, WavFormat, header, pack
 
-FORMATS = ("wav", "flac", "ogg", "mp3")
+__all__ = ["FORMATS", "Details", "Encoder", "choose_grid", "open_encoder"]
 # libsndfile's words: container, and sample format for each grid it can hold.
 _ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
     "flac": ("FLAC", {"8": "PCM_S8", "16": "PCM_16", "24": "PCM_24"}),
     "ogg": ("OGG", dict.fromkeys(GRIDS, "VORBIS")),
     "mp3": ("MP3", dict.fromkeys(GRIDS, "MPEG_LAYER_III")),
 }
-_WHOLE = 1 << 31  # bytes: a WAV that may get longer keeps room for RF64
 _SLICE = 8192  # samples; libvorbis puts a whole call on its stack
 
 
 class Encoder(Protocol):
     """Writes one stem into an open file."""
 
-    def write(self, x: Samples) -> None:
-        """Append samples of the grid."""
+    def write(self, x: Samples) -> int:
+        """Append samples of the grid; count values that had to be clipped."""
 
     def finish(self) -> None:
         """Complete the file; it is the caller's to close."""
@@ -74,7 +76,12 @@ def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
 
 
 def open_encoder(
-    file: BinaryIO, file_format: str, wav: WavFormat, path: Path
+    file: BinaryIO,
+    file_format: str,
+    wav: WavFormat,
+    path: Path,
+    *,
+    details: Details = PLAIN,
 ) -> Encoder:
     """Start a file; `wav.n_samples` is the expected length.
 
@@ -85,12 +92,13 @@ def open_encoder(
     """
     if file_format == "wav":
         return _WavEncoder(file, wav)
+    check_rate(file_format, wav.sample_rate, path)
     try:
-        return _SndfileEncoder(file, file_format, wav)
+        return _SndfileEncoder(file, file_format, wav, details)
     except (RuntimeError, ValueError) as cause:  # ValueError: an older libsndfile
         raise AudioError(
-            f"{file_format} cannot hold {wav.sample_rate} Hz with {wav.n_channels} "
-            "channels here: choose --format flac or wav",
+            f"{path}: {file_format} cannot be written here ({cause}): "
+            "choose --format flac or wav",
             code="unsupported_format",
             path=str(path),
         ) from cause
@@ -102,7 +110,7 @@ class _WavEncoder:
     def __init__(self, file: BinaryIO, wav: WavFormat) -> None:
         self._file, self._wav, self._n_samples = file, wav, 0
         expected = wav.n_samples
-        self._with_room = expected is None or expected * wav.bytes_per_sample > _WHOLE
+        self._with_room = expected is None or expected * wav.bytes_per_sample > SURE
         file.write(self._header())
 
     def _header(self) -> bytes:
@@ -110,18 +118,36 @@ class _WavEncoder:
         done = WavFormat(w.grid, w.sample_rate, w.n_channels, self._n_samples)
         return header(done, with_room=self._with_room)
 
-    def write(self, x: Samples) -> None:
+    def write(self, x: Samples) -> int:
         self._file.write(pack(x, self._wav.grid))
         self._n_samples += len(x)
+        return 0
 
     def finish(self) -> None:
-        if self._n_samples * self._wav.bytes_per_sample % 2:
+        n_bytes = self._n_samples * self._wav.bytes_per_sample
+        if n_bytes % 2:
             self._file.write(b"\0")
+        if n_bytes > MAX_RIFF and not self._with_room:
+            # The expected length was wrong by gigabytes: everything moves, once.
+            _shift(self._file, len(self._header()), ROOM)
+            self._with_room = True
         self._file.seek(0)
         self._file.write(self._header())
 
     def abandon(self) -> None:
         pass  # nothing is held
+
+
+def _shift(file: BinaryIO, start: int, n_bytes: int) -> None:
+    """Move all from `start` to the end of a file towards its end."""
+    end = file.seek(0, 2)
+    while end > start:
+        begin = max(start, end - (1 << 20))
+        file.seek(begin)
+        data = file.read(end - begin)
+        file.seek(begin + n_bytes)
+        file.write(data)
+        end = begin
 
 
 class _SndfileEncoder:
@@ -132,25 +158,35 @@ class _SndfileEncoder:
     the callbacks in a thread of their own.
     """
 
-    def __init__(self, file: BinaryIO, file_format: str, wav: WavFormat) -> None:
+    def __init__(
+        self, file: BinaryIO, file_format: str, wav: WavFormat, details: Details
+    ) -> None:
         container, subtypes = _ENCODINGS[file_format]
-        self._grid = wav.grid
-        self._file = _Remembering(file)
+        self._grid, self._format, self._n_samples = wav.grid, file_format, 0
+        head = id3(details.tags) if file_format == "mp3" and details.tags else b""
+        self._file = _Remembering(file, head)
         self._thread = ThreadPoolExecutor(1)
         self._sound: Any = self._run(
-            load_soundfile().SoundFile,
-            *(self._file, "w", wav.sample_rate, wav.n_channels),
-            *(subtypes[wav.grid.name], None, container),
+            lambda: load_soundfile().SoundFile(
+                *(self._file, "w", wav.sample_rate, wav.n_channels),
+                *(subtypes[wav.grid.name], None, container),
+                **quality(file_format, wav.sample_rate, details.bitrate),
+            )
         )
+        for name, text in details.tags.items():
+            if file_format != "mp3":
+                self._run(setattr, self._sound, name, text)
 
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._thread.submit(function, *arguments).result()
 
-    def write(self, x: Samples) -> None:
-        if self._grid.is_float:
-            data = x
-        else:  # libsndfile wants integers left-justified
+    def write(self, x: Samples) -> int:
+        n_clipped = 0
+        if not self._grid.is_float:  # libsndfile wants integers left-justified
             data = (x << (32 - self._grid.bits)).astype(np.int32)
+        else:  # beyond full scale LAME ends the process
+            data = np.clip(x, -1, 1)
+            n_clipped = int(np.count_nonzero(data != x))
         try:
             for start in range(0, len(data), _SLICE):
                 self._run(self._sound.write, data[start : start + _SLICE])
@@ -158,11 +194,19 @@ class _SndfileEncoder:
             self._file.check()
             raise
         self._file.check()
+        self._n_samples += len(data)
+        return n_clipped
 
     def finish(self) -> None:
         self._run(self._sound.close)
         self._thread.shutdown()
         self._file.check()
+        if self._n_samples == 0 and self._format != "ogg":
+            raise AudioError(
+                f"libsndfile makes no {self._format} file of 0 samples: "
+                "choose --format wav",
+                code="unsupported_format",
+            )
 
     def abandon(self) -> None:
         self._run(self._sound.close)
@@ -170,17 +214,22 @@ class _SndfileEncoder:
 
 
 class _Remembering:
-    """A file for libsndfile's callbacks, which cannot raise: errors wait in it."""
+    """A file for libsndfile's callbacks, which cannot raise: errors wait in it.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    It begins behind `head`, which libsndfile does not see.
+    """
+
+    def __init__(self, file: BinaryIO, head: bytes) -> None:
+        self._file, self._n_head = file, len(head)
         self._error: OSError | None = None
+        file.write(head)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._try(self._file.seek, offset, whence)
+        at = offset + self._n_head * (whence == 0)
+        return self._try(self._file.seek, at, whence) - self._n_head
 
     def tell(self) -> int:
-        return self._try(self._file.tell)
+        return self._try(self._file.tell) - self._n_head
 
     def read(self, n_bytes: int) -> bytes:
         return self._file.read(n_bytes)

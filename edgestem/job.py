@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgestem.encoding import FORMATS
+from edgestem.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.grid import GRIDS
 from edgestem.model import DEFAULT
 
@@ -28,6 +28,8 @@ class Options:
     """wav, flac, ogg or mp3."""
     subtype: str = "keep"
     """Sample format of the stems: "keep" or a name of `grid.GRIDS`."""
+    bitrate: int | None = None
+    """kbit/s of mp3 and (about) ogg, 64 to 320; default 320."""
     is_forced: bool = False
     """Replace stems that exist."""
     model: str | Path = DEFAULT
@@ -57,6 +59,16 @@ class Options:
             raise ValueError(f"file_format: expected one of {FORMATS}")
         if self.subtype not in SUBTYPES:
             raise ValueError(f"subtype: expected one of {SUBTYPES}")
+        if self.bitrate is not None:
+            self._check_bitrate(self.bitrate)
+
+    def _check_bitrate(self, bitrate: int) -> None:
+        if self.file_format not in LOSSY:
+            raise ValueError(f"a bit rate belongs to {' and '.join(LOSSY)}")
+        if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
+            raise ValueError(
+                f"bitrate: expected {MIN_BITRATE} to {MAX_BITRATE}, got {bitrate}"
+            )
 
 
 @dataclass(slots=True)
@@ -84,7 +96,7 @@ class FileReport:
     n_adjusted_samples: int = 0
     """Values whose vocals gave way so that both stems fit the sample format."""
     n_clipped_samples: int = 0
-    """Values of the song or the karaoke mix beyond the sample format's range."""
+    """Values of the song, the karaoke mix or lossy stems beyond full scale."""
     warnings: list[str] = field(default_factory=list)
     """Sentences for a person."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgestem.descriptors import write_all
 from edgestem.errors import AudioError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Samples, convert, to_float32
@@ -38,9 +39,7 @@ class Pipe:
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.sink, view) :]
+        write_all(self.sink, data)
 
     def blocks(self) -> Iterator[bytes]:
         """Whole samples as they come; a torn last one is dropped."""

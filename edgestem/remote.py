@@ -7,13 +7,12 @@ use.  A song that only ffmpeg reads is decoded here and handed over as WAV.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgestem.audio import BLOCK, Progress, check_targets
+from edgestem.audio import BLOCK, Progress
 from edgestem.client import Client
 from edgestem.encoding import open_encoder
 from edgestem.errors import EdgestemError
@@ -21,8 +20,9 @@ from edgestem.grid import GRIDS, convert
 from edgestem.job import FileReport, Options
 from edgestem.reading import open_song
 from edgestem.song import SndfileSong, Song
+from edgestem.targets import check_stdout, check_targets
 from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles, target_paths
+from edgestem.writing import StemFiles, copy_to_stdout, target_paths
 
 
 class RemoteSeparator:
@@ -51,7 +51,9 @@ class RemoteSeparator:
         check_targets(path, targets, is_forced=o.is_forced)
         with (
             _open(path) as source,
-            StemFiles(folder, o.stems, o.file_format, None) as files,
+            StemFiles(
+                folder, o.stems, o.file_format, None, is_forced=o.is_forced
+            ) as files,
         ):
             report = self._run(path, source, files.descriptors(), progress)
             files.commit()
@@ -62,14 +64,13 @@ class RemoteSeparator:
         self, path: str | Path, file: BinaryIO, progress: Progress | None = None
     ) -> FileReport:
         """Write the one stem of the options to an open file or pipe."""
+        check_stdout(path, file)
         with (
             _open(path) as source,
             tempfile.TemporaryFile() as stem,
         ):
             report = self._run(path, source, [stem.fileno()], progress)
-            stem.seek(0)
-            shutil.copyfileobj(stem, file)
-            file.flush()
+            copy_to_stdout(stem, file)
         report.outputs = {self.options.stems[0]: "-"}
         return report
 
@@ -106,6 +107,7 @@ class RemoteSeparator:
             n_samples=done["n_samples"],
             n_bad_samples=done["n_bad_samples"],
             n_adjusted_samples=done["n_adjusted_samples"],
+            n_clipped_samples=done.get("n_clipped_samples", 0),
             warnings=[text.replace("the song", str(path)) for text in done["warnings"]],
             elapsed=time.perf_counter() - started,
         )

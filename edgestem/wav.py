@@ -16,6 +16,7 @@ import numpy as np
 from edgestem.grid import GRIDS, Grid, Samples
 
 UNKNOWN = 0xFFFFFFFF  # "until the end": what ffmpeg writes to pipes
+ROOM = 36  # bytes of a ds64 chunk
 MAX_RIFF = 0xFFFFFFFF - 4096  # bytes of samples that leave room for the chunks
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _KINDS = {
@@ -53,9 +54,10 @@ def header(wav: WavFormat, *, with_room: bool = False) -> bytes:
     Parameters
     ----------
     wav : WavFormat
-        An unknown length gives the header of a stream.
+        An unknown length gives the header of a stream, and so does one beyond
+        4 GiB without room.
     with_room : bool
-        Reserve the 36 bytes that turn the file into RF64 beyond 4 GiB.
+        Reserve the `ROOM` that turns the file into RF64 beyond 4 GiB.
     """
     step = wav.bytes_per_sample
     tag, extra = (_FLOAT, b"\0\0") if wav.grid.is_float else (_PCM, b"")
@@ -65,14 +67,13 @@ def header(wav: WavFormat, *, with_room: bool = False) -> bytes:
     n_samples = UNKNOWN if wav.n_samples is None else wav.n_samples
     if wav.grid.is_float:
         chunks += _chunk(b"fact", struct.pack("<I", min(n_samples, UNKNOWN)))
-    if wav.n_samples is None:
-        return _riff(b"RIFF", UNKNOWN, chunks, UNKNOWN)
+    room = _chunk(b"JUNK", bytes(ROOM - 8)) if with_room else b""
     n_bytes = n_samples * step
-    size = 4 + 36 * with_room + len(chunks) + 8 + n_bytes + n_bytes % 2
+    if wav.n_samples is None or (n_bytes > MAX_RIFF and not with_room):
+        return _riff(b"RIFF", UNKNOWN, room + chunks, UNKNOWN)
+    size = 4 + ROOM * with_room + len(chunks) + 8 + n_bytes + n_bytes % 2
     if n_bytes <= MAX_RIFF:
-        room = _chunk(b"JUNK", bytes(28)) if with_room else b""
         return _riff(b"RIFF", size, room + chunks, n_bytes)
-    assert with_room, "the length was known not to fit"
     sizes = _chunk(b"ds64", struct.pack("<QQQI", size, n_bytes, n_samples, 0))
     return _riff(b"RF64", UNKNOWN, sizes + chunks, UNKNOWN)
 

@@ -1,27 +1,28 @@
 """Stems on disk: complete under their name, or not there at all.
 
-Every output is written to a hidden file beside its target, `.vocals.wav.<pid>.part`,
-and renamed when all outputs of the song are complete and on the disk.  The writer
-holds a lock on it; what a killed process left behind has no lock and is removed by
-the next run.
+Every output is written to a hidden file beside its target, `.vocals.wav.<pid>.part`;
+`commit` names them when all outputs of the song are complete and on the disk.  The
+writer holds a lock on it; what a killed process left behind has no lock and is
+removed by the next run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.encoding import Encoder, open_encoder
+from edgestem.commit import commit, held_signals, repair
+from edgestem.containers import PLAIN, Details
+from edgestem.descriptors import WavOutput, write_all
 from edgestem.errors import AudioError
 from edgestem.grid import Samples
-from edgestem.wav import WavFormat, header, pack
-
-_PART = re.compile(r"\.\w+\.(?:wav|flac|ogg|mp3)\.\d+\.part")
+from edgestem.parts import PartFile, remove_dead_parts, wrap
+from edgestem.tags import stem_tags
+from edgestem.wav import WavFormat, pack
 
 
 class StemFiles:
@@ -51,16 +52,21 @@ class StemFiles:
         names: tuple[str, ...],
         file_format: str,
         wav: WavFormat | None,
+        *,
+        details: Details = PLAIN,
+        is_forced: bool = False,
     ) -> None:
         self.paths = target_paths(folder, names, file_format)
-        self._folder = folder
-        self._files: dict[str, _PartFile] = {}
-        with _wrap(folder):
+        self._folder, self._is_forced = folder, is_forced
+        self._files: dict[str, PartFile] = {}
+        with wrap(folder):
             self._made = _make_folders(folder)
         try:
-            _remove_dead_parts(folder)
+            repair(folder)
+            remove_dead_parts(folder)
             for name, path in self.paths.items():
-                self._files[name] = _PartFile(path, file_format, wav)
+                own = replace(details, tags=stem_tags(details.tags, name))
+                self._files[name] = PartFile(path, file_format, wav, own)
         except BaseException:
             self.discard()
             raise
@@ -69,34 +75,48 @@ class StemFiles:
         """Give the open files, for a daemon that writes them."""
         return [file.fileno() for file in self._files.values()]
 
-    def write(self, stems: Mapping[str, Samples]) -> None:
-        """Append a block to every output."""
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block to every output; count values that had to be clipped."""
+        n_clipped = 0
         for name, file in self._files.items():
-            with _wrap(file.target):
-                file.encoder.write(stems[name])
+            with wrap(file.target):
+                n_clipped += file.encoder.write(stems[name])
+        return n_clipped
 
     def commit(self) -> None:
-        """Bring everything to the disk, then give all outputs their names."""
+        """Bring everything to the disk, then give all outputs their names.
+
+        Raises
+        ------
+        AudioError
+            `exists`: somebody else was faster; `unwritable`.
+        """
         for file in self._files.values():
-            with _wrap(file.target):
+            with wrap(file.target):
                 file.finish()
+        pairs = [(file.part, file.target) for file in self._files.values()]
+        with wrap(self._folder):
+            try:
+                commit(self._folder, pairs, is_forced=self._is_forced)
+            except FileExistsError as cause:  # somebody was faster
+                raise stem_exists(cause.filename2 or cause.filename) from cause
         for file in self._files.values():
-            with _wrap(file.target):
-                file.part.replace(file.target)
+            file.close()
         self._files = {}
         self._made = []
-        with _wrap(self._folder):
+        with contextlib.suppress(OSError):  # a folder that may only be written to
             _sync_folder(self._folder)
 
     def discard(self) -> None:
         """Remove what was not committed, and the folders made for it."""
-        for file in self._files.values():
-            file.discard()
-        self._files = {}
-        for folder in self._made:
-            with contextlib.suppress(OSError):  # somebody else put something there
-                folder.rmdir()
-        self._made = []
+        with held_signals():
+            for file in self._files.values():
+                file.discard()
+            self._files = {}
+            for folder in self._made:
+                with contextlib.suppress(OSError):  # somebody put something there
+                    folder.rmdir()
+            self._made = []
 
     def __enter__(self) -> StemFiles:
         return self
@@ -106,29 +126,55 @@ class StemFiles:
 
 
 class WavStream:
-    """One stem as WAV on a pipe, with the header of a stream."""
+    """One stem as WAV on a pipe, or in a file that stdout was sent to."""
 
     def __init__(self, file: BinaryIO, name: str, wav: WavFormat) -> None:
         self.paths = {name: "-"}
-        self._file, self._name, self._grid = file, name, wav.grid
-        self._put(header(WavFormat(wav.grid, wav.sample_rate, wav.n_channels)))
+        self._name, self._grid = name, wav.grid
+        with _wrap_stdout():
+            file.flush()  # what waits in the buffer comes first
+            self._output = WavOutput(file.fileno(), wav)
 
-    def write(self, stems: Mapping[str, Samples]) -> None:
-        """Append a block."""
-        self._put(pack(stems[self._name], self._grid))
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block; nothing is clipped."""
+        with _wrap_stdout():
+            self._output.write(pack(stems[self._name], self._grid))
+        return 0
 
-    def _put(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-            self._file.flush()
-        except BrokenPipeError:  # the reader has had enough: no error
-            raise
-        except OSError as cause:
-            raise AudioError(
-                f"standard output cannot be written: {cause.strerror or cause}",
-                code="unwritable",
-                path="-",
-            ) from cause
+    def finish(self) -> None:
+        """Complete the stem."""
+        with _wrap_stdout():
+            self._output.finish()
+
+
+def copy_to_stdout(stem: BinaryIO, file: BinaryIO) -> None:
+    """Copy a finished stem to stdout, whole."""
+    stem.seek(0)
+    with _wrap_stdout():
+        file.flush()
+        while data := stem.read(1 << 20):
+            write_all(file.fileno(), data)
+
+
+@contextlib.contextmanager
+def _wrap_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # the reader has had enough: no error
+        raise
+    except OSError as cause:
+        raise AudioError(
+            f"standard output cannot be written: {cause.strerror or cause}",
+            code="unwritable",
+            path="-",
+        ) from cause
+
+
+def stem_exists(target: str | Path) -> AudioError:
+    """Make the error of a stem that is there already."""
+    return AudioError(
+        f"{target} exists; use --force to replace it", code="exists", path=str(target)
+    )
 
 
 def target_paths(
@@ -136,101 +182,6 @@ def target_paths(
 ) -> dict[str, Path]:
     """Name the file of each stem."""
     return {name: folder / f"{name}.{file_format}" for name in names}
-
-
-class _PartFile:
-    """One output under its hidden name."""
-
-    def __init__(self, target: Path, file_format: str, wav: WavFormat | None) -> None:
-        self.target = target
-        self.part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        with _wrap(target):
-            self._file = _create_locked(self.part)
-        try:
-            self.encoder: Encoder = _Nothing()
-            if wav is not None:
-                self.encoder = open_encoder(self._file, file_format, wav, target)
-        except BaseException:
-            self._remove()
-            raise
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def finish(self) -> None:
-        self.encoder.finish()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # it is thrown away
-            self.encoder.abandon()
-        self._remove()
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the buffer cannot be kept
-            self._file.close()
-        self.part.unlink(missing_ok=True)
-
-
-class _Nothing:
-    """The encoder of a file that somebody else writes."""
-
-    def write(self, x: Samples) -> None:
-        raise AssertionError("the file is somebody else's")
-
-    def finish(self) -> None:
-        pass
-
-    def abandon(self) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def _wrap(path: Path) -> Iterator[None]:
-    """Turn what the system says about a file into one sentence."""
-    try:
-        yield
-    except OSError as cause:
-        raise AudioError(
-            f"{path} cannot be written: {cause.strerror or cause}; "
-            "choose another folder with -o",
-            code="unwritable",
-            path=str(path),
-        ) from cause
-
-
-def _create_locked(part: Path) -> BinaryIO:
-    """Make the file and hold a lock on it as long as it is open."""
-    while True:
-        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        if _lock(fd) and not part.exists():  # a cleaner was faster than the lock
-            os.close(fd)
-            continue
-        return os.fdopen(fd, "w+b")
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # locked by its writer, or a file system without locks
-        return False
-    return True
-
-
-def _remove_dead_parts(folder: Path) -> None:
-    """Remove hidden files whose writer is gone."""
-    for part in folder.iterdir():
-        if not _PART.fullmatch(part.name):
-            continue
-        with contextlib.suppress(OSError):  # not ours to remove: it stays
-            fd = os.open(part, os.O_RDWR)
-            try:
-                if _lock(fd):
-                    part.unlink(missing_ok=True)
-            finally:
-                os.close(fd)
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -281,11 +281,14 @@ def test_karaoke_mix(separate, write_song, stereo_song) -> None:
     assert np.array_equal(stems(same)[0], read(song))
 
 
+@pytest.mark.parametrize("is_expected", [True, False])
 def test_wav_that_outgrows_4_gib_becomes_rf64(
-    separate, write_song, monkeypatch: pytest.MonkeyPatch
+    separate, write_song, monkeypatch: pytest.MonkeyPatch, is_expected: bool
 ) -> None:
-    monkeypatch.setattr(wav, "MAX_RIFF", 100_000)
-    monkeypatch.setattr(encoding, "_WHOLE", 50_000)
+    for module in (wav, encoding):
+        monkeypatch.setattr(module, "MAX_RIFF", 100_000)
+    if is_expected:
+        monkeypatch.setattr(encoding, "SURE", 50_000)
     song = write_song(subtype="PCM_16")
     report = separate(song)
     path = Path(report.outputs["vocals"])

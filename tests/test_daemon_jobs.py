@@ -165,7 +165,7 @@ def test_descriptors_that_are_no_good(daemon: DaemonProcess, tmp_path: Path) -> 
         for source, outputs, code in (
             (reading, good, "bad_field"),
             (writing, good, "bad_field"),
-            (good[0], good, "unreadable"),
+            (good[0], good, "bad_field"),
             (plain, [plain, plain], "bad_field"),
             (plain, [good[0], writing], "bad_field"),
             (plain, [good[0], appending], "bad_field"),

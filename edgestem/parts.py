@@ -1,0 +1,138 @@
+"""A stem before it has its name: a hidden, locked file beside its target."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from edgestem.containers import Details
+from edgestem.encoding import Encoder, open_encoder
+from edgestem.errors import AudioError
+from edgestem.grid import Samples
+from edgestem.wav import WavFormat
+
+_PART = re.compile(r"\.\w+\.(?:wav|flac|ogg|mp3)\.\d+\.part")
+
+
+class PartFile:
+    """One output under its hidden name."""
+
+    def __init__(
+        self, target: Path, file_format: str, wav: WavFormat | None, details: Details
+    ) -> None:
+        self.target = target
+        with wrap(target):
+            self.part, self._file = _create_locked(target)
+        try:
+            self.encoder: Encoder = _Nothing()
+            if wav is not None:
+                self.encoder = open_encoder(
+                    self._file, file_format, wav, target, details=details
+                )
+        except BaseException:
+            self._remove()
+            raise
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def finish(self) -> None:
+        self.encoder.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Let go of the file, and of the lock that kept cleaners away."""
+        with contextlib.suppress(OSError):  # it is on the disk already
+            self._file.close()
+
+    def discard(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # it is thrown away
+            self.encoder.abandon()
+        self._remove()
+
+    def _remove(self) -> None:
+        self.close()  # on a full disk the buffer cannot be kept
+        with contextlib.suppress(OSError):
+            self.part.unlink(missing_ok=True)
+
+
+class _Nothing:
+    """The encoder of a file that somebody else writes."""
+
+    def write(self, x: Samples) -> int:
+        raise AssertionError("the file is somebody else's")
+
+    def finish(self) -> None:
+        pass
+
+    def abandon(self) -> None:
+        pass
+
+
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space, or choose another folder with -o",
+    errno.EDQUOT: "free some space, or choose another folder with -o",
+    errno.EMFILE: "more files have to be allowed: ulimit -n 64",
+    errno.ENFILE: "the system has too many open files: close some programs",
+    errno.ENAMETOOLONG: "give the song or the folder a shorter name",
+}
+
+
+@contextlib.contextmanager
+def wrap(path: Path) -> Iterator[None]:
+    """Turn what the system says about a file into one sentence."""
+    try:
+        yield
+    except OSError as cause:
+        way_out = _WAYS_OUT.get(cause.errno or 0, "choose another folder with -o")
+        raise AudioError(
+            f"{path} cannot be written: {cause.strerror or cause}; {way_out}",
+            code="unwritable",
+            path=str(path),
+        ) from cause
+
+
+def _create_locked(target: Path) -> tuple[Path, BinaryIO]:
+    """Make the hidden file and hold a lock on it as long as it is open."""
+    for number in itertools.count(os.getpid(), 1 << 22):  # pids are below that
+        part = target.with_name(f".{target.name}.{number}.part")
+        try:
+            fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:  # another thread's, or another machine's
+            continue
+        if _lock(fd) and not part.exists():  # a cleaner was faster than the lock
+            os.close(fd)
+            continue
+        return part, os.fdopen(fd, "w+b")
+    raise AssertionError("numbers do not end")
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked by its writer, or a file system without locks
+        return False
+    return True
+
+
+def remove_dead_parts(folder: Path) -> None:
+    """Remove hidden files whose writer is gone."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):  # a folder that may only be written to
+        found = [part for part in folder.iterdir() if _PART.fullmatch(part.name)]
+    for part in found:
+        with contextlib.suppress(OSError):  # not ours to remove: it stays
+            fd = os.open(part, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+            try:
+                if _lock(fd):
+                    part.unlink(missing_ok=True)
+            finally:
+                os.close(fd)
