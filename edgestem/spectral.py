@@ -17,6 +17,7 @@ frames are grouped into calls.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ try:
 except ImportError:  # not built: the numpy back end works
     ffi = lib = None
 
-ABI = 7  # of native/edgestem.h
+ABI = 8  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",
@@ -535,6 +536,76 @@ def _ok(status: int) -> None:
         text = ffi.string(lib.es_strerror(status)).decode()
         code = STATUS.get(status, "es_err_unknown")
         raise NativeError(f"spectrogram kernel: {text}", code=code, status=status)
+
+
+class NativeStretch:
+    """es_stretch: one stem at another key and tempo; an engine of `stretch`.
+
+    Parameters
+    ----------
+    sample_rate : int
+        8000 to 192000 Hz.
+    n_channels : int
+        1 or 2.
+    keeps_formants : bool
+        The stem is a voice.
+    simd : str
+        The most that the kernel may use; "best" or a level.
+
+    Raises
+    ------
+    NativeError
+        The kernel is not built, or refuses rate or channels.
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_channels: int,
+        keeps_formants: bool,
+        simd: str = "best",
+    ) -> None:
+        if lib is None:
+            raise NativeError(
+                "key and tempo need the compiled kernel: install a C compiler "
+                "(`sudo apt-get install gcc python3-dev`) and edgestem again",
+                code="es_err_abi",
+            )
+        config, plan = ffi.new("es_stretch_config *"), ffi.new("es_stretch **")
+        config.sample_rate, config.n_channels = sample_rate, n_channels
+        config.keeps_formants, config.simd = keeps_formants, _level(simd)
+        self._memory = _aligned(lib.es_stretch_bytes(config))
+        memory, n_bytes = ffi.from_buffer(self._memory), self._memory.size
+        _ok(lib.es_stretch_init(memory, n_bytes, config, plan))
+        self._plan, self._n_channels = plan[0], n_channels
+        self.hop = int(lib.es_stretch_hop(self._plan))
+
+    def reset(self, position: float, key: float, tempo: float) -> None:
+        """See stretch.Engine.reset."""
+        _ok(lib.es_stretch_reset(self._plan, position, key, tempo))
+
+    def set(self, key: float, tempo: float) -> None:
+        """See stretch.Engine.set."""
+        _ok(lib.es_stretch_set(self._plan, key, tempo))
+
+    def position(self, frames: int) -> float:
+        """See stretch.Engine.position."""
+        return float(lib.es_stretch_position(self._plan, frames))
+
+    def is_plain(self) -> bool:
+        """See stretch.Engine.is_plain."""
+        return bool(lib.es_stretch_is_plain(self._plan))
+
+    def step(
+        self, read: Callable[[int, int], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """See stretch.Engine.step."""
+        start, n = lib.es_stretch_next(self._plan), lib.es_stretch_wants(self._plan)
+        x = np.ascontiguousarray(read(int(start), int(n)))
+        _check("source", x, np.float32, (int(n), self._n_channels))
+        y = np.empty((self.hop, self._n_channels), np.float32)
+        _ok(lib.es_stretch_step(self._plan, _floats(x), n, _floats(y, True)))
+        return y
 
 
 # ---- Choice and checks ------------------------------------------------------

@@ -16,8 +16,8 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 LEVELS = ("scalar", "sse2", "avx2", "neon")  # each file empties itself elsewhere
-SOURCES = ["fft.c", "guard.c", "spectral.c", *(f"level_{n}.c" for n in LEVELS)]
-HEADERS = ["edgestem.h", "guard.h"]
+SOURCES = ["fft.c", "guard.c", "spectral.c", "stretch.c", *(f"level_{n}.c" for n in LEVELS)]
+HEADERS = ["edgestem.h", "guard.h", "stretch.h"]
 FLAGS = [
     "-std=c11",
     "-O3",

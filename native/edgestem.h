@@ -50,7 +50,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 7    /* changes with any change of this contract */
+#define ES_ABI 8    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
