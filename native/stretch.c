@@ -8,8 +8,9 @@
 #include "stretch_voice.h"
 
 #define ES_LOW_MS 106.7        /* window of the low band */
-#define ES_CROSSING 2800.0     /* Hz between the bands */
-#define ES_CROSSING_WIDE 250.0 /* and as much on each side */
+#define ES_CROSSING 2000.0     /* Hz between the bands */
+#define ES_PASS_BETA 7.0       /* of the high-pass's window: -70 dB */
+#define ES_LEAST 1e-3          /* share of a bin that sounds */
 #define ES_RAMP 0.1            /* seconds from one key or tempo to another */
 #define ES_AHEAD 3             /* hops of stream behind a frame's middle */
 
@@ -25,30 +26,51 @@ static void fill_window(es_band *b)
     }
 }
 
-/* The high band's share of a frequency in Hz; the low band has the rest. */
-static double high_share(double frequency)
+/* A low-pass of `reach` samples on each side: a sinc under a Kaiser window.
+ * What it leaves is the high band's. */
+static void fill_high_pass(es_source *s, size_t sample_rate)
 {
-    double t = (frequency - ES_CROSSING) / ES_CROSSING_WIDE; /* -1 to 1 */
+    const double whole = bessel_of(0.25 * ES_PASS_BETA * ES_PASS_BETA);
+    const double cutoff = 2.0 * ES_CROSSING / (double)sample_rate;
 
-    if (t <= -1.0)
-        return 0.0;
-    if (t >= 1.0)
-        return 1.0;
-    return 0.5 + 0.5 * sin_pi(0.5 * t);
+    for (size_t i = 0; i <= s->reach; i++) {
+        double t = (double)i / (double)(s->reach + 1);
+        double square = 0.25 * ES_PASS_BETA * ES_PASS_BETA * (1.0 - t * t);
+        double x = cutoff * (double)i;
+        double sinc = i ? sin_pi(x) / (ES_PI * x) : 1.0;
+        double low = cutoff * sinc * bessel_of(square) / whole;
+
+        s->high_pass[i] = (float)((i ? 0.0 : 1.0) - low);
+    }
 }
 
-static void fill_band(es_band *b, size_t sample_rate, int is_high)
+/* What the high-pass leaves of bin k of n. */
+static double high_share(const es_source *s, size_t k, size_t n)
+{
+    double sum = (double)s->high_pass[0];
+
+    for (size_t i = 1; i <= s->reach; i++) {
+        double angle = 2.0 * (double)(i * k % n) / (double)n;
+
+        sum += 2.0 * (double)s->high_pass[i] * sin_pi(angle + 0.5);
+    }
+    return sum;
+}
+
+static void fill_band(es_band *b, const es_source *s, size_t sample_rate,
+                      int is_high)
 {
     fill_window(b);
     b->first = b->n_bins;
     b->last = 0;
     for (size_t k = 0; k < b->n_bins; k++) {
         double f = (double)(k * sample_rate) / (double)b->n;
-        double share = is_high ? high_share(f) : 1.0 - high_share(f);
+        double share = f < 2.0 * ES_CROSSING ? high_share(s, k, b->n) : 1.0;
+        int sounds = is_high ? share > ES_LEAST : share < 1.0 - ES_LEAST;
 
-        b->gain[k] = (float)share;
-        b->first = share > 0.0 && k < b->first ? k : b->first;
-        b->last = share > 0.0 ? k + 1 : b->last;
+        b->gain[k] = is_high ? 1.0f : (float)(1.0 - share);
+        b->first = sounds && k < b->first ? k : b->first;
+        b->last = sounds ? k + 1 : b->last;
     }
     b->is_cut = is_high;
     b->fade = sample_rate / 2000 + 1;
@@ -86,7 +108,7 @@ static void lay_band(es_band *b, es_arena *arena, size_t n, size_t n_channels)
     b->n = n;
     b->hop = n / ES_OVERLAP;
     b->n_bins = n / 2 + 1;
-    b->size = 2 * n;
+    b->size = 4 * n;
     lay_floats(arena, n, &b->window);
     lay_floats(arena, n, &b->cut_window);
     lay_floats(arena, n, &b->frame);
@@ -113,13 +135,16 @@ static void lay_source(es_source *s, es_arena *arena, size_t sample_rate,
     s->late = 8 * hop / s->chunk;
     s->max_stream = 64 * hop / s->chunk * s->chunk;
     s->max_input = 40 * hop;
+    s->reach = sample_rate * 3 / 1000;
     const size_t n_chunks = s->max_stream / s->chunk;
 
     lay_floats(arena, ES_ZEROS * ES_FINE + 2, &s->kernel);
+    lay_floats(arena, s->reach + 1, &s->high_pass);
     lay_floats(arena, (ES_PHASES + 1) * ES_MAX_TAPS, &s->rows);
     for (size_t c = 0; c < s->n_channels; c++) {
         lay_floats(arena, s->max_input, &s->input[c]);
         lay_floats(arena, s->max_stream, &s->stream[c]);
+        lay_floats(arena, s->max_stream, &s->sharp[c]);
     }
     s->place = es_take(arena, n_chunks, sizeof *s->place);
     s->pitch = es_take(arena, n_chunks, sizeof *s->pitch);
@@ -147,21 +172,21 @@ static es_stretch *layout(es_stretch *s, es_parts *parts, es_arena *arena,
                           const es_stretch_config *c)
 {
     es_stretch *plan = es_take(arena, 1, sizeof *plan);
-    size_t n = size_near((size_t)(ES_LOW_MS * (double)c->sample_rate / 4000.0));
+    size_t n = size_near((size_t)(ES_LOW_MS * (double)c->sample_rate / (1000.0 * ES_WIDE)));
 
     memset(s, 0, sizeof *s);
     s->sample_rate = c->sample_rate;
     s->n_channels = s->source.n_channels = c->n_channels;
     s->keeps_formants = c->keeps_formants != 0;
-    s->hop = n;
+    s->hop = ES_WIDE * n / ES_OVERLAP;
     lay_band(&s->high, arena, n, c->n_channels);
     lay_band(&s->low, arena, ES_WIDE * n, c->n_channels);
     lay_source(&s->source, arena, c->sample_rate, s->hop);
     parts->high = take_fft(arena, n, c->simd);
     parts->low = take_fft(arena, ES_WIDE * n, c->simd);
     if (s->keeps_formants) {
-        lay_voice(&s->voice, arena, c->sample_rate, ES_WIDE / 2 * n);
-        parts->voice = take_fft(arena, ES_WIDE / 2 * n, c->simd);
+        lay_voice(&s->voice, arena, c->sample_rate, ES_WIDE * n / 2);
+        parts->voice = take_fft(arena, ES_WIDE * n / 2, c->simd);
     }
     s->work = es_take(arena, es_fft_work_bytes(ES_WIDE * n), 1);
     return plan;
@@ -215,8 +240,9 @@ int es_stretch_init(void *mem, size_t mem_bytes,
     make_fft(parts.high, s.high.n, config->simd, &s.high.fft);
     if (s.keeps_formants)
         make_fft(parts.voice, s.voice.n, config->simd, &s.voice.fft);
-    fill_band(&s.low, s.sample_rate, 0);
-    fill_band(&s.high, s.sample_rate, 1);
+    fill_high_pass(&s.source, s.sample_rate);
+    fill_band(&s.low, &s.source, s.sample_rate, 0);
+    fill_band(&s.high, &s.source, s.sample_rate, 1);
     fill_kernel(&s.source);
     s.detector.block = s.sample_rate / 1500;
     s.detector.stride = s.sample_rate < 72000 ? 1 : s.sample_rate / 48000;

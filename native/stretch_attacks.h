@@ -9,9 +9,9 @@
 
 #include "stretch_source.h"
 
-#define ES_RISE 5.0f     /* of power: 7 dB */
+#define ES_RISE 4.0f     /* of power: 6 dB */
 #define ES_SILENT 1e-10f /* power of a sample under which nothing starts */
-#define ES_ONSET 0.04f   /* of the block's greatest: there the attack starts */
+#define ES_ONSET 0.01f   /* of the block's greatest: there the attack starts */
 
 /* Power of the second difference at stream sample i, over channels. */
 static float edge_at(const es_source *s, const es_detector *d, size_t i)

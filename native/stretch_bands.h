@@ -178,7 +178,7 @@ static void transform(es_band *b, const es_source *s, int64_t m, float *X[2],
     at = at > most ? most : at;
     at = at < 0 ? 0 : at;
     for (size_t c = 0; c < s->n_channels; c++) {
-        const float *restrict x = s->stream[c] + at;
+        const float *restrict x = (b->is_cut ? s->sharp : s->stream)[c] + at;
         const float *restrict w = b->cut_window;
         float *restrict frame = b->frame;
 

@@ -141,12 +141,38 @@ static void drop_chunks(es_source *s, size_t n)
     const size_t gone = n * s->chunk;
     const size_t left = s->n_stream - gone;
 
-    for (size_t c = 0; c < s->n_channels; c++)
+    for (size_t c = 0; c < s->n_channels; c++) {
         memmove(s->stream[c], s->stream[c] + gone, left * sizeof(float));
+        memmove(s->sharp[c], s->sharp[c] + gone, left * sizeof(float));
+    }
     memmove(s->place, s->place + n, left / s->chunk * sizeof *s->place);
     memmove(s->pitch, s->pitch + n, left / s->chunk * sizeof *s->pitch);
     s->n_stream = left;
     s->stream_at += (int64_t)gone;
+}
+
+/* High-pass the chunk that has just become complete on both sides: a window that
+ * is cut off would spread what is low over all bins. */
+static void sharpen(es_source *s)
+{
+    const size_t reach = s->reach;
+
+    if (s->n_stream < 2 * reach + s->chunk)
+        return;
+    const size_t first = s->n_stream - reach - s->chunk;
+
+    for (size_t c = 0; c < s->n_channels; c++) {
+        const float *restrict x = s->stream[c] + first;
+        const float *restrict h = s->high_pass;
+        float *restrict y = s->sharp[c] + first;
+
+        for (size_t i = 0; i < s->chunk; i++)
+            y[i] = h[0] * x[i];
+        for (size_t j = 1; j <= reach; j++) {
+            for (size_t i = 0; i < s->chunk; i++)
+                y[i] += h[j] * (x[i - j] + x[i + j]);
+        }
+    }
 }
 
 /* Interpolate one chunk; its input is there. */
@@ -185,6 +211,7 @@ static void add_chunk(es_source *s)
     s->place[s->n_stream / s->chunk] = start;
     s->pitch[s->n_stream / s->chunk] = pitch;
     s->n_stream += s->chunk;
+    sharpen(s);
     s->next_place = pace.place;
     s->semitones = pace.semitones;
     s->ramp = pace.ramp;

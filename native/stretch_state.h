@@ -40,6 +40,9 @@ typedef struct es_source {
     size_t n_input, max_input;
     int64_t input_at;  /* source place of input[.][0] */
     float *stream[2];  /* planes */
+    float *sharp[2];   /* what is high of them, `reach` samples less */
+    float *high_pass;  /* reach + 1 coefficients from the middle on */
+    size_t reach;
     size_t n_stream, max_stream; /* whole chunks */
     int64_t stream_at; /* stream place of stream[.][0] */
     double *place;     /* q of each chunk's first sample */
@@ -71,7 +74,7 @@ typedef struct es_band {
     size_t first, last;     /* bins that sound: first to last - 1 */
     size_t fade;            /* samples at the edge of what is passed through */
     size_t hold;            /* samples that are passed through */
-    int is_cut;             /* windows end where an attack starts */
+    int is_cut;             /* high: windows end where an attack starts */
     float *window;          /* n */
     float *gain;            /* n_bins: this band's share, over n */
     float *now[2], *before[2], *sounded[2]; /* spectra, interleaved */

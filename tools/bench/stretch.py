@@ -39,7 +39,7 @@ from edgestem.stretch import Stretcher
 ROOT = Path(__file__).parent.parent.parent
 RATE, BLOCK = 48000, 1024
 CASES = {"+3 st": (3.0, 1.0), "80 %": (0.0, 0.8)}
-CHORD = (110.0, 164.81, 220.0, 277.18, 329.63, 440.0)  # A major
+CHORD = (110.0, 164.81, 246.94, 261.63, 329.63, 392.0)  # A minor 9
 GOALS = {
     ("+3 st", "attack"): (28.0, 1),
     ("80 %", "attack"): (26.0, 1),
