@@ -7,7 +7,7 @@
 #include "stretch_map.h"
 #include "stretch_voice.h"
 
-#define ES_LOW_MS 106.7        /* window of the low band */
+#define ES_LOW_MS 120.0        /* window of the low band */
 #define ES_CROSSING 2000.0     /* Hz between the bands */
 #define ES_PASS_BETA 7.0       /* of the high-pass's window: -70 dB */
 #define ES_LEAST 1e-3          /* share of a bin that sounds */
