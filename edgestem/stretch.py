@@ -246,9 +246,7 @@ class Stretcher:
 
     def _stretched(self) -> list[Samples]:
         end = self._engines[0].position(self._hop)
-        stems = [
-            engine.step(self._reader(i)) for i, engine in enumerate(self._engines)
-        ]
+        stems = [engine.step(self._reader(i)) for i, engine in enumerate(self._engines)]
         self._note(self._hop, end)
         return stems
 

@@ -18,7 +18,8 @@
  * es_stretch_hop frames.  The first frame of a step stands for the place
  * es_stretch_position of the source, in samples; places between two steps lie
  * on the straight line.  They follow from what was set alone, never from the
- * samples: plans that are reset and set alike run alike, so stems stay together.
+ * samples: plans that are reset and set alike run alike, so stems stay
+ * together.
  *
  * Threads: a plan holds its state: one thread at a time.
  *

@@ -151,8 +151,8 @@ static void drop_chunks(es_source *s, size_t n)
     s->stream_at += (int64_t)gone;
 }
 
-/* High-pass the chunk that has just become complete on both sides: a window that
- * is cut off would spread what is low over all bins. */
+/* High-pass the chunk that has just become complete on both sides: a window
+ * that is cut off would spread what is low over all bins. */
 static void sharpen(es_source *s)
 {
     const size_t reach = s->reach;
@@ -169,8 +169,11 @@ static void sharpen(es_source *s)
         for (size_t i = 0; i < s->chunk; i++)
             y[i] = h[0] * x[i];
         for (size_t j = 1; j <= reach; j++) {
+            const float *restrict before = x - j;
+            const float *restrict after = x + j;
+
             for (size_t i = 0; i < s->chunk; i++)
-                y[i] += h[j] * (x[i - j] + x[i + j]);
+                y[i] += h[j] * (before[i] + after[i]);
         }
     }
 }

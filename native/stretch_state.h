@@ -23,9 +23,9 @@
 
 /* What starts suddenly. */
 typedef struct es_attack {
-    int64_t m;      /* its place in the stream */
-    int64_t n;      /* and in the output, once is_placed */
-    int is_placed;  /* the map has come that far */
+    int64_t m;     /* its place in the stream */
+    int64_t n;     /* and in the output, once is_placed */
+    int is_placed; /* the map has come that far */
 } es_attack;
 
 /* From source to stream. */
@@ -38,16 +38,16 @@ typedef struct es_source {
     size_t n_taps;     /* of rows */
     float *input[2];   /* planes of samples not yet used up */
     size_t n_input, max_input;
-    int64_t input_at;  /* source place of input[.][0] */
-    float *stream[2];  /* planes */
-    float *sharp[2];   /* what is high of them, `reach` samples less */
-    float *high_pass;  /* reach + 1 coefficients from the middle on */
+    int64_t input_at; /* source place of input[.][0] */
+    float *stream[2]; /* planes */
+    float *sharp[2];  /* what is high of them, `reach` samples less */
+    float *high_pass; /* reach + 1 coefficients from the middle on */
     size_t reach;
     size_t n_stream, max_stream; /* whole chunks */
-    int64_t stream_at; /* stream place of stream[.][0] */
-    double *place;     /* q of each chunk's first sample */
-    double *pitch;     /* and its ratio */
-    double next_place; /* q of the next chunk */
+    int64_t stream_at;           /* stream place of stream[.][0] */
+    double *place;               /* q of each chunk's first sample */
+    double *pitch;               /* and its ratio */
+    double next_place;           /* q of the next chunk */
     double semitones, wanted_semitones;
     size_t ramp;    /* chunks until they are the same */
     double fastest; /* pitch of late */
@@ -71,22 +71,22 @@ typedef struct es_detector {
 typedef struct es_band {
     es_fft *fft;
     size_t n, hop, n_bins;
-    size_t first, last;     /* bins that sound: first to last - 1 */
-    size_t fade;            /* samples at the edge of what is passed through */
-    size_t hold;            /* samples that are passed through */
-    int is_cut;             /* high: windows end where an attack starts */
-    float *window;          /* n */
-    float *gain;            /* n_bins: this band's share, over n */
+    size_t first, last; /* bins that sound: first to last - 1 */
+    size_t fade;        /* samples at the edge of what is passed through */
+    size_t hold;        /* samples that are passed through */
+    int is_cut;         /* high: windows end where an attack starts */
+    float *window;      /* n */
+    float *gain;        /* n_bins: this band's share, over n */
     float *now[2], *before[2], *sounded[2]; /* spectra, interleaved */
-    float *cut_window;      /* n: of the frame at hand */
-    float *frame;           /* n */
-    float *power, *past_power; /* n_bins, of both channels */
-    float *turn_re, *turn_im;  /* n_bins */
-    float *sum[2], *weight;    /* overlap-add, size */
-    size_t size;               /* of sum */
-    int64_t sum_at;            /* output place of sum[.][0] */
-    int64_t next;              /* output place of the next frame's middle */
-    int is_fresh;              /* no frame has sounded */
+    float *cut_window;                      /* n: of the frame at hand */
+    float *frame;                           /* n */
+    float *power, *past_power;              /* n_bins, of both channels */
+    float *turn_re, *turn_im;               /* n_bins */
+    float *sum[2], *weight;                 /* overlap-add, size */
+    size_t size;                            /* of sum */
+    int64_t sum_at;                         /* output place of sum[.][0] */
+    int64_t next; /* output place of the next frame's middle */
+    int is_fresh; /* no frame has sounded */
     size_t guard; /* samples of an attack that sound once */
 } es_band;
 
@@ -94,10 +94,10 @@ typedef struct es_band {
 typedef struct es_voice {
     es_fft *fft; /* of n points */
     size_t n;
-    size_t least, most; /* cut-off of the cepstrum, samples */
-    float *level;       /* n: log2 of the power */
-    float *smooth;      /* n */
-    float *cepstrum;    /* n + 2 */
+    size_t least, most;             /* cut-off of the cepstrum, samples */
+    float *level;                   /* n: log2 of the power */
+    float *smooth;                  /* n */
+    float *cepstrum;                /* n + 2 */
     float *correction[ES_N_PLACES]; /* n / 2 + 2: gains at every second bin of
                                        the low band, by step % ES_N_PLACES */
 } es_voice;

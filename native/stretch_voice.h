@@ -10,8 +10,8 @@
 
 #include "stretch_bands.h"
 
-#define ES_ROUNDS 4      /* of raising */
-#define ES_DEPTH 27.0f   /* log2 of power: 81 dB below the greatest counts */
+#define ES_ROUNDS 4       /* of raising */
+#define ES_DEPTH 27.0f    /* log2 of power: 81 dB below the greatest counts */
 #define ES_MOST_GAIN 3.3f /* log2 of a gain: 20 dB */
 
 /* Log powers of every second bin, and mirrored, at most ES_DEPTH deep. */
@@ -86,7 +86,8 @@ static void find_envelope(es_voice *v, const es_band *b, size_t n_channels,
         lift(v, cutoff);
         es_irfft(v->fft, v->cepstrum, v->smooth, work);
         for (size_t i = 0; i < v->n; i++)
-            v->level[i] = v->level[i] > v->smooth[i] ? v->level[i] : v->smooth[i];
+            v->level[i] =
+                v->level[i] > v->smooth[i] ? v->level[i] : v->smooth[i];
     }
 }
 

@@ -14,7 +14,8 @@ from edgestem import spectral
 from edgestem.errors import NativeError
 
 ROOT = Path(__file__).parent.parent
-HEADER = (ROOT / "native" / "edgestem.h").read_text()
+HEADERS = [ROOT / "native" / name for name in ("edgestem.h", "stretch.h")]
+HEADER = "".join(path.read_text() for path in HEADERS)
 
 
 def declared() -> dict[str, int]:
