@@ -1,9 +1,9 @@
 """Key and tempo of the stems of a song, live, rendered ahead of the play head.
 
-The one idea: a stem is read through an *engine* (the C kernel's, native/stretch.h, or
-Rubber Band, `stretch_rubberband`), one for each stem, so that a voice keeps its formants
-and an accompaniment its attacks; all are set alike and follow one time map, the same
-for every engine and stem.  At key 0 and tempo 1 nothing is between the source and the
+The one idea: each stem is read through an *engine* of its own (the C kernel's,
+native/stretch.h, or Rubber Band, `stretch_rubberband`), so that a voice keeps its
+formants and an accompaniment its attacks; all are set alike and follow one time map.
+At key 0 and tempo 1 nothing is between the source and the
 caller: the samples are the source's, to the bit.
 
 Shapes: stems are (n, n_channels) float32.  `position` counts samples of the source,

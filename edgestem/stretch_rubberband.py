@@ -93,7 +93,7 @@ class RubberBand:
         self._place = float(position)
         # What was given: (output frames to come of it, source samples per frame).
         self._given: deque[list[float]] = deque()
-        self._unheard = float(pad) / tempo - 0.0
+        self._unheard = float(pad) / tempo
 
     def set(self, key: float, tempo: float) -> None:
         """See stretch.Engine.set; Rubber Band has ramps of its own."""

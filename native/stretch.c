@@ -174,7 +174,8 @@ static int64_t end_of_input(const es_stretch *s, int64_t last)
 
     for (int64_t step = s->step + 1; step <= last; step++) {
         place += tempo * (double)s->hop;
-        tempo = toward(tempo, s->wanted_tempo, &ramp);
+        if (step > 0)
+            tempo = toward(tempo, s->wanted_tempo, &ramp);
         while (!covers(s, &pace, place)) {
             double start = pace.place;
             double pitch = next_pitch(&s->source, &pace);
@@ -237,7 +238,8 @@ static void advance(es_stretch *s)
     double place = s->place[slot_of(s->step)] + s->tempo * (double)s->hop;
 
     s->step++;
-    s->tempo = toward(s->tempo, s->wanted_tempo, &s->ramp);
+    if (s->step > 0) /* the first output stands for the place of the reset */
+        s->tempo = toward(s->tempo, s->wanted_tempo, &s->ramp);
     for (;;) {
         es_pace pace = pace_of(source);
 

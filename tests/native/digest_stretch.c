@@ -145,7 +145,7 @@ int main(int argc, char **argv)
         if (!es_simd_runs(simd))
             continue;
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-            show(cases + i, simd, is_short ? 4 : 8, is_short);
+            show(cases + i, simd, is_short ? 2 : 3, is_short);
         if (is_short)
             break;
     }

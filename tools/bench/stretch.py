@@ -265,7 +265,8 @@ def show(report: dict[str, Any]) -> None:
         for case, r in report[name].items():
             print(
                 f"{name:24s}{case:8s} {r['attack']:6.1f} {r['chord']:6.1f} "
-                f"{r['close']:6.1f} {r['click']:6.2f} {r['timing']:6.2f} {r['cpu']:6.3f}"
+                f"{r['close']:6.1f} {r['click']:6.2f} "
+                f"{r['timing']:6.2f} {r['cpu']:6.3f}"
             )
 
 
