@@ -304,8 +304,9 @@ def test_attacks_stay_steep_and_chords_clean() -> None:
     x = hits(2.0, rate)
     y = whole(x, 3.0, 0.8, rate=rate)
     assert attack_db(y) > attack_db(x) - 5  # of 67
-    tones = chord("close", 4.0)
-    assert chord_db(whole(tones, 3.0, 0.8, rate=rate), "close", 2**0.25) < -20
+    for name, key, tempo in (("chord", 3.0, 0.8), ("close", 3.0, 1.0)):
+        tones = whole(chord(name, 4.0), key, tempo, rate=rate)
+        assert chord_db(tones, name, 2 ** (key / 12)) < -20
 
 
 # ---- Refusals ---------------------------------------------------------------
