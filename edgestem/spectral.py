@@ -569,7 +569,7 @@ class NativeStretch:
             raise NativeError(
                 "key and tempo need the compiled kernel: install a C compiler "
                 "(`sudo apt-get install gcc python3-dev`) and edgestem again",
-                code="es_err_abi",
+                code="es_err_missing",
             )
         config, plan = ffi.new("es_stretch_config *"), ffi.new("es_stretch **")
         config.sample_rate, config.n_channels = sample_rate, n_channels

@@ -106,6 +106,7 @@ class Stretcher:
     ...     return stem, stem
     >>> stretcher = Stretcher(source, 48000, 2)
     >>> stretcher.set(key=3, tempo=0.8)
+    >>> stretcher.seek(0)  # without it: a ramp from what plays
     >>> vocals, instrumental = stretcher.render(1024)
     >>> vocals.shape, round(stretcher.position_at(1024))
     ((1024, 2), 819)
