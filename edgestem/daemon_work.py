@@ -23,8 +23,9 @@ from edgestem.encoding import choose_grid
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.job import FileReport, Options
+from edgestem.opening import open_file
 from edgestem.separator import Separator
-from edgestem.song import SndfileSong, Song, unreadable
+from edgestem.song import Song
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles
 
@@ -247,20 +248,11 @@ class JobSeparator(FileSeparator):
 
 
 def _open_song(job: Job) -> Song:
-    """Open the song with libsndfile; ffmpeg stays out of the daemon.
+    """Open the song without ffmpeg, which stays out of the daemon.
 
-    ffmpeg follows references in playlists to other files, with the daemon's rights.
+    It would run with the daemon's rights on whatever a client hands over.
     """
-    import soundfile
-
-    try:
-        job.source.seek(0)
-        return SndfileSong(job.source, job.name)
-    except soundfile.LibsndfileError as cause:
-        raise unreadable(
-            job.name,
-            "is nothing that libsndfile reads; convert it to wav or flac first",
-        ) from cause
+    return open_file(job.source, job.name, None, has_ffmpeg=False)
 
 
 def without_proc(job: Job, text: str) -> str:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Samples, convert, to_float32
+from edgestem.incoming import Incoming
 from edgestem.live import Live
 from edgestem.pcm import PcmStream
+from edgestem.piped import what_follows, with_notes
 from edgestem.separator import Separator
+from edgestem.song import parts, unreadable
 from edgestem.wav import WavFormat, header, pack, parse, unpack
 
 FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
@@ -35,6 +38,10 @@ class Pipe:
     sink: int
     block: int
     """Samples of one read, at most."""
+    incoming: Incoming
+    """What `source` gives."""
+    losses: list[str] = field(default_factory=list)
+    """What was wrong with the input, for a person; known at its end."""
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
@@ -43,12 +50,15 @@ class Pipe:
             view = view[os.write(self.sink, view) :]
 
     def blocks(self) -> Iterator[bytes]:
-        """Whole samples as they come; a torn last one is dropped."""
+        """Whole samples as they come; what is torn or left over is in `losses`."""
         step, rest, left = self.wav.bytes_per_sample, b"", self.wav.n_samples
+        if left == 0:
+            self.losses.append("stdin holds no sample: its header promises none")
         while left is None or left > 0:
             n = self.block if left is None else min(left, self.block)
-            data = os.read(self.source, n * step - len(rest))
+            data = self._read(n * step - len(rest))
             if not data:
+                self._note_end(left or 0, len(rest))
                 return
             data = rest + data
             n_whole = len(data) // step
@@ -56,6 +66,27 @@ class Pipe:
             if n_whole:
                 left = None if left is None else left - n_whole
                 yield data[: n_whole * step]
+        self.losses.extend(f"stdin: {what}" for what in self._what_follows())
+
+    def _read(self, n_bytes: int) -> bytes:
+        try:
+            return self.incoming.some(n_bytes)
+        except OSError as cause:
+            raise unreadable("stdin", f"cannot be read: {cause.strerror}") from cause
+
+    def _what_follows(self) -> list[str]:
+        return what_follows(self.incoming, self.wav)
+
+    def _note_end(self, n_missing: int, n_torn: int) -> None:
+        """Say what the header promised and did not come, or a torn last sample."""
+        if n_missing:
+            whole = self.wav.n_samples or 0
+            came = parts(whole - n_missing, whole, self.wav.sample_rate)
+            self.losses.append(f"stdin ended early: {came} came")
+        elif n_torn:
+            self.losses.append(
+                f"stdin ended in the middle of a sample: {n_torn} bytes were left out"
+            )
 
 
 def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe:
@@ -64,27 +95,28 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
     Raises
     ------
     AudioError
-        `unreadable`: stdin is no WAV stream.
+        `unreadable`: stdin is empty, or no WAV stream.
     """
     if raw is not None:
-        return Pipe(raw, source, sink, block)
-    wav = parse(lambda n: _read_exactly(source, n))
+        return Pipe(raw, source, sink, block, Incoming(source))
+    incoming = Incoming(source)
+    try:
+        is_empty = not incoming.peek(1)
+        wav = parse(incoming.read)
+        wav = wav and with_notes(wav, incoming)
+    except OSError as cause:
+        raise unreadable("stdin", f"cannot be read: {cause.strerror}") from cause
+    if is_empty:
+        raise unreadable("stdin", "is empty: nothing was sent into it")
     if wav is None:
         raise AudioError(
             "stdin is no WAV stream; for raw PCM say --format, --rate and --channels",
             code="unreadable",
             path="-",
         )
-    pipe = Pipe(wav, source, sink, block)
+    pipe = Pipe(wav, source, sink, block, incoming)
     pipe.write(header(replace(wav, n_samples=None)))
     return pipe
-
-
-def _read_exactly(fd: int, n: int) -> bytes:
-    data = b""
-    while len(data) < n and (more := os.read(fd, n - len(data))):
-        data += more
-    return data
 
 
 def through_separator(

@@ -1,7 +1,6 @@
-"""Opening a song: finding who can read it.
+"""Opening a song by its path, or standard input.
 
-libsndfile reads the files it knows, `wav` reads WAV on a pipe, ffmpeg everything
-else that people have.
+WAV is streamed from a pipe; everything else needs a file to seek in.
 """
 
 from __future__ import annotations
@@ -12,9 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgestem.ffmpeg import FfmpegSong
-from edgestem.song import PipedSong, SndfileSong, Song, load_soundfile, unreadable
+from edgestem.errors import AudioError
+from edgestem.incoming import Incoming
+from edgestem.opening import open_file
+from edgestem.piped import PipedSong
+from edgestem.song import Song, unreadable
 from edgestem.wav import parse
+
+MAX_SPOOL = 2 << 30  # bytes of a song in a pipe that must be kept to seek in
+_PIECE = 1 << 16
 
 
 def open_song(path: str | Path) -> Song:
@@ -51,36 +56,54 @@ def _open(file: BinaryIO, name: str, path: Path | None) -> Song:
         return _open_pipe(file, name)
     if status.st_size == 0:
         raise unreadable(name, "is empty")
-    return _open_file(file, name, path)
+    return open_file(file, name, path)
 
 
 def _open_pipe(file: BinaryIO, name: str) -> Song:
     """Stream WAV; everything else needs a file to seek in."""
+    source = Incoming(file.fileno())
     seen = bytearray()
 
     def read(n_bytes: int) -> bytes:
-        data = file.read(n_bytes)
+        data = source.read(n_bytes)
         seen.extend(data)
         return data
 
-    wav = parse(read)
-    if wav is not None:
-        return PipedSong(file, name, wav)
-    if not seen:
-        raise unreadable(name, "is empty")
-    spool: Any = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the song
-    spool.write(seen)
-    while data := file.read(1 << 16):
-        spool.write(data)
-    spool.flush()
-    spool.seek(0)
-    file.close()
-    return _open_file(spool, name, None)
-
-
-def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
     try:
-        return SndfileSong(file, name)
-    except load_soundfile().LibsndfileError:
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        return FfmpegSong(file, name, path)
+        wav = parse(read)
+        if wav is not None:
+            return PipedSong(file, name, wav, source)
+    except OSError as cause:
+        raise unreadable(name, f"cannot be read: {cause.strerror}") from cause
+    if not seen:
+        raise unreadable(name, "is empty: nothing was sent into it")
+    spool = _spool(bytes(seen), source, name)
+    file.close()
+    return open_file(spool, name, None)
+
+
+def _spool(seen: bytes, source: Incoming, name: str) -> BinaryIO:
+    """Keep what comes through a pipe in a temporary file."""
+    spool: Any = None
+    try:
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the song
+        spool.write(seen)
+        while data := source.some(_PIECE):
+            if spool.tell() > MAX_SPOOL:
+                raise unreadable(
+                    name, "is no WAV and longer than 2 GiB: save it to a file first"
+                )
+            spool.write(data)
+        spool.seek(0)
+    except BaseException as cause:
+        if spool is not None:
+            spool.close()
+        if isinstance(cause, OSError):
+            raise AudioError(
+                f"{name} cannot be kept in a temporary file: {cause.strerror}; "
+                "TMPDIR=FOLDER chooses where",
+                code="unwritable",
+                path=name,
+            ) from cause
+        raise
+    return spool  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ use.  A song that only ffmpeg reads is decoded here and handed over as WAV.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -20,7 +21,7 @@ from edgestem.errors import EdgestemError
 from edgestem.grid import GRIDS, convert
 from edgestem.job import FileReport, Options
 from edgestem.reading import open_song
-from edgestem.song import SndfileSong, Song
+from edgestem.sndfile import SndfileSong
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, target_paths
 
@@ -50,7 +51,7 @@ class RemoteSeparator:
         targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
         with (
-            _open(path) as source,
+            _Handed(path) as source,
             StemFiles(folder, o.stems, o.file_format, None) as files,
         ):
             report = self._run(path, source, files.descriptors(), progress)
@@ -63,7 +64,7 @@ class RemoteSeparator:
     ) -> FileReport:
         """Write the one stem of the options to an open file or pipe."""
         with (
-            _open(path) as source,
+            _Handed(path) as source,
             tempfile.TemporaryFile() as stem,
         ):
             report = self._run(path, source, [stem.fileno()], progress)
@@ -76,7 +77,7 @@ class RemoteSeparator:
     def _run(
         self,
         path: str | Path,
-        source: BinaryIO,
+        source: _Handed,
         outputs: list[int],
         progress: Progress | None,
     ) -> FileReport:
@@ -88,7 +89,7 @@ class RemoteSeparator:
 
         o = self.options
         done = self._client.separate_file(
-            source.fileno(),
+            source.file.fileno(),
             outputs,
             progress=tell,
             stems=list(o.stems),
@@ -97,7 +98,7 @@ class RemoteSeparator:
             subtype=o.subtype,
             model=self._model or None,
         )
-        return FileReport(
+        report = FileReport(
             input=str(path),
             sample_rate=done["sample_rate"],
             n_channels=done["channels"],
@@ -109,33 +110,72 @@ class RemoteSeparator:
             warnings=[text.replace("the song", str(path)) for text in done["warnings"]],
             elapsed=time.perf_counter() - started,
         )
+        source.add_to(report)
+        return report
 
 
-def _open(path: str | Path) -> BinaryIO:
-    """Open what libsndfile reads, or a decoded copy of what it does not."""
-    song = open_song(path)
-    try:
-        if isinstance(song, SndfileSong) and str(path) != "-":
-            return Path(path).open("rb")
-        return _decode(song)
-    finally:
-        song.close()
+class _Handed:
+    """What the daemon gets: the song's own file, or a decoded copy of it."""
 
+    def __init__(self, path: str | Path) -> None:
+        self._song = song = open_song(path)
+        self._n_clipped = 0
+        self.file: BinaryIO
+        try:
+            if isinstance(song, SndfileSong):
+                # A path might be a FIFO, or another file by now: what is open counts.
+                self.file = os.fdopen(os.dup(song.file.fileno()), "rb")
+                os.lseek(self.file.fileno(), 0, os.SEEK_SET)
+            else:
+                self.file = self._decode()
+        finally:
+            song.close()
 
-def _decode(song: Song) -> BinaryIO:
-    grid = GRIDS["16"] if song.is_lossy else song.grid
-    wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
-    file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    try:
-        encoder = open_encoder(file, "wav", wav, Path(song.name))
-        while len(block := song.read(BLOCK)):
-            encoder.write(convert(block, song.grid, grid)[0])
-        encoder.finish()
-        file.flush()
-    except OSError as cause:
-        file.close()
-        raise EdgestemError(
-            f"{song.name} cannot be decoded into a temporary file: {cause.strerror}",
-            code="unwritable",
-        ) from cause
-    return file  # type: ignore[no-any-return]
+    def __enter__(self) -> _Handed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add_to(self, report: FileReport) -> None:
+        """Say what only this side knows: how reading the song went."""
+        song = self._song
+        report.n_bad_samples += song.n_bad_samples
+        report.n_clipped_samples += self._n_clipped
+        here = FileReport(
+            report.input,
+            song.sample_rate,
+            song.n_channels,
+            report.subtype,
+            0,
+            n_bad_samples=song.n_bad_samples,
+            n_clipped_samples=self._n_clipped,
+        )
+        own = [song.warning] if song.warning else []
+        report.warnings = own + here.sentences() + report.warnings
+
+    def _decode(self) -> BinaryIO:
+        song = self._song
+        grid = GRIDS["16"] if song.is_lossy else song.grid
+        wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
+        file: Any = None
+        try:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by our caller
+            encoder = open_encoder(file, "wav", wav, Path(song.name))
+            while len(block := song.read(BLOCK)):
+                on_grid, n_clipped = convert(block, song.grid, grid)
+                self._n_clipped += n_clipped
+                encoder.write(on_grid)
+            encoder.finish()
+            file.flush()
+        except BaseException as cause:
+            if file is not None:
+                file.close()
+            if isinstance(cause, OSError):
+                raise EdgestemError(
+                    f"{song.name} cannot be decoded into a temporary file: "
+                    f"{cause.strerror}; TMPDIR=FOLDER chooses where",
+                    code="unwritable",
+                ) from cause
+            raise
+        return file  # type: ignore[no-any-return]

@@ -1,39 +1,20 @@
 """A song as a stream of blocks, whatever it is stored in.
 
 A `Song` gives samples on its own grid, (n_samples, n_channels), and says what
-was wrong with them.  Its readers: libsndfile, and `wav` for WAV on a pipe;
-`ffmpeg` is the third.
+was wrong with them.  Who reads what: `sndfile` the files that libsndfile knows,
+`piped` WAV from a pipe and WAV whose header is wrong, `ffmpeg` all the others.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS, Samples
+from edgestem.grid import Samples
 from edgestem.separator import LIMIT
-from edgestem.wav import WavFormat, is_open_end, unpack
-
-# libsndfile's name of a sample format -> the grid its samples lie on.
-_SUBTYPES = {
-    "PCM_S8": "8",
-    "PCM_U8": "8",
-    "PCM_16": "16",
-    "PCM_24": "24",
-    "PCM_32": "32",
-    "FLOAT": "float",
-    "DOUBLE": "double",
-    "ALAC_16": "16",
-    "ALAC_20": "24",
-    "ALAC_24": "24",
-    "ALAC_32": "32",
-}
-# What libsndfile notes when a header promises more bytes than there are.
-_PROMISE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
-_NO_END_MARK = "Ogg : File ended unexpectedly"
+from edgestem.wav import WavFormat
 
 
 class Song:
@@ -56,18 +37,41 @@ class Song:
         self.is_lossy = is_lossy
         self.n_samples = wav.n_samples  # what the header says; None: nothing
         self.n_read = 0
+        self.n_before = 0  # samples of the song that somebody else has read
         self.n_bad_samples = 0  # NaN, infinite or absurd values, read as silence
-        self.warning = ""  # known when all is read
-        self.is_exact = wav.n_samples is not None and not is_lossy
+        self.damage: list[str] = []  # complete when all is read
+        self.remarks: list[str] = []  # what a listener should know of a whole song
+        self.tags: dict[str, str] = {}  # libsndfile's names: title, artist, ...
+        self.slack = 0  # samples by which `n_samples` may be too many
+        self._has_ended = False
+
+    @property
+    def warning(self) -> str:
+        """One line on what is wrong or worth knowing; known when all is read."""
+        found = []
+        if self.damage:
+            found = [f"{self.name} is damaged or incomplete: {'; '.join(self.damage)}"]
+        if self.remarks:
+            found.append(f"{self.name}: {'; '.join(self.remarks)}")
+        return "; ".join(found)
 
     def read(self, n_samples: int) -> Samples:
-        """Read up to `n_samples`; an empty array is the end."""
+        """Read up to `n_samples`; an empty array is the end.
+
+        Raises
+        ------
+        AudioError
+            `unreadable`: the disk fails, or the song has no sample at all.
+        """
         x = self._read(n_samples)
         if self.grid.is_float:
             x = self._without_damage(x)
         self.n_read += len(x)
-        if len(x) == 0 and not self.warning:
-            self.warning = self._find_loss()
+        if len(x) == 0 and not self._has_ended:
+            self._has_ended = True
+            self._find_loss()
+            if self.n_read == 0:
+                raise unreadable(self.name, self._why_empty())
         return x
 
     def close(self) -> None:
@@ -85,20 +89,43 @@ class Song:
         self.n_bad_samples += n_bad
         return np.where(good, x, x.dtype.type(0))
 
-    def _find_loss(self) -> str:
+    def _find_loss(self) -> None:
         """Compare what was read with what the header promised."""
-        # Lengths of lossy formats are estimates in many headers.
-        slack = 0 if self.is_exact else self.sample_rate
-        if self.n_samples is None or self.n_read >= self.n_samples - slack:
-            return ""
-        return self._ends_early(self.n_samples)
+        promised, done = self.n_samples, self.n_before + self.n_read
+        if promised is not None and done < promised - self.slack:
+            self.damage.append(self._ends_early(promised))
 
     def _ends_early(self, n_promised: float) -> str:
-        done, whole = self.n_read / self.sample_rate, n_promised / self.sample_rate
-        return (
-            f"{self.name} is damaged or incomplete: {done:.1f} s of {whole:.1f} s "
-            "could be read and were separated"
-        )
+        """Say how much of the song there is."""
+        n_done = self.n_before + self.n_read
+        share = parts(n_done, round(n_promised), self.sample_rate)
+        return f"{share} could be read and were separated"
+
+    def _why_empty(self) -> str:
+        if self.damage:
+            return "is damaged: nothing of it could be read"
+        return "is empty: it holds no sample"
+
+
+def seconds(n_samples: float, sample_rate: int) -> str:
+    """Write a length; what is no tenth of a second is counted in samples."""
+    if n_samples < 0.1 * sample_rate:
+        return f"{round(n_samples)} samples"
+    return f"{n_samples / sample_rate:.1f} s"
+
+
+def parts(n_read: int, n_promised: int, sample_rate: int) -> str:
+    """Write "4.9 s of 10.0 s", in samples where seconds would look equal."""
+    done, whole = (f"{n / sample_rate:.1f} s" for n in (n_read, n_promised))
+    if done == whole:
+        return f"{n_read} of {n_promised} samples"
+    return f"{done} of {whole}" if n_read < n_promised else done
+
+
+def place(n_samples: int, sample_rate: int) -> str:
+    """Write where in a song something is: minutes and seconds."""
+    minutes, rest = divmod(n_samples / sample_rate, 60)
+    return f"{int(minutes)}:{rest:06.3f}"
 
 
 def load_soundfile() -> Any:
@@ -122,79 +149,3 @@ def load_soundfile() -> Any:
 def unreadable(name: str, what: str) -> AudioError:
     """Make the error of a song that cannot be read: "<name> <what>"."""
     return AudioError(f"{name} {what}", code="unreadable", path=name)
-
-
-class PipedSong(Song):
-    """WAV from a pipe."""
-
-    def __init__(self, file: BinaryIO, name: str, wav: WavFormat) -> None:
-        super().__init__(name, wav)
-        self._file, self._wav = file, wav
-
-    def _read(self, n_samples: int) -> Samples:
-        if self.n_samples is not None:
-            n_samples = min(n_samples, self.n_samples - self.n_read)
-        data = self._file.read(n_samples * self._wav.bytes_per_sample)
-        return unpack(data, self._wav)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class SndfileSong(Song):
-    """A file that libsndfile reads."""
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        soundfile = load_soundfile()
-        self._file = file
-        sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
-        # It would seek after every read, where FLAC of unknown length gets lost.
-        sound.seekable = lambda: False
-        self._sound, self._error = sound, soundfile.LibsndfileError
-        grid = _SUBTYPES.get(sound.subtype)
-        # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
-        n_samples = sound.frames if sound.frames < 1 << 60 else None
-        kind = GRIDS[grid or "float"]
-        wav = WavFormat(kind, sound.samplerate, sound.channels, n_samples)
-        super().__init__(name, wav, is_lossy=grid is None)
-
-    def _read(self, n_samples: int) -> Samples:
-        x = self._read_raw(n_samples)
-        if self.grid.is_float:
-            return x
-        # libsndfile gives integers of any width left-justified in 32 bits.
-        return (x >> (32 - self.grid.bits)).astype(np.int64)
-
-    def _read_raw(self, n_samples: int) -> Samples:
-        """Read; what comes after a decoding error is lost, what came before is not."""
-        dtype = self.grid.dtype if self.grid.is_float else np.int32
-        out: Samples = np.empty((n_samples, self.n_channels), dtype)
-        if self.warning:
-            return out[:0]
-        # The length in a header may be wrong: read until nothing comes.
-        start = self._sound.tell()
-        try:
-            return self._sound.read(out=out)  # type: ignore[no-any-return]
-        except self._error as cause:
-            if "System error" in str(cause):  # the disk, not the song
-                raise unreadable(self.name, f"cannot be read: {cause}") from cause
-            n_good = max(self._sound.tell() - start, 0)
-            self.n_read += n_good
-            self.warning = self._ends_early(self.n_samples or 0)
-            self.n_read -= n_good
-            return out[:n_good]
-
-    def _find_loss(self) -> str:
-        notes = self._sound.extra_info
-        promise = _PROMISE.search(notes)
-        if promise:
-            promised, there = int(promise[1]), int(promise[2])
-            if promised > there > 0 and not is_open_end(promised):
-                return self._ends_early(self.n_read * promised / there)
-        if _NO_END_MARK in notes:
-            return f"{self.name} has no end mark, as if it were cut short"
-        return super()._find_loss()
-
-    def close(self) -> None:
-        self._sound.close()
-        self._file.close()

@@ -223,7 +223,14 @@ def _run_pipe(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     pipe = open_pipe(0, 1, _raw(args), args.block)
     if args.slack is None:
         _run_waiting(args, pipe, say)
-        return
+    else:
+        _run_hasty(args, pipe, say)
+    for sentence in pipe.losses:  # --quiet too: the output is not the whole song
+        sys.stderr.write(f"edgestem: warning: {sentence}\n")
+
+
+def _run_hasty(args: argparse.Namespace, pipe: Any, say: Any) -> None:
+    """Play against the clock of whoever writes."""
     from edgestem.live import Live
     from edgestem.live_pipe import through_rig
 

@@ -166,8 +166,8 @@ def _with_length(
     """Add the length, unless the header is one of a stream."""
     if found is None:
         return None
-    if long_size is not None and size == UNKNOWN:
-        size = long_size
+    if size == UNKNOWN and long_size is not None and 0 < long_size < 1 << 63:
+        size = long_size  # of 0 or 2^64 - 1 the writer could not go back to fill it
     elif is_open_end(size):
         return found
     n_samples = size // found.bytes_per_sample
