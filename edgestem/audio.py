@@ -211,7 +211,7 @@ class FileSeparator:
             report.n_clipped_samples += n_clipped
             if progress is not None:
                 progress(report.n_samples, song.n_samples)
-        if song.warning and report.n_samples == 0:
+        if song.damage and report.n_samples == 0:
             raise unreadable(song.name, "is damaged: nothing of it could be read")
         report.n_bad_samples = song.n_bad_samples
         report.warnings += [song.warning] if song.warning else []

@@ -45,7 +45,7 @@ class Layout:
 
 
 def scan(fd: int) -> Layout | None:
-    """Walk the chunks of a WAV, RF64 or W64 file; None when it is none of them.
+    """Walk the chunks of a WAV, RF64, W64 or VOC file; None when it is none of them.
 
     The descriptor's place does not move.
     """
@@ -53,8 +53,14 @@ def scan(fd: int) -> Layout | None:
     size = os.fstat(fd).st_size
     if start[:16] == _W64:
         return _scan_w64(fd, size)
-    if start[:4] not in _RIFF or start[8:12] != b"WAVE":
-        return None
+    if start[:19] == b"Creative Voice File":
+        return _scan_voc(fd, int.from_bytes(start[20:22], "little"), size)
+    if start[:4] in _RIFF and start[8:12] == b"WAVE":
+        return _scan_riff(fd, size)
+    return None
+
+
+def _scan_riff(fd: int, size: int) -> Layout:
     found, at, long_size = Layout(), 12, 0
     while True:
         name, n_bytes = _head(fd, at)
@@ -137,6 +143,17 @@ def _scan_w64(fd: int, size: int) -> Layout:
             found.samples.append((at + 24, min(n_bytes - 24, size - at - 24)))
             break
         at += n_bytes + -n_bytes % 8
+    return found
+
+
+def _scan_voc(fd: int, at: int, size: int) -> Layout:
+    """Walk Creative's blocks: 1 byte of kind, 3 of size; a zero ends them."""
+    found = Layout()
+    while (head := os.pread(fd, 4, at))[:1] not in (b"", b"\0"):
+        n_bytes = int.from_bytes(head[1:], "little")
+        found.n_told += n_bytes
+        found.samples.append((at + 4, min(n_bytes, max(size - at - 4, 0))))
+        at += 4 + n_bytes
     return found
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgestem.arguments import UsageError, make_options, make_parser
-from edgestem.errors import EdgestemError
+from edgestem.errors import AudioError, EdgestemError
 
 if TYPE_CHECKING:
     from edgestem.audio import FileSeparator
@@ -247,9 +247,15 @@ def _say(args: argparse.Namespace, text: str) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from edgestem.verify import verify
+    from edgestem.verify import NOTHING_COMPARED, verify
 
-    found = verify(args.dir, args.song)
+    try:
+        found = verify(args.dir, args.song)
+    except AudioError as error:
+        if error.code == "stems_differ":
+            raise
+        _complain("error", str(error), error.code)
+        return NOTHING_COMPARED
     if args.json:
         print(json.dumps(found.to_json()))
     else:

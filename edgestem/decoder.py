@@ -19,7 +19,8 @@ from edgestem.wav import WavFormat
 
 _PIECE = 1 << 16
 _MAX_LINES = 1000  # of what it says
-_PREFIX = re.compile(r"^\[[^\]]*\] ")
+_LEVEL = re.compile(r"^(?:\[[^\]]*\] )*?\[(warning|error|fatal|panic)\] (.*)")
+_TORN = re.compile("corrupt|truncat|mismatch", re.I)  # in what are mere warnings
 _LOSSLESS_GAP_S = 0.005  # containers round times to milliseconds
 _LOSSY_GAP_S = 0.03  # Vorbis' blocks change places by up to 20 ms
 _PICTURE_GAP_S = 0.1  # earlier starts are within what players put right
@@ -82,7 +83,7 @@ class Decoder:
         )
         track += ("-ac", str(raw.n_channels))
         return source.start(
-            *("ffmpeg", "-nostdin", "-v", "error", *GUARDS, "-i", source.url),
+            *("ffmpeg", "-nostdin", "-v", "level+warning", *GUARDS, "-i", source.url),
             *(*track, "-f", kind, "pipe:1"),
             *(*track, "-flush_packets", "1", "-f", "framecrc", f"pipe:{sink}"),
             stderr=subprocess.PIPE,
@@ -168,10 +169,15 @@ class Decoder:
         self._n_stamped += n_samples
 
     def finish(self) -> tuple[int, list[str]]:
-        """Return ffmpeg's status and the lines it said; after the end."""
+        """Return ffmpeg's status and what it said of damage; after the end."""
         status = self._process.wait()
         lines = self._said.decode(errors="replace").strip().splitlines()
-        return status, [_PREFIX.sub("", line) for line in lines]
+        found = [found for line in lines if (found := _LEVEL.match(line))]
+        return status, [
+            text
+            for level, text in (f.groups() for f in found)
+            if level != "warning" or _TORN.search(text)
+        ]
 
     def close(self) -> None:
         """End ffmpeg."""

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 from edgestem.tails import n_id3, n_unknown
 
-# kbit/s of layer III: MPEG 1, and MPEG 2 and 2.5.
+# kbit/s of layer III: MPEG 1, and MPEG 2 and 2.5 (where layer II is the same).
 _BITRATES = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
+_LAYER_II = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
+_HEAD = 4  # bytes of a frame that say what it is
+_LITTLE = 1024  # bytes behind the last frame that are not worth a word
 _RATES = (44100, 48000, 32000)
 _XING_AT = {(0, False): 36, (0, True): 21, (1, False): 21, (1, True): 13}
 
@@ -88,9 +91,9 @@ def survey(fd: int) -> Survey | None:
         if promised is not None:
             found.n_promised, at = promised or None, at + first.n_bytes
         _walk(data, at, first, found)
-        if n_unknown(fd, found.end) <= found.n_torn_bytes and found.n_lost_bytes == 0:
-            return found
-        found.n_lost_bytes += max(n_unknown(fd, found.end) - found.n_torn_bytes, 0)
+    n_behind = n_unknown(fd, found.end) - found.n_torn_bytes
+    if n_behind > _LITTLE:
+        found.n_lost_bytes += n_behind
     return found
 
 
@@ -105,6 +108,7 @@ def _walk(data: mmap.mmap, at: int, first: Frame, found: Survey) -> None:
                 return
             after = _next(data, at)
             if after < 0:
+                found.n_torn_bytes = size - at if 0 < size - at < _HEAD else 0
                 return
             found.n_lost_bytes += after - _past_id3(data, at)
             at = after
@@ -140,19 +144,21 @@ def _past_id3(data: mmap.mmap, at: int) -> int:
 
 
 def _frame(data: mmap.mmap, at: int) -> Frame | None:
-    """Read the header of a layer III frame; None when it is none."""
+    """Read the header of a frame of layer II or III; None when it is none."""
     head = data[at : at + 4]
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, rate_at, rate_index = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or rate_index == 3 or rate_at in (0, 15):
+    layer = 4 - (head[1] >> 1 & 3)
+    if layer not in (2, 3) or version == 1 or rate_index == 3 or rate_at in (0, 15):
         return None
     is_low = version != 3
-    bitrate = _BITRATES[is_low][rate_at]
+    bitrate = (_LAYER_II if layer == 2 and not is_low else _BITRATES[is_low])[rate_at]
     rate = _RATES[rate_index] >> {3: 0, 2: 1, 0: 2}[version]
-    n_bytes = (72 if is_low else 144) * bitrate * 1000 // rate + (head[2] >> 1 & 1)
+    n_samples = 576 if is_low and layer == 3 else 1152
+    n_bytes = n_samples // 8 * bitrate * 1000 // rate + (head[2] >> 1 & 1)
     n_channels = 1 if head[3] >> 6 == 3 else 2
-    return Frame(n_bytes, 576 if is_low else 1152, rate, n_channels, bitrate, is_low)
+    return Frame(n_bytes, n_samples, rate, n_channels, bitrate, is_low)
 
 
 def _promise(data: mmap.mmap, at: int, first: Frame) -> int | None:

@@ -124,6 +124,7 @@ class _Opening:
         """Leave libsndfile: it decodes at the rate that the header mentions."""
         whole = self._by_ffmpeg()
         if whole is not None:
+            song.close()
             return whole
         song.remarks.append(
             f"it was decoded at {song.sample_rate} Hz; with ffmpeg installed "
@@ -148,10 +149,12 @@ class _Opening:
             return None
         again = self._again()
         try:
-            return FfmpegSong(again, self._name, self._path)
+            song = FfmpegSong(again, self._name, self._path)
         except AudioError:
             again.close()
             return None
+        self._file.close()
+        return song
 
     def _more(self, n_read: int) -> Song:
         again = self._again()

@@ -36,9 +36,9 @@ _SUBTYPES = {
 # What libsndfile notes when a header promises more bytes than there are.
 _PROMISE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
 _NO_END_MARK = "Ogg : File ended unexpectedly"
-_TORN = "truncated file"
 _EXACT = ("VORBIS", "OPUS")  # lossy, and their lengths are exact to the sample
 _FRAME = 1152  # samples by which the count in an MP3 may be off
+_IRCAM_HEAD = 1024  # bytes
 _LITTLE = 1024  # bytes: too few to be worth a word
 TAGS = (
     "title",
@@ -83,6 +83,7 @@ class SndfileSong(Song):
         kind = GRIDS[grid or "float"]
         wav = WavFormat(kind, sound.samplerate, sound.channels, n_samples)
         super().__init__(name, wav, is_lossy=grid is None)
+        self._step = wav.bytes_per_sample
         if self.is_lossy and sound.subtype not in _EXACT:
             self.slack = self.sample_rate  # an estimate in many headers
         self.tags = {key: text for key in TAGS if (text := getattr(sound, key))}
@@ -102,17 +103,19 @@ class SndfileSong(Song):
         """Read what libsndfile leaves unread, if anybody else can."""
         if self._more is None or not (self._has_failed or self._n_left() > _LITTLE):
             return self._nothing()
+        rest = None
         try:
             rest = self._more(self.n_read)
             x = rest.read(n_samples)
         except AudioError as cause:
             if cause.code == "ffmpeg_missing":
                 self._hint = " (install ffmpeg to read on)"
-            return self._nothing()
-        if self._is_like(rest):
+            x = self._nothing()
+        if rest is not None and len(x) and self._is_like(rest):
             self._rest = rest
             return x
-        rest.close()
+        if rest is not None:
+            rest.close()
         return self._nothing()
 
     def _nothing(self) -> Samples:
@@ -149,8 +152,10 @@ class SndfileSong(Song):
 
     def _n_left(self) -> int:
         """Bytes behind the place where libsndfile stopped that are no tags."""
-        fd = self.file.fileno()
-        return n_unread(fd, os.lseek(fd, 0, os.SEEK_CUR))
+        return n_unread(self.file.fileno(), self._position())
+
+    def _position(self) -> int:
+        return os.lseek(self.file.fileno(), 0, os.SEEK_CUR)
 
     def _is_like(self, other: Song) -> bool:
         mine = (self.sample_rate, self.n_channels, self.grid)
@@ -193,14 +198,17 @@ class SndfileSong(Song):
         if told <= there or is_open_end(told):
             return 0
         if there == 0:
-            step = self.grid.bits // 8 * self.n_channels
-            return told // step
+            return told // self._step
         return max(round(self.n_read * told / there), self.n_read + 1)
 
     def _look_behind(self) -> None:
         """Say what was left unread, or that the last sample is torn."""
-        if _TORN in self._sound.extra_info:
-            self.damage.append("it ends early")
+        size = os.fstat(self.file.fileno()).st_size
+        n_rest = size - self._position()
+        if self._sound.format == "IRCAM":  # it has no length to compare
+            n_rest = (size - _IRCAM_HEAD) % self._step
+        if not self.is_lossy and 0 < n_rest < self._step:
+            self.damage.append("it ends in the middle of a sample")
         n_left = self._n_left()
         if n_left > _LITTLE:
             share = 100 * n_left / os.fstat(self.file.fileno()).st_size

@@ -61,7 +61,7 @@ class Song:
         Raises
         ------
         AudioError
-            `unreadable`: the disk fails, or the song has no sample at all.
+            `unreadable`: the disk fails, or nothing is left of the song.
         """
         x = self._read(n_samples)
         if self.grid.is_float:
@@ -70,8 +70,8 @@ class Song:
         if len(x) == 0 and not self._has_ended:
             self._has_ended = True
             self._find_loss()
-            if self.n_read == 0:
-                raise unreadable(self.name, self._why_empty())
+            if self.n_read + self.n_before == 0:
+                self._note_empty()
         return x
 
     def close(self) -> None:
@@ -101,10 +101,11 @@ class Song:
         share = parts(n_done, round(n_promised), self.sample_rate)
         return f"{share} could be read and were separated"
 
-    def _why_empty(self) -> str:
+    def _note_empty(self) -> None:
+        """Refuse a song of which nothing is left; one of no length is one, and said."""
         if self.damage:
-            return "is damaged: nothing of it could be read"
-        return "is empty: it holds no sample"
+            raise unreadable(self.name, "is damaged: nothing of it could be read")
+        self.remarks.append("it holds no sample")
 
 
 def seconds(n_samples: float, sample_rate: int) -> str:
