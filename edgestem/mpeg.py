@@ -58,6 +58,8 @@ class Survey:
     """The rate or the channels change on the way."""
     end: int = 0
     """Where the last frame ends."""
+    cut: int | None = None
+    """The same where so much follows that libmpg123 would complain."""
 
     @property
     def is_plain(self) -> bool:
@@ -91,6 +93,9 @@ def survey(fd: int) -> Survey | None:
         if promised is not None:
             found.n_promised, at = promised or None, at + first.n_bytes
         _walk(data, at, first, found)
+        n_tail = len(data) - found.end - found.n_torn_bytes
+    if n_tail > found.end // 100:
+        found.cut = found.end
     n_behind = n_unknown(fd, found.end) - found.n_torn_bytes
     if n_behind > _LITTLE:
         found.n_lost_bytes += n_behind

@@ -24,6 +24,7 @@ from edgestem.wav import parse
 
 _OPUS_RATE = 48000  # whatever the header mentions
 _NO_END = "it has no end mark, as if it were cut short"
+_MAX_HEADER = 1 << 25  # bytes
 _ENDS = 3  # frames of an MP3 that the encoder's delay and padding may take
 
 
@@ -55,7 +56,7 @@ def open_file(
         return opening.mp3()
     if start == b"OggS":
         return opening.ogg()
-    return opening.wav() or opening.plain()
+    return opening.wav()
 
 
 class _Opening:
@@ -67,11 +68,11 @@ class _Opening:
         self._file, self._name, self._path = file, name, path
         self._has_ffmpeg = has_ffmpeg
 
-    def plain(self) -> Song:
+    def plain(self, *, end: int | None = None, is_noisy: bool = False) -> Song:
         """Take libsndfile, or ffmpeg for what it does not know."""
         try:
             more = self._more if self._has_ffmpeg else None
-            return SndfileSong(self._file, self._name, more)
+            return SndfileSong(self._file, self._name, more, end=end, is_noisy=is_noisy)
         except load_soundfile().LibsndfileError as cause:
             if not self._has_ffmpeg:
                 raise unreadable(
@@ -88,7 +89,7 @@ class _Opening:
             return self.plain()
         song = None if found.is_plain else self._by_ffmpeg()
         if song is None:
-            song = self.plain()
+            song = self.plain(end=found.cut, is_noisy=not found.is_plain)
             song.tags = song.tags or read_tags(self._file.fileno())
         if isinstance(song, FfmpegSong):
             song.n_expected = 0 if found.is_mixed else found.n_samples
@@ -132,16 +133,18 @@ class _Opening:
         )
         return song
 
-    def wav(self) -> Song | None:
+    def wav(self) -> Song:
         """Take samples from where they are, if a WAV's header says less."""
-        layout = scan(self._file.fileno())
-        if layout is None or not layout.is_odd:
-            return None
-        start = io.BytesIO(os.pread(self._file.fileno(), 1 << 25, 0))
-        wav = parse(start.read)
-        if wav is None:
-            return None
-        return LaidSong(self._file, self._name, wav, layout)
+        layout, wav = scan(self._file.fileno()), None
+        if layout is not None and layout.is_odd:
+            start = io.BytesIO(os.pread(self._file.fileno(), _MAX_HEADER, 0))
+            wav = parse(start.read)
+        if layout is not None and wav is not None:
+            return LaidSong(self._file, self._name, wav, layout)
+        song = self.plain()
+        if layout is not None and layout.is_followed:
+            song.remarks.append("another song follows it in the file and was not read")
+        return song
 
     def _by_ffmpeg(self) -> Song | None:
         """Open with ffmpeg what libsndfile would read in part; None: not there."""

@@ -33,7 +33,7 @@ class PipedSong(Song):
             data = self._source.read(n_samples * step)
         except OSError as cause:
             raise unreadable(self.name, f"cannot be read: {cause.strerror}") from cause
-        self._n_torn = len(data) % step
+        self._n_torn += len(data) % step
         return unpack(data, self._wav)
 
     def _find_loss(self) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from edgestem.chunks import n_unread, scan
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Samples
+from edgestem.hush import Window, hushed
 from edgestem.song import Song, load_soundfile, seconds, unreadable
 from edgestem.wav import WavFormat, is_open_end
 
@@ -65,12 +66,28 @@ class SndfileSong(Song):
         For messages.
     more : callable, optional
         Given the samples read so far, opens who can read on from there.
+    end : int, optional
+        Where the sound ends in the file; what is behind it stays unseen.
+    is_noisy : bool
+        The decoder would complain to stderr by itself.
     """
 
-    def __init__(self, file: BinaryIO, name: str, more: More | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        more: More | None = None,
+        *,
+        end: int | None = None,
+        is_noisy: bool = False,
+    ) -> None:
         soundfile = load_soundfile()
-        self.file, self._more = file, more
-        sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
+        self.file, self._more, self._is_noisy = file, more, is_noisy
+        self._window = None if end is None else Window(file.fileno(), end)
+        with hushed(is_noisy):
+            sound: Any = soundfile.SoundFile(
+                self._window or file.fileno(), closefd=False
+            )
         # It would seek after every read, where FLAC of unknown length gets lost.
         sound.seekable = lambda: False
         self._sound, self._error = sound, soundfile.LibsndfileError
@@ -136,7 +153,8 @@ class SndfileSong(Song):
             return out[:0]
         try:
             # The length in a header may be wrong: read until nothing comes.
-            return self._sound.read(out=out)  # type: ignore[no-any-return]
+            with hushed(self._is_noisy):
+                return self._sound.read(out=out)  # type: ignore[no-any-return]
         except self._error as cause:
             if "System error" in str(cause):  # the disk, not the song
                 raise unreadable(self.name, f"cannot be read: {cause}") from cause
@@ -155,6 +173,8 @@ class SndfileSong(Song):
         return n_unread(self.file.fileno(), self._position())
 
     def _position(self) -> int:
+        if self._window is not None:
+            return self._window.at
         return os.lseek(self.file.fileno(), 0, os.SEEK_CUR)
 
     def _is_like(self, other: Song) -> bool:
@@ -171,8 +191,9 @@ class SndfileSong(Song):
         elif _NO_END_MARK in self._sound.extra_info:
             self.damage.append("it has no end mark, as if it were cut short")
         else:
+            n_found = len(self.damage)
             super()._find_loss()
-            if not self.damage:
+            if len(self.damage) == n_found:
                 self._look_behind()
 
     def _sum_up(self, rest: Song) -> None:
@@ -211,13 +232,10 @@ class SndfileSong(Song):
             self.damage.append("it ends in the middle of a sample")
         n_left = self._n_left()
         if n_left > _LITTLE:
-            share = 100 * n_left / os.fstat(self.file.fileno()).st_size
+            share = 100 * n_left / size
             self.damage.append(
-                f"{n_left} bytes at its end ({share:.0f} %) could not be read"
+                f"{n_left} bytes at its end ({share:.0f} %) could not be read{self._hint}"
             )
-        layout = scan(self.file.fileno())
-        if layout is not None and layout.is_followed:
-            self.remarks.append("another song follows it in the file and was not read")
 
     def _ends_early(self, n_promised: float) -> str:
         return super()._ends_early(n_promised) + self._hint

@@ -199,7 +199,7 @@ def _tags(found: dict[str, str]) -> dict[str, str]:
 def _grid_of(stream: dict[str, Any]) -> tuple[Grid, bool]:
     """Return the grid, and whether samples are floats without a grid of their own."""
     kind = str(stream.get("sample_fmt", "")).rstrip("p")
-    bits = int(stream.get("bits_per_raw_sample") or 0)
+    bits = int(_number(stream.get("bits_per_raw_sample")) or 0)
     if kind == "s64":  # the widest integers that stems have
         return GRIDS["32"], False
     if kind in ("u8", "s16", "s32"):

@@ -155,7 +155,7 @@ def _parse_format(body: bytes) -> WavFormat | None:
     if tag == _EXTENSIBLE and len(body) >= 26:
         tag = struct.unpack("<H", body[24:26])[0]
     name = _KINDS.get((tag, bits))
-    if name is None or n_channels == 0 or step != bits // 8 * n_channels:
+    if name is None or 0 in (n_channels, rate) or step != bits // 8 * n_channels:
         return None
     return WavFormat(GRIDS[name], rate, n_channels)
 
