@@ -126,8 +126,9 @@ class _Handed:
                 # A path might be a FIFO, or another file by now: what is open counts.
                 self.file = os.fdopen(os.dup(song.file.fileno()), "rb")
                 os.lseek(self.file.fileno(), 0, os.SEEK_SET)
+                self._is_decoded = False
             else:
-                self.file = self._decode()
+                self.file, self._is_decoded = self._decode(), True
         finally:
             song.close()
 
@@ -139,6 +140,8 @@ class _Handed:
 
     def add_to(self, report: FileReport) -> None:
         """Say what only this side knows: how reading the song went."""
+        if not self._is_decoded:  # the daemon has read it
+            return
         song = self._song
         report.n_bad_samples += song.n_bad_samples
         report.n_clipped_samples += self._n_clipped

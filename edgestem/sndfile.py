@@ -233,9 +233,8 @@ class SndfileSong(Song):
         n_left = self._n_left()
         if n_left > _LITTLE:
             share = 100 * n_left / size
-            self.damage.append(
-                f"{n_left} bytes at its end ({share:.0f} %) could not be read{self._hint}"
-            )
+            what = f"{n_left} bytes at its end ({share:.0f} %) could not be read"
+            self.damage.append(what + self._hint)
 
     def _ends_early(self, n_promised: float) -> str:
         return super()._ends_early(n_promised) + self._hint

@@ -321,6 +321,39 @@ def test_separate_with_socket_is_separate(
     assert piped.stdout == expected["vocals"]
 
 
+def test_what_the_local_run_says_the_socket_says_too(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """A torn song, values that are no numbers, loud ones, a FLAC in a FIFO."""
+    x = np.random.default_rng(8).normal(0, 0.2, (30_000, 2)).astype(np.float32)
+    x[100:200] = np.nan
+    song = tmp_path / "song.wav"
+    soundfile.write(song, x, 44100, "FLOAT")
+    torn = song.read_bytes()[:-80_000]
+    found = []
+    for where in ([], ["--socket", str(daemon.socket)]):
+        line = [sys.executable, "-m", "edgestem", "separate", "-", "--json", *where]
+        line += ["-o", str(tmp_path / f"out{len(where)}"), "--subtype", "16"]
+        line += ["--model", "tiny"] if where else ["--model", str(DATA / "tiny.tflite")]
+        done = subprocess.run(line, input=torn, capture_output=True, check=True)
+        report = json.loads(done.stdout)
+        assert report["n_bad_samples"] == 200
+        found.append(sorted(report["warnings"]))
+    assert found[0] == found[1]
+    assert any("0.5 s of 0.7 s" in text for text in found[0])
+
+
+def test_a_fifo_is_opened_once(daemon: DaemonProcess, tmp_path: Path) -> None:
+    flac = make_song(tmp_path / "song.flac")
+    fifo = tmp_path / "fifo.flac"
+    os.mkfifo(fifo)
+    line = [sys.executable, "-m", "edgestem", "separate", "--socket", daemon.socket]
+    line += [fifo, "-o", tmp_path / "out", "--quiet"]
+    with subprocess.Popen(line) as process:
+        fifo.write_bytes(flac.read_bytes())
+        assert process.wait(60) == 0
+
+
 def test_the_client_command(daemon: DaemonProcess) -> None:
     def run(*words: str) -> str:
         line = [sys.executable, "-m", "edgestem", "client", *words]

@@ -353,3 +353,52 @@ def test_pipewire_runs_the_jack_door(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(20)
+
+
+# ---- what is wrong with the input --------------------------------------------------
+
+
+def wav_bytes(x: np.ndarray, path: Path) -> bytes:
+    soundfile.write(path, x, 44100, "PCM_16")
+    return path.read_bytes()
+
+
+def said(data: bytes, *words: str) -> str:
+    command = [*STREAM, "--quiet", "--trim", *words]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    return done.stderr.decode()
+
+
+def test_what_is_wrong_with_the_input_is_said(song: np.ndarray, tmp_path: Path) -> None:
+    data = wav_bytes(song, tmp_path / "song.wav")
+    assert said(data) == ""
+    assert "stdin ended early: 0.3 s of 0.7 s came" in said(data[: 44 + 13_000 * 4])
+    assert "another song follows" in said(data + data)
+    raw_words = ("--format", "s16", "--rate", "44100")
+    assert "in the middle of a sample" in said(data[44:-1], *raw_words)
+    nothing = wav_bytes(song[:0], tmp_path / "nothing.wav")
+    assert "stdin holds no sample" in said(nothing + b"LIST\4\0\0\0INFO")
+
+
+def test_an_empty_stdin_is_said_to_be_empty() -> None:
+    done = subprocess.run(STREAM, input=b"", capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"stdin is empty: nothing was sent into it" in done.stderr
+
+
+def test_a_non_blocking_stdin_is_waited_for(song: np.ndarray, tmp_path: Path) -> None:
+    data = wav_bytes(song, tmp_path / "song.wav")
+    expected = stream("--trim", data=data)
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    with subprocess.Popen(
+        [*STREAM, "--trim"], stdin=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        os.close(ours)
+        with os.fdopen(theirs, "wb", buffering=0) as pipe:
+            for at in range(0, len(data), 9999):
+                pipe.write(data[at : at + 9999])
+        out, err = process.communicate(timeout=60)
+    assert out == expected, err
