@@ -143,7 +143,8 @@ class SndfileSong(Song):
         if self.grid.is_float:
             return x
         # libsndfile gives integers of any width left-justified in 32 bits.
-        return (x >> (32 - self.grid.bits)).astype(np.int64)
+        x >>= 32 - self.grid.bits
+        return x.astype(np.int64)
 
     def _read_raw(self, n_samples: int) -> Samples:
         """Read; what came before a decoding error is not lost."""
