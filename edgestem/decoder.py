@@ -24,6 +24,8 @@ _TORN = re.compile("corrupt|truncat|mismatch", re.I)  # in what are mere warning
 _LOSSLESS_GAP_S = 0.005  # containers round times to milliseconds
 _LOSSY_GAP_S = 0.03  # Vorbis' blocks change places by up to 20 ms
 _PICTURE_GAP_S = 0.1  # earlier starts are within what players put right
+_OURS = re.compile("monoton", re.I)  # said of the times that we ask for
+_SETTLED = 8  # frames after a gap, by which its times are in order again
 _MAX_GAP_S = 3600.0  # greater jumps are damaged times
 
 
@@ -48,6 +50,7 @@ class Decoder:
         self._lines = b""
         self._n_stamped = self._n_given = 0  # samples
         self._next: int | None = None
+        self._n_after = 0  # frames since the last gap
         self.gaps: deque[tuple[int, int]] = deque()  # place among samples, length
         self._said = b""
         try:
@@ -83,7 +86,8 @@ class Decoder:
         )
         track += ("-ac", str(raw.n_channels))
         return source.start(
-            *("ffmpeg", "-nostdin", "-v", "level+warning", *GUARDS, "-i", source.url),
+            *("ffmpeg", "-nostdin", "-v", "level+warning", "-err_detect", "crccheck"),
+            *(*GUARDS, "-i", source.url),
             *(*track, "-f", kind, "pipe:1"),
             *(*track, "-flush_packets", "1", "-f", "framecrc", f"pipe:{sink}"),
             stderr=subprocess.PIPE,
@@ -104,7 +108,7 @@ class Decoder:
             n_whole = min(
                 self._n_stamped - self._n_given, len(self._data) // self._step
             )
-            if self.gaps and self.gaps[0][0] == self._n_given:
+            if self.gaps and self.gaps[0][0] == self._n_given and self._is_settled():
                 return b"", self.gaps.popleft()[1]
             if self.gaps:
                 n_whole = min(n_whole, self.gaps[0][0] - self._n_given)
@@ -114,6 +118,11 @@ class Decoder:
                 # Without times the samples are still the song.
                 return self._take(min(len(self._data) // self._step, n_samples)), 0
             self._pump()
+
+    def _is_settled(self) -> bool:
+        """Say whether the first gap will not change any more."""
+        is_last = len(self.gaps) == 1 and self._stamps in self._open
+        return not is_last or self._n_after >= _SETTLED
 
     def _is_at_edge(self, n_whole: int) -> bool:
         return bool(self.gaps) and self._n_given + n_whole == self.gaps[0][0]
@@ -157,14 +166,20 @@ class Decoder:
 
     def _note(self, time: int, n_samples: int) -> None:
         rate, found = self._found.sample_rate, self._found
+        least = rate * (_LOSSY_GAP_S if found.is_lossy else _LOSSLESS_GAP_S)
         if self._next is None:
-            gap, least = time, _PICTURE_GAP_S * rate
-            is_gap = found.has_picture and gap >= least
-        else:
-            gap = time - self._next
-            is_gap = gap >= rate * (_LOSSY_GAP_S if found.is_lossy else _LOSSLESS_GAP_S)
-        if is_gap and gap <= _MAX_GAP_S * rate:
+            self._next = 0 if found.has_picture else time
+            least = _PICTURE_GAP_S * rate
+        gap = time - self._next
+        self._n_after += 1
+        if least <= gap <= _MAX_GAP_S * rate:
             self.gaps.append((self._n_stamped, gap))
+            self._n_after = 0
+        elif gap <= -least and self.gaps and self._n_after < _SETTLED:
+            # The first frame that was found again had the time of a later one.
+            at, n_lost = self.gaps.pop()
+            if n_lost + gap > 0:
+                self.gaps.append((at, n_lost + gap))
         self._next = time + n_samples
         self._n_stamped += n_samples
 
@@ -176,7 +191,7 @@ class Decoder:
         return status, [
             text
             for level, text in (f.groups() for f in found)
-            if level != "warning" or _TORN.search(text)
+            if (level != "warning" or _TORN.search(text)) and not _OURS.search(text)
         ]
 
     def close(self) -> None:

@@ -57,6 +57,7 @@ class FfmpegSong(Song):
         self.remarks += found.remarks
         self.n_before = n_before
         self.n_expected: int | None = None  # of who has counted frames
+        self.has_times = True  # what is missing between them is lost
         self._n_left_out = n_before
         self._n_silent = 0
         self._lost: list[tuple[int, int]] = []
@@ -78,6 +79,9 @@ class FfmpegSong(Song):
                 x = unpack(data, self._raw)
                 # Integers of any width come left-justified in 32 bits.
                 return x if self.grid.is_float else x >> (32 - self.grid.bits)
+            if not self.has_times:
+                self._n_silent = 0
+                return self._read_all(n_samples)
             self._note_loss(self._n_silent)
         n_now = min(n_samples, self._n_silent)
         self._n_silent -= n_now

@@ -96,6 +96,7 @@ class _Opening:
             song.n_expected -= _ENDS * found.n_per_frame
             frames = max(found.n_frames, found.n_promised or 0)
             song.n_samples = None if found.is_mixed else frames * found.n_per_frame
+            song.has_times = not found.is_mixed
         song.slack = (_ENDS if found.is_vbr else 2) * found.n_per_frame
         if found.n_lost_bytes:
             song.damage.append(f"{found.n_lost_bytes} bytes in it are no MP3")
@@ -142,6 +143,10 @@ class _Opening:
         if layout is not None and wav is not None:
             return LaidSong(self._file, self._name, wav, layout)
         song = self.plain()
+        if layout is not None and layout.is_odd:
+            song.damage.append(
+                "it holds more samples than its header says, and they were not read"
+            )
         if layout is not None and layout.is_followed:
             song.remarks.append("another song follows it in the file and was not read")
         return song

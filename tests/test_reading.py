@@ -317,6 +317,40 @@ def test_lossless_songs_are_read_on_past_damage_and_all_stays_at_its_place(
 
 
 @pytest.mark.usefixtures("needs_ffmpeg")
+@pytest.mark.parametrize("name", ["hole.tta", "hole.wv"])
+def test_damage_is_said_of_every_lossless_codec(music: Path, name: str) -> None:
+    data = bytearray(ffmpeg(music, name).read_bytes())
+    at, n_bytes = len(data) // 2, len(data) // 20
+    data[at : at + n_bytes] = bytes(n_bytes)
+    path = music.with_name(f"damaged_{name}")
+    path.write_bytes(data)
+    x, song = read_all(path)
+    assert abs(len(x) - 4 * RATE) < RATE / 100
+    assert song.damage
+
+
+@pytest.mark.usefixtures("needs_ffmpeg")
+def test_streams_of_other_rates_behind_the_first_have_no_gap(music: Path) -> None:
+    first = ffmpeg(music, "m1.mp3", "-b:a", "128k").read_bytes()
+    second = ffmpeg(music, "m2.mp3", "-b:a", "64k", "-ar", "48000", "-ac", "1")
+    path = music.with_name("mixed.mp3")
+    path.write_bytes(first + second.read_bytes())
+    x, song = read_all(path)
+    assert abs(len(x) - 8 * RATE) < RATE / 10
+    assert song.warning == ""
+
+
+def test_codecs_whose_header_says_less_than_there_is_are_said(music: Path) -> None:
+    data = bytearray(encoded(music, "WAV", "MS_ADPCM", 60_000))
+    at = data.find(b"data") + 4
+    size = int.from_bytes(data[at : at + 4], "little")
+    data[at : at + 4] = struct.pack("<I", size - 20 * 1024 - size % 1024)
+    path = music.with_name("adpcm.wav")
+    path.write_bytes(data)
+    assert "more samples than its header says" in told(path)
+
+
+@pytest.mark.usefixtures("needs_ffmpeg")
 def test_one_wrong_bit_of_a_flac_costs_a_frame(music: Path) -> None:
     whole = soundfile.read(music, dtype="int16")[0]
     path = ffmpeg(music, "bit.flac")
@@ -611,9 +645,11 @@ SEEDS: dict[str, Callable[[Path], bytes]] = {
 }
 
 
-def encoded(beside: Path, container: str, subtype: str | None) -> bytes:
+def encoded(
+    beside: Path, container: str, subtype: str | None, n_samples: int = 3000
+) -> bytes:
     path = beside.with_name("seed")
-    x = np.random.default_rng(2).normal(0, 0.1, (3000, 2))
+    x = np.random.default_rng(2).normal(0, 0.1, (n_samples, 2))
     soundfile.write(path, x, RATE, subtype, format=container)
     return path.read_bytes()
 
