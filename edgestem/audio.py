@@ -269,4 +269,4 @@ def _pairs(
 
 def details_of(song: Song, options: Options) -> Details:
     """Gather what only some containers hold."""
-    return Details(options.bitrate, getattr(song, "tags", {}))
+    return Details(options.bitrate, song.tags)

@@ -34,16 +34,14 @@ def _write_some(fd: int, data: memoryview) -> int:
     try:
         return os.write(fd, data)
     except BlockingIOError:  # somebody's O_NONBLOCK: wait for room
-        waiting = select.poll()
-        waiting.register(fd, select.POLLOUT)
-        waiting.poll()
+        _wait(fd, select.POLLOUT)
         return 0
 
 
-def is_same_file(one: int, other: int) -> bool:
-    """Say whether two descriptors are one regular file, by inode."""
-    a, b = os.fstat(one), os.fstat(other)
-    return stat.S_ISREG(a.st_mode) and os.path.samestat(a, b)
+def _wait(fd: int, event: int) -> None:
+    waiting = select.poll()
+    waiting.register(fd, event)
+    waiting.poll()
 
 
 class WavOutput:
@@ -120,7 +118,5 @@ def read_some(fd: int, n_bytes: int) -> bytes:
     try:
         return os.read(fd, n_bytes)
     except BlockingIOError:
-        waiting = select.poll()
-        waiting.register(fd, select.POLLIN)
-        waiting.poll()
+        _wait(fd, select.POLLIN)
         return read_some(fd, n_bytes)

@@ -21,7 +21,7 @@ import numpy as np
 from edgestem.chunks import has_end_mark, is_voc_cut
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.song import Song, unreadable
+from edgestem.song import NO_END, Song, unreadable
 from edgestem.wav import WavFormat, unpack
 
 _SHOW = (
@@ -107,12 +107,13 @@ class FfmpegSong(Song):
         if like is None:
             self._say_which(found)
         self.tags = _tags(stream, self._format)
-        self._keeps_places = bool(_keep_places(stream))
+        places = _keep_places(stream)
+        self._keeps_places = bool(places)
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
         kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
         self._process = self._source.start(
             *("ffmpeg", "-nostdin", "-v", "error", *_ONLY_THE_FILE),
-            *("-i", self._source.url, "-map", "0:a:0", *_keep_places(stream)),
+            *("-i", self._source.url, "-map", "0:a:0", *places),
             *("-ar", str(rate), "-ac", str(n_channels)),
             *("-f", kind, "-c:a", f"pcm_{kind}", "-"),
             stderr=self._stderr,
@@ -182,7 +183,7 @@ class FfmpegSong(Song):
             first = lines[0] if lines else reason
             self.lose(f"is damaged{self._where()}: ffmpeg says {first}")
         if not self.is_damaged and self._has_no_end():
-            self.lose("has no end mark, as if it were cut short")
+            self.lose(NO_END)
 
     def _has_no_end(self) -> bool:
         """Look for the end that containers without a length have."""

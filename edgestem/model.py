@@ -62,13 +62,13 @@ def available_models() -> list[ModelConfig]:
 
     A damaged one, or one without its .tflite file, is left out with a RuntimeWarning.
     """
-    found = (_read_or_warn(path) for path in sorted(models_dir().glob("*.json")))
+    found = (_read_or_warn(models_dir() / f"{name}.tflite") for name in model_names())
     return [config for config in found if config is not None]
 
 
 def _read_or_warn(path: Path) -> ModelConfig | None:
     try:
-        return read_config(path.with_suffix(".tflite"))
+        return read_config(path)
     except ModelError as error:
         text = f"{path.stem} is left out: {error}"
         warnings.warn(text, RuntimeWarning, stacklevel=4)

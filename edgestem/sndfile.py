@@ -18,7 +18,7 @@ from edgestem.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
 from edgestem.errors import AudioError
 from edgestem.ffmpeg import FfmpegSong
 from edgestem.grid import GRIDS, Samples
-from edgestem.song import Song, load_soundfile, unreadable
+from edgestem.song import NO_END, Song, load_soundfile, unreadable
 from edgestem.wav import WavFormat, is_open_end
 
 # libsndfile's name of a sample format -> the grid its samples lie on.
@@ -99,6 +99,7 @@ class SndfileSong(Song):
         self._sound, self._error = sound, soundfile.LibsndfileError
         self._rest: FfmpegSong | None = None
         self._n_before = 0  # samples that libsndfile gave
+        self._error_at = -1  # sample at which it gave up
         grid = _SUBTYPES.get(sound.subtype)
         # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
         n_samples = sound.frames if sound.frames < 1 << 60 else None
@@ -121,22 +122,14 @@ class SndfileSong(Song):
 
     def _read(self, n_samples: int) -> Samples:
         if self._rest is not None:
-            return self._of_rest(self._rest.read(n_samples))
+            return self._rest.read(n_samples).astype(self.grid.dtype, copy=False)
         x, is_broken = self._read_raw(n_samples)
         if len(x) == 0 and not self._is_over and self._go_on(is_broken):
             return self._read(n_samples)
-        if is_broken and len(x):
-            self._error_at = self.n_read + len(x)
         if self.grid.is_float:
             return x
         # libsndfile gives integers of any width left-justified in 32 bits.
         return (x >> (32 - self.grid.bits)).astype(np.int64)
-
-    def _of_rest(self, x: Samples) -> Samples:
-        """Bring what ffmpeg decodes to this song's own grid and channels."""
-        return x.astype(self.grid.dtype, copy=False)
-
-    _error_at = -1  # sample at which libsndfile gave up
 
     def _read_raw(self, n_samples: int) -> tuple[Samples, bool]:
         """Read; also say whether decoding failed behind what was read."""
@@ -150,8 +143,8 @@ class SndfileSong(Song):
         except self._error as cause:
             if "System error" in str(cause):  # the disk, not the song
                 raise unreadable(self.name, f"cannot be read: {cause}") from cause
-            self._error_at = self.n_read
-            return out[: self._n_decoded() - self.n_read], True
+            self._error_at = self._n_decoded()
+            return out[: self._error_at - self.n_read], True
 
     def _n_decoded(self) -> int:
         """Count the samples decoded so far, as far as libsndfile can say."""
@@ -162,9 +155,7 @@ class SndfileSong(Song):
 
     def _go_on(self, is_broken: bool) -> bool:
         """Let ffmpeg read what libsndfile left, from this sample on."""
-        if not is_broken and self._n_left() <= TRIFLE:
-            return False
-        if not self._has_ffmpeg:
+        if not self._has_ffmpeg or (not is_broken and self._n_left() <= TRIFLE):
             return False
         self._n_before = self.n_read
         try:
@@ -184,6 +175,10 @@ class SndfileSong(Song):
         fd = self._file.fileno()
         return unread_bytes(fd, os.lseek(fd, 0, os.SEEK_CUR))
 
+    def _share(self, n_bytes: int) -> float:
+        """Return bytes as a share of the file."""
+        return n_bytes / max(os.fstat(self._file.fileno()).st_size, 1)
+
     def _find_loss(self) -> None:
         if self._rest is not None:
             self._judge_rest(self._rest)
@@ -202,7 +197,7 @@ class SndfileSong(Song):
             self.notes += rest.notes
             self.is_damaged |= rest.is_damaged
         elif rest.n_read == self._n_before:
-            share = self._n_left() / max(os.fstat(self._file.fileno()).st_size, 1)
+            share = self._share(self._n_left())
             if share >= 0.01:
                 self.note(f"ends with {share:.0%} of the file that is no sound")
 
@@ -233,16 +228,16 @@ class SndfileSong(Song):
             if promised > there and not is_open_end(promised):
                 self._cut(promised, there)
         elif any(word in notes for word in _CUT):
-            self.lose("has no end mark, as if it were cut short")
+            self.lose(NO_END)
         elif self.is_exact and self.n_samples is not None:
             self._compare(self.n_samples)
         is_ogg = self._sound.format == "OGG"
         if not self.notes and is_ogg and not has_end_mark(self._file.fileno()):
-            self.lose("has no end mark, as if it were cut short")
+            self.lose(NO_END)
         if not self.notes and (n_left := self._n_left()) > TRIFLE:
-            share = n_left / max(os.fstat(self._file.fileno()).st_size, 1)
             self.lose(
-                f"was not read to its end: libsndfile leaves {share:.0%} of the file; "
+                "was not read to its end: libsndfile leaves "
+                f"{self._share(n_left):.0%} of the file; "
                 "with ffmpeg installed all of it is read (apt install ffmpeg)"
             )
 
@@ -251,12 +246,8 @@ class SndfileSong(Song):
             raise unreadable(
                 self.name, "is damaged: its header promises sound, and there is none"
             )
-        share = there / promised if self._sound.format not in _PROMISES else 0
-        if share:
-            self._compare(max(round(self.n_read / share), self.n_read + 1))
-        else:  # these sizes count the header too
-            n_whole = round(self.n_read * promised / max(there, 1))
-            self._compare(max(n_whole, self.n_read + 1))
+        n_whole = round(self.n_read * promised / max(there, 1))
+        self._compare(max(n_whole, self.n_read + 1))
 
     def close(self) -> None:
         if self._rest is not None:

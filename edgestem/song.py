@@ -21,6 +21,8 @@ from edgestem.grid import Samples
 from edgestem.separator import LIMIT
 from edgestem.wav import WavFormat, unpack
 
+NO_END = "has no end mark, as if it were cut short"
+
 
 class Song:
     """A song being read; subclasses say how.
@@ -62,11 +64,6 @@ class Song:
         self.is_damaged = False
         self.tags: dict[str, str] = {}
         self._is_over = False
-
-    @property
-    def warning(self) -> str:
-        """The notes in one line, known when all is read."""
-        return "; ".join(self.notes)
 
     def read(self, n_samples: int) -> Samples:
         """Read `n_samples`, fewer only before the end; an empty array is the end."""

@@ -103,6 +103,8 @@ def verify(out_dir: str | Path, path: str | Path) -> Residual:
         `stems_differ`: another length, rate or number of channels.
     """
     found = [_verify_set(folder, stems, path) for folder, stems in _sets(out_dir, path)]
+    if str(path) != "-":
+        _ask_witness(found, Path(path))
     return min(found, key=lambda one: (one.is_exact, -one.max_lsb))
 
 
@@ -111,10 +113,7 @@ def _verify_set(folder: Path, stems: list[Path], path: str | Path) -> Residual:
         songs = [
             stack.enter_context(closing(open_song(source))) for source in (path, *stems)
         ]
-        found = _compare(songs, folder)
-    if str(path) != "-":
-        _ask_witness(found, Path(path))
-    return found
+        return _compare(songs, folder)
 
 
 def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]]:
@@ -202,7 +201,7 @@ class _Mix:
         return 10 * math.log10((error + 1e-30) / (self._energy + 1e-9))
 
 
-def _ask_witness(found: Residual, path: Path) -> None:
+def _ask_witness(sets: list[Residual], path: Path) -> None:
     """Ask another decoder how many samples the song has, where one is installed."""
     if not shutil.which("ffmpeg"):
         return
@@ -219,11 +218,12 @@ def _ask_witness(found: Residual, path: Path) -> None:
         assert process.stdout is not None
         while data := process.stdout.read(1 << 20):
             n_bytes += len(data)
-    if n_bytes // 2 > found.n_samples + WITNESS_SLACK:
-        found.faults.append(
-            f"another decoder finds {n_bytes // 2} samples in the song, not "
-            f"{found.n_samples}"
-        )
+    for found in sets:
+        if n_bytes // 2 > found.n_samples + WITNESS_SLACK:
+            found.faults.append(
+                f"another decoder finds {n_bytes // 2} samples in the song, not "
+                f"{found.n_samples}"
+            )
 
 
 def _residual(
