@@ -99,6 +99,7 @@ def bench(seconds: float = 20.0, **options: Any) -> Result:
         separator._spectral,
         analyse="analysis",
         features="analysis",
+        magnitudes="analysis",
         synthesise="synthesis",
     )
     model = _Timed(separator._model, invoke="network")

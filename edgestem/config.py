@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from edgestem.errors import ModelError
 
 # What names, describes or finds a model and leaves its samples as they are.
-_WORDS = ("name", "licence", "attribution", "figures", "file", "path", "model")
+_WORDS = (
+    "name",
+    "licence",
+    "attribution",
+    "figures",
+    "file",
+    "rest_file",
+    "path",
+    "model",
+)
 # Field -> type, least and most; wider than any net that a board runs in memory.
 _REAL = (int, float)
 _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
@@ -45,6 +54,8 @@ _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
     "max_gain_db": (_REAL, 0, 120),
     "gain_step_db": (_REAL, 1e-3, 120),
     "past_s": (_REAL, 0, 60),
+    "levels": (int, 0, 4),
+    "slope": (_REAL, 0, 1),
 }
 
 
@@ -109,6 +120,14 @@ class ModelConfig:
     """Seconds of accompaniment that masks learn from; 0 = none."""
     file: str = ""
     """Name of the .tflite file beside it, where it is another model's."""
+    levels: int = 0
+    """First levels of the network that are computed in float: `edgestem.levels`."""
+    slope: float = 0.0
+    """Of the LeakyReLU behind each of these."""
+    rest_file: str = ""
+    """A second .tflite file beside it: the network that masks the accompaniment."""
+    rest_sha256: str = ""
+    """Of that file."""
     figures: dict[str, Any] = field(default_factory=dict)
     """Measured quality, printed by `edgestem info`."""
     path: Path = Path()
@@ -143,6 +162,8 @@ class ModelConfig:
         finite = all(math.isfinite(weight) for weight in self.softness)
         require(len(self.softness) in (0, 3) and finite, "softness")
         require(0 <= self.past_s <= 60, "past_s")
+        require(bool(self.rest_file) == bool(self.rest_sha256), "rest_sha256")
+        require(not (self.rest_file and self.states), "rest_file")
 
     def _mismatch(self, what: str) -> ModelError:
         return ModelError(
@@ -177,6 +198,24 @@ class ModelConfig:
             del kept[name]
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def rest_path(self) -> Path | None:
+        """The second network's file, if there is one."""
+        return self.path.with_name(self.rest_file) if self.rest_file else None
+
+    @property
+    def files(self) -> list[tuple[Path, str]]:
+        """Every .tflite file of the model, with its sha256."""
+        found = [(self.path, self.sha256)]
+        if self.rest_path is not None:
+            found.append((self.rest_path, self.rest_sha256))
+        return found
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its .tflite files."""
+        return sum(path.stat().st_size for path, _ in self.files)
 
     @property
     def used_frames(self) -> int:
@@ -245,6 +284,9 @@ def read_config(path: Path) -> ModelConfig:
         shared = network.with_suffix(".json")
         if network != path and shared.is_file():
             data = _fields(read_file(shared)) | data
+        data["rest_file"] = Path(data.get("rest_file") or "").name
+        if data["rest_file"] and not path.with_name(data["rest_file"]).is_file():
+            raise _not_found(path.with_name(data["rest_file"]))
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         data["target_rms_db"] = _levels(data["target_rms_db"])
@@ -283,14 +325,14 @@ def _not_found(path: Path) -> ModelError:
 
 
 def check_digest(config: ModelConfig) -> None:
-    """Compare the .tflite file with the digest in its sidecar."""
-    digest = hashlib.sha256(read_file(config.path)).hexdigest()
-    if digest != config.sha256:
-        raise ModelError(
-            f"{config.path} is not the file its sidecar describes; reinstall the model",
-            code="model_mismatch",
-            path=str(config.path),
-        )
+    """Compare the .tflite files with the digests in their sidecar."""
+    for path, sha256 in config.files:
+        if hashlib.sha256(read_file(path)).hexdigest() != sha256:
+            raise ModelError(
+                f"{path} is not the file its sidecar describes; reinstall the model",
+                code="model_mismatch",
+                path=str(path),
+            )
 
 
 def read_file(path: Path) -> bytes:

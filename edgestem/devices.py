@@ -231,6 +231,38 @@ def open_device(
     return _open_cpu(config, threads, runtime, (note,))
 
 
+def open_beside(
+    opened: Opened,
+    path: Path,
+    options: Mapping[str, str] | None = None,
+    threads: int = 1,
+    runtime: str | None = None,
+) -> Any:
+    """Load another network of a model where the first one runs.
+
+    On the CPU, where the device has no compiled copy of it.
+
+    Raises
+    ------
+    ModelError
+        The runtime or the device refuses the file.
+    """
+    library, compiled = None, None
+    if opened.device != "cpu":
+        device = parse_device(opened.device, options)
+        library, compiled = find_library(device), model_for(device, path)
+        options = device.options
+    on_device = library is not None and compiled is not None
+    interpreter, _ = open_interpreter(
+        compiled if on_device and compiled else path,
+        threads=threads,
+        distribution=runtime,
+        library=library if on_device else None,
+        options=options if on_device else None,
+    )
+    return interpreter
+
+
 def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened:
     notes: list[str] = []
     for name in AUTO:

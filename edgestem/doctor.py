@@ -169,7 +169,7 @@ def _model(model: str | Path) -> Iterator[Line]:
         yield Line("fail", "model", str(model), str(error))
         return
     c = loaded.config
-    found = f"{c.name}, {c.path.stat().st_size / 2**20:.1f} MiB, {c.sha256[:12]}"
+    found = f"{c.name}, {c.n_bytes / 2**20:.1f} MiB, {c.sha256[:12]}"
     yield Line("ok", "model", found, "digest, tensors and sidecar agree")
     yield _edge_tpu(c)
 

@@ -52,7 +52,7 @@ def _describe(config: ModelConfig) -> dict[str, Any]:
         "name": config.name,
         "is_default": config.name == DEFAULT,
         "path": str(config.path),
-        "n_bytes": config.path.stat().st_size,
+        "n_bytes": config.n_bytes,
         "licence": config.licence,
         "attribution": config.attribution,
         "sample_rate": config.sample_rate,

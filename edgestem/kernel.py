@@ -66,11 +66,13 @@ class NativeStages:
         x: NDArray[np.float32],
         gain: float,
         X: NDArray[np.complex64],
-        features: NDArray[np.int8],
+        features: NDArray[np.int8] | None,
     ) -> None:
         """See Spectral.analyse."""
         n, plan, work = len(X), self._plan, self._work
-        codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
+        codes = ffi.NULL
+        if features is not None:
+            codes = ffi.from_buffer("int8_t[]", features, require_writable=True)
         require_ok(
             lib.es_analyse(plan, floats(x), n, gain, floats(X, True), codes, work)
         )
@@ -83,6 +85,13 @@ class NativeStages:
         require_ok(
             lib.es_features(self._plan, floats(X), len(X), gain, codes, self._work)
         )
+
+    def magnitudes(
+        self, X: NDArray[np.complex64], gain: float, magnitudes: NDArray[np.float32]
+    ) -> None:
+        """See Spectral.magnitudes."""
+        n, plan, out = len(X), self._plan, floats(magnitudes, True)
+        require_ok(lib.es_magnitudes(plan, floats(X), n, gain, out, self._work))
 
     def hold(self, memory: Memory) -> Any:
         """Point C at the arrays of a memory, once for all calls."""

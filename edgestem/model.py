@@ -1,4 +1,8 @@
-"""A loaded network: features in, masks out, states carried from call to call."""
+"""A loaded model: features in, masks out, states carried from call to call.
+
+It is one network, or two: one that masks the vocals, and one that masks the
+accompaniment.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
-from edgestem.devices import open_device
+from edgestem.devices import open_beside, open_device
 from edgestem.errors import EdgestemError, ModelError
+from edgestem.levels import Scratch
+from edgestem.network import Network
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along
@@ -90,7 +96,7 @@ def check_threads(threads: int) -> None:
 
 
 class Model:
-    """One interpreter and its states.
+    """The networks of a model, and the mean of what they say.
 
     Parameters
     ----------
@@ -106,6 +112,8 @@ class Model:
         Handed to the device's delegate library.
     fallback : bool
         Go to the CPU, with a RuntimeWarning, when the device is refused.
+    fft : str
+        Back end of levels in float: "auto", "native", "fftw" or "numpy".
 
     Attributes
     ----------
@@ -130,6 +138,7 @@ class Model:
         device: str = "auto",
         device_options: Mapping[str, str] | None = None,
         fallback: bool = True,
+        fft: str = "auto",
     ) -> None:
         check_threads(threads)
         config = read_config(model_path(model))
@@ -144,98 +153,73 @@ class Model:
         )
         self.runtime = opened.runtime
         self.device, self.notes = opened.device, opened.notes
-        self._bind(config, opened.interpreter)
+        nets = [(config.path, opened.interpreter)]
+        if config.rest_path is not None:
+            other = open_beside(
+                opened, config.rest_path, device_options, threads, runtime
+            )
+            nets.append((config.rest_path, other))
+        scratch = Scratch()
+        networks = [
+            Network(config, net, path, fft=fft, scratch=scratch) for path, net in nets
+        ]
+        self._bind(config, networks)
 
     @classmethod
     def around(cls, config: ModelConfig, interpreter: Any) -> Model:
-        """Put a Model around an interpreter that is already there, for trials."""
+        """Put a Model around an interpreter that is already there, for trials.
+
+        It is that of the first network; a second one is not asked.
+        """
         model = cls.__new__(cls)
         model.runtime, model.device, model.notes = "", "", ()
-        model._bind(config, interpreter)
+        model._bind(config, [Network(config, interpreter, config.path)])
         return model
 
-    def _bind(self, config: ModelConfig, interpreter: Any) -> None:
-        """Find the tensors that the sidecar names."""
-        self.config, self._interpreter = config, interpreter
-        inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
-        outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
-        c = self.config
-        shape = (1, c.frames_per_call, c.n_bands, c.n_features)
-        self._features = self._tensor(inputs, "features", shape)
-        self._mask, self._first = self._find_mask(outputs)
-        self._states = [
-            (
-                self._tensor(inputs, a, None),
-                self._tensor(outputs, b, None),
-                int(inputs[a]["quantization"][1]),
-            )
-            for a, b in c.states
-        ]
-        self._group = c.group
-        n_rows = c.group if c.views > 1 else 0
+    def _bind(self, config: ModelConfig, networks: list[Network]) -> None:
+        """Make room for what is heard and for the masks."""
+        self.config, self._networks = config, networks
+        c = config
+        shape = (c.frames_per_call, c.n_bands, c.n_features)
+        self._magnitudes = np.zeros(shape if c.levels else (0, 0, 0), np.float32)
+        self._is_mean = c.views * len(networks) > 1
+        n_rows = c.group if self._is_mean else 0
         self._mean = np.zeros((n_rows, c.n_bands, 2), np.int8)
         self._sums = np.zeros((c.views, n_rows, c.n_bands, 2), np.int16)
         self.reset()
 
-    def _find_mask(self, outputs: dict[str, Any]) -> tuple[Any, int]:
-        """Find the mask, and the first of its frames that is used.
-
-        A net gives the masks of all frames of a call, or of those used only.
-        """
-        c = self.config
-        n_rows = c.frames_per_call
-        if "mask" in outputs and int(outputs["mask"]["shape"][1]) == c.used_frames:
-            n_rows = c.used_frames
-        shape = (1, n_rows, c.n_bands, 2)
-        first = c.left_context if n_rows > c.used_frames else 0
-        return self._tensor(outputs, "mask", shape), first
-
-    def _tensor(
-        self, details: dict[str, Any], name: str, shape: tuple[int, ...] | None
-    ) -> Any:
-        """Return TFLite's accessor; a view of it must not outlive an invoke."""
-        found = details.get(name)
-        if found is None or found["dtype"] is not np.int8:
-            raise self._mismatch(f"no int8 tensor {name!r}")
-        got = tuple(int(n) for n in found["shape"])  # numpy 2 spells its own ints
-        if shape not in (None, got):
-            raise self._mismatch(f"{name} is {got}, not {shape}")
-        return self._interpreter.tensor(found["index"])
-
-    def _mismatch(self, what: str) -> ModelError:
-        return ModelError(
-            f"{self.config.path} and its sidecar disagree: {what}",
-            code="model_mismatch",
-            path=str(self.config.path),
-        )
-
     def reset(self) -> None:
-        """Forget everything heard: states are set to zero (their zero point)."""
-        for state_in, _, zero_point in self._states:
-            state_in()[...] = zero_point
+        """Forget everything heard."""
+        for network in self._networks:
+            network.reset()
         self._sums.fill(0)
         self._has_earlier = False
 
-    def features(self) -> NDArray[np.int8]:
-        """View to fill before `invoke`: (frames_per_call, n_bands, n_features) int8."""
-        view: NDArray[np.int8] = self._features()[0]
-        return view
+    def features(self) -> NDArray[Any]:
+        """View to fill before `invoke`: (frames_per_call, n_bands, n_features).
+
+        Codes, int8; or, where levels are computed in float, magnitudes, float32.
+        """
+        if self.config.levels:
+            return self._magnitudes
+        return self._networks[0].features()
 
     def invoke(self) -> None:
-        """Run the network on the features, then hand each state on.
+        """Run the networks on the features, then hand each state on.
 
         Raises
         ------
         ModelError
-            `device_lost`: the interpreter failed, and its state is unknown.
+            `device_lost`: an interpreter failed, and its state is unknown.
         """
         try:
-            self._interpreter.invoke()
+            for network in self._networks:
+                if self.config.levels:
+                    network.hear(self._magnitudes)
+                network.invoke()
         except RuntimeError as cause:
             raise self._lost(cause) from cause
-        for state_in, state_out, _ in self._states:
-            np.copyto(state_in(), state_out())
-        if self.config.views > 1:
+        if self._is_mean:
             self._average()
 
     def _lost(self, cause: RuntimeError) -> ModelError:
@@ -252,25 +236,23 @@ class Model:
         """Mean of the masks of the group in this call and in those before.
 
         What the calls before the first would have said of a group, the first says.
+        The second network masks the accompaniment: what it leaves are vocals.
         """
         views, sums = self.config.views, self._sums
         for i, group in enumerate(sums):
-            rows = self._rows(i)
             times = 1 if self._has_earlier else views - i
             for _ in range(times):
-                np.add(group, rows, out=group)
-        np.floor_divide(sums[0], views, out=self._mean, casting="unsafe")
+                np.add(group, self._networks[0].masks(i), out=group)
+                for rest in self._networks[1:]:
+                    np.subtract(group, rest.masks(i), out=group)
+                    np.subtract(group, 1, out=group)  # -1 - code turns a mask over
+        n = views * len(self._networks)
+        np.floor_divide(sums[0], n, out=self._mean, casting="unsafe")
         for earlier, later in pairwise(sums):
             np.copyto(earlier, later)
         sums[-1].fill(0)
         self._has_earlier = True
 
-    def _rows(self, i: int) -> NDArray[np.int8]:
-        """View of the masks of group i of a call: (group, n_bands, 2) int8."""
-        first = self._first + i * self._group
-        view: NDArray[np.int8] = self._mask()[0, first : first + self._group]
-        return view
-
     def mask(self) -> NDArray[np.int8]:
         """View of the result, of the frames used: (group, n_bands, 2) int8."""
-        return self._mean if self.config.views > 1 else self._rows(0)
+        return self._mean if self._is_mean else self._networks[0].masks(0)

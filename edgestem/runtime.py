@@ -159,6 +159,20 @@ def open_interpreter(
     return interpreter, name
 
 
+def constants(path: Path, distribution: str | None = None) -> dict[str, Any]:
+    """Read the constants of a file that loads, those that no operator takes included.
+
+    By name, as arrays.
+    """
+    module, _ = runtime_module(distribution)
+    interpreter = module.Interpreter(model_path=str(path))
+    found = {}
+    for detail in interpreter.get_tensor_details():
+        with contextlib.suppress(ValueError):  # it is computed
+            found[detail["name"]] = interpreter.get_tensor(detail["index"])
+    return found
+
+
 @contextlib.contextmanager
 def _without_chatter() -> Iterator[None]:
     """Keep "INFO: Created TensorFlow Lite XNNPACK delegate" off stderr.

@@ -112,6 +112,7 @@ class Separator:
             device=device,
             device_options=device_options,
             fallback=fallback,
+            fft=fft,
         )
         self.config = self._model.config
         self.runtime, self.device = self._model.runtime, self._model.device
@@ -134,7 +135,8 @@ class Separator:
         self._x = Sliding((n_input, n), np.float32, g.call_samples)
         n_rows = g.lookahead + g.frames_per_call
         self._X = Sliding((n_rows, n, n_bins), np.complex64, g.group)
-        n_codes = (g.frames_per_call, c.n_bands, c.n_features)
+        # Of magnitudes in float nothing is kept: they are as quick made anew.
+        n_codes = (0 if c.levels else g.frames_per_call, c.n_bands, c.n_features)
         self._codes = Sliding(n_codes, np.int8, g.group)
         self._vocals = np.zeros((g.call_samples, n), np.float32)
         # The mixture waits here until its vocals are known.
@@ -303,10 +305,14 @@ class Separator:
         g = self.geometry
         n_known = g.n_known if self._n_calls else 0
         X, codes = self._X.rows[g.lookahead :], self._codes.rows
+        x = self._x.rows[n_known * g.hop :]
+        if self.config.levels:
+            self._spectral.analyse(x, gain, X[n_known:], None)
+            self._spectral.magnitudes(X, gain, self._model.features())
+            return
         if gain != self._coded_gain:
             self._spectral.features(X[:n_known], gain, codes[:n_known])
             self._coded_gain = gain
-        x = self._x.rows[n_known * g.hop :]
         self._spectral.analyse(x, gain, X[n_known:], codes[n_known:])
         np.copyto(self._model.features(), codes)
 

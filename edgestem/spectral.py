@@ -83,7 +83,7 @@ class Spectral:
         x: NDArray[np.float32],
         gain: float,
         X: NDArray[np.complex64],
-        features: NDArray[np.int8],
+        features: NDArray[np.int8] | None,
     ) -> None:
         """Compute the spectrum and the features of X.shape[0] frames.
 
@@ -95,8 +95,8 @@ class Spectral:
             Linear, finite; the features see power * gain^2.  X is not scaled.
         X : shape (n_frames, n_channels, n_bins), complex64
             Written: the unscaled rFFT of the windowed frames.
-        features : shape (n_frames, n_bands, n_features), int8
-            Written.
+        features : shape (n_frames, n_bands, n_features), int8, or None
+            Written; None: the spectrum only.
 
         Raises
         ------
@@ -107,7 +107,8 @@ class Spectral:
         n_samples = (n_frames - 1) * t.hop + t.n_fft
         _check("X", X, np.complex64, (n_frames, t.n_channels, self.n_bins), out=True)
         _check("x", x, np.float32, (n_samples, t.n_channels))
-        self._check_features(features, n_frames)
+        if features is not None:
+            self._check_features(features, n_frames)
         self._engine.analyse(x, gain, X, features)
 
     def features(
@@ -135,6 +136,31 @@ class Spectral:
         _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         self._check_features(features, n_frames)
         self._engine.features(X, gain, features)
+
+    def magnitudes(
+        self, X: NDArray[np.complex64], gain: float, magnitudes: NDArray[np.float32]
+    ) -> None:
+        """Compute what `features` gives the codes of, for levels in float.
+
+        Parameters
+        ----------
+        X : shape (n_frames, n_channels, n_bins), complex64
+            What `analyse` gave; not changed.
+        gain : float
+            Linear, finite; the magnitudes see it.
+        magnitudes : shape (n_frames, n_bands, n_features), float32
+            Written: the root of each band's mean power, at most 2^20.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array is of the wrong dtype, shape or layout; nothing is written.
+        """
+        t, n_frames = self._tables, len(X)
+        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
+        shape = (n_frames, self.n_bands, self.n_features)
+        _check("magnitudes", magnitudes, np.float32, shape, out=True)
+        self._engine.magnitudes(X, gain, magnitudes)
 
     def _check_features(self, features: NDArray[np.int8], n_frames: int) -> None:
         shape = (n_frames, self.n_bands, self.n_features)

@@ -22,7 +22,7 @@ from edgestem.learners import (
     power_of,
 )
 from edgestem.memory import Memory
-from edgestem.tables import LARGEST, LEAST_POWER, Tables
+from edgestem.tables import LARGEST, LEAST_POWER, MOST_MAGNITUDE, Tables
 
 
 class Transform(Protocol):
@@ -116,7 +116,7 @@ class ArrayStages:
         x: NDArray[np.float32],
         gain: float,
         X: NDArray[np.complex64],
-        features: NDArray[np.int8],
+        features: NDArray[np.int8] | None,
     ) -> None:
         """See Spectral.analyse."""
         t = self.tables
@@ -125,7 +125,8 @@ class ArrayStages:
                 for c in range(t.n_channels):
                     frame = x[k * t.hop : k * t.hop + t.n_fft, c]
                     X[k, c] = self.transform.rfft(frame * t.analysis_window)
-        self.features(X, gain, features)
+        if features is not None:
+            self.features(X, gain, features)
 
     def features(
         self, X: NDArray[np.complex64], gain: float, features: NDArray[np.int8]
@@ -144,6 +145,17 @@ class ArrayStages:
             power = (self._band_power(side) * (gain * gain)).astype(np.float32)
             power = np.nan_to_num(power, nan=0.0, posinf=LARGEST)
             out[:, f] = np.searchsorted(self.thresholds, power, side="right") - 128
+
+    def magnitudes(
+        self, X: NDArray[np.complex64], gain: float, magnitudes: NDArray[np.float32]
+    ) -> None:
+        """See Spectral.magnitudes."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            for spectrum, out in zip(X, magnitudes, strict=True):
+                left, right = spectrum[0], spectrum[-1]
+                for f, side in enumerate((left, right, left - right)[: out.shape[1]]):
+                    power = np.nan_to_num(self._band_power(side) * (gain * gain))
+                    out[:, f] = np.minimum(np.sqrt(power), MOST_MAGNITUDE)
 
     def _band_power(self, X: NDArray[np.complex64]) -> NDArray[np.float64]:
         """Mean power of each band's existing bins."""

@@ -17,6 +17,7 @@ MIN_STEP = np.float32(1.002)  # of thresholds: the kernel looks codes up in one 
 LEAST_POWER = np.float32(2.0**-125)  # thresholds above 0 are at least this
 LARGEST = float(np.finfo(np.float32).max)  # what an infinite power's code is of
 MAX_PAST = 1 << 16  # frames
+MOST_MAGNITUDE = 2.0**20  # sums of it stay finite
 _FLOATS = (
     "softness",
     "analysis_window",

@@ -27,8 +27,10 @@ RESTORED = "Restored original execution plan after delegate application failure.
 CLIP_FRAMES = 64  # whose masks are compared, 1.5 s; at least two calls
 
 
-def clip(config: ModelConfig) -> NDArray[np.int8]:
-    """Make a moment of music: (n_calls, frames_per_call, n_bands, n_features) int8.
+def clip(config: ModelConfig) -> NDArray[Any]:
+    """Make a moment of music: (n_calls, frames_per_call, n_bands, n_features).
+
+    Codes, int8, or magnitudes, float32: what the model hears.
 
     A voice of harmonics with vibrato in the middle, a chord left and right; calls
     overlap by their context, as in a song.
@@ -45,9 +47,13 @@ def clip(config: ModelConfig) -> NDArray[np.int8]:
     )
     x = 0.1 * np.stack([voice + left, voice + right], axis=1)
     spectral = Spectral(Geometry.of(c, c.sample_rate).tables(c, 2))
-    features = np.empty((n_frames, c.n_bands, c.n_features), np.int8)
+    shape = (n_frames, c.n_bands, c.n_features)
+    features: NDArray[Any] = np.empty(shape, np.float32 if c.levels else np.int8)
     spectrum = np.empty((n_frames, 2, c.n_fft // 2 + 1), np.complex64)
-    spectral.analyse(np.ascontiguousarray(x, np.float32), 1.0, spectrum, features)
+    samples = np.ascontiguousarray(x, np.float32)
+    spectral.analyse(samples, 1.0, spectrum, None if c.levels else features)
+    if c.levels:
+        spectral.magnitudes(spectrum, 1.0, features)
     calls = sliding_window_view(features, c.frames_per_call, axis=0)[:: c.group]
     return np.moveaxis(calls, -1, 1)
 

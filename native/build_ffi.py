@@ -16,7 +16,13 @@ from cffi import FFI
 
 HERE = Path(__file__).parent
 LEVELS = ("scalar", "sse2", "avx2", "neon")  # each file empties itself elsewhere
-SOURCES = ["fft.c", "guard.c", "spectral.c", *(f"level_{n}.c" for n in LEVELS)]
+SOURCES = [
+    "fft.c",
+    "guard.c",
+    "levels.c",
+    "spectral.c",
+    *(f"level_{n}.c" for n in LEVELS),
+]
 HEADERS = ["edgestem.h", "guard.h"]
 FLAGS = [
     "-std=c11",

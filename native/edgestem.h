@@ -3,8 +3,9 @@
  * Two fused calls carry the hot path of a two-stem separator.  es_analyse
  * turns PCM into complex spectra and quantised band features; es_synthesise
  * turns a quantised band mask and those spectra back into PCM.  es_features
- * quantises spectra once more, at another gain.  A plain real FFT is exported
- * for tests and benchmarks.
+ * quantises spectra once more, at another gain.  For networks whose first
+ * levels int8 cannot hold, es_magnitudes and es_levels_codes compute these in
+ * float.  A plain real FFT is exported for tests and benchmarks.
  *
  * Restrictions
  *   - n_fft is 2^a 3^b 5^c, divisible by 4, 16 to 2^20.
@@ -34,7 +35,7 @@
  *
  * Aliasing: no two pointers of a call may overlap.
  *
- * Floating point: es_analyse, es_features and es_synthesise set flush-to-zero
+ * Floating point: the calls of fused plans and of levels set flush-to-zero
  * (FTZ and DAZ on x86, FZ on ARM) while they run, and restore the caller's
  * mode: subnormal samples count as silence.  NaN and infinity in the samples
  * are safe; a NaN power counts as 0, an infinite one as the greatest.
@@ -50,7 +51,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 8    /* changes with any change of this contract */
+#define ES_ABI 9    /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -65,6 +66,8 @@
 #define ES_UNDECIDED_FLOATS 15   /* of es_memory.undecided */
 #define ES_DIRECTIONS_FLOATS 756 /* of es_memory.directions */
 
+#define ES_MAX_LEVELS 4 /* of a network, computed in float */
+
 #define ES_SIMD_BEST -1 /* the best this machine has */
 #define ES_SIMD_SCALAR 0
 #define ES_SIMD_SSE2 1
@@ -73,6 +76,7 @@
 
 typedef struct es_fft es_fft;
 typedef struct es_spectral es_spectral;
+typedef struct es_levels es_levels;
 
 /* Everything a fused plan is made of.
  *
@@ -173,7 +177,7 @@ size_t es_repetition_floats(const es_spectral *plan);
  *   x         ((n_frames - 1) * hop + n_fft, n_channels), interleaved
  *   gain      linear; features see power * gain^2, X is not scaled
  *   X         written: (n_frames, n_channels, n_fft / 2 + 1) complex
- *   features  written: (n_frames, n_bands, n_features)
+ *   features  written: (n_frames, n_bands, n_features); or NULL: not asked for
  * Mono audio is L and R at once; its L - R is 0.
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
@@ -185,6 +189,14 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
  * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
 int es_features(const es_spectral *plan, const float *X, size_t n_frames,
                 float gain, int8_t *features, void *work);
+
+/* Spectra to magnitudes: the root of the power that a feature is the code of.
+ *   X           as es_analyse wrote it
+ *   gain        linear; magnitudes see it
+ *   magnitudes  written: (n_frames, n_bands, n_features), 0 to 2^20; NaN is 0
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_magnitudes(const es_spectral *plan, const float *X, size_t n_frames,
+                  float gain, float *magnitudes, void *work);
 
 /* Mask and spectra to samples.
  *   mask        (n_frames, n_bands, 2): codes of L and R; mono takes the mean
@@ -248,6 +260,58 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
 int es_synthesise(const es_spectral *plan, const int8_t *mask, const float *X,
                   size_t n_frames, const es_memory *memory, float *y,
                   void *work);
+
+/* One of the first levels of a network: see es_levels_codes. */
+typedef struct es_level {
+    size_t n_out;        /* channels, a multiple of 16 */
+    const float *kernel; /* (5, 5, n_in, n_out), finite */
+    const float *bias;   /* n_out, finite */
+    float scale;         /* of its codes, above 0 */
+    int zero;            /* code of 0, -128 to 127 */
+} es_level;
+
+/* Everything a plan of levels is made of; kernels and biases are copied. */
+typedef struct es_levels_config {
+    size_t n_frames;   /* of a call: a multiple of 2^n_levels, to 2^16 */
+    size_t n_bands;    /* a multiple of 4 * 2^n_levels, to 2^16 */
+    size_t n_features; /* of the magnitudes, 1 to 16 */
+    size_t n_levels;   /* 1 to ES_MAX_LEVELS */
+    float slope;       /* of LeakyReLU, 0 to 1 */
+    float heard_scale; /* of the codes of what the last level hands on */
+    int heard_zero;    /* code of 0 there */
+    int simd;          /* ES_SIMD_*: the most a plan may use */
+    es_level level[4]; /* n_levels of them; n_out up to 1024 */
+} es_levels_config;
+
+/* Bytes of a plan of levels and of its scratch; 0 if the config is not valid.
+ */
+size_t es_levels_bytes(const es_levels_config *config);
+size_t es_levels_work_bytes(const es_levels_config *config);
+
+/* Make a plan of levels in mem.
+ * ES_OK, ES_ERR_NULL, _SIZE (or a number that is not finite), _ALIGN, _MEMORY,
+ * _SIMD. */
+int es_levels_init(void *mem, size_t mem_bytes, const es_levels_config *config,
+                   es_levels **plan);
+
+/* Report the level of instructions that a plan uses. */
+int es_levels_simd(const es_levels *plan);
+
+/* Magnitudes to codes of what each level computes.
+ *   magnitudes  (n_frames, n_bands, n_features), finite; h[0] below
+ *   codes       n_levels + 1 pointers: i to (n_frames / 2^(i + 1),
+ *               n_bands / 2^(i + 1), n_out) codes of level i, written; the last
+ *               one to as many codes of h[n_levels] as of the last level
+ * Level i is a convolution of 5 x 5 with a step of 2; what is outside of h is
+ * 0: z[t, f, o] = bias[o] + sum h[i][2 t + y - 1, 2 f + x - 1, c]
+ *                              * kernel[y, x, c, o],
+ * over y, x and c from 0 up, the last fastest, every product and every sum
+ * rounded to float; the next level hears h[i + 1] = max(z, slope z).  Codes are
+ * z (1 / scale) + zero, kept within -128 to 127 and rounded half to even.
+ * The same bits on every level of instructions and machine, as above.
+ * ES_OK, ES_ERR_NULL, ES_ERR_ALIGN (work). */
+int es_levels_codes(const es_levels *plan, const float *magnitudes,
+                    int8_t *const *codes, void *work);
 
 /* Sum the squares of x[n] in double: eight accumulators take the values
  * round-robin and are added in pairs (0+4, 1+5, ...; then 0+2, 1+3; 0+1).

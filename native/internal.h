@@ -25,6 +25,13 @@
 #define ES_LOUDEST 0x1p60f   /* of what leaves a trace */
 #define ES_FAINTEST 0x1p-80f /* keeps silence from dividing by 0 */
 
+/* Of the first levels of a network. */
+#define ES_TAPS 5                 /* of a kernel, each way */
+#define ES_PAD (ES_TAPS - 2)      /* rows and columns of zeros: 1 and 2 */
+#define ES_CHANNELS 16            /* a group: summed in registers */
+#define ES_COLUMNS 4u             /* the most that are computed at once */
+#define ES_MOST_MAGNITUDE 0x1p20f /* sums of it stay finite */
+
 /* Of what is undecided. */
 #define ES_N_REGIONS 7        /* of the spectrum, each with its own softness */
 #define ES_FIRST_REGION 8     /* bins; the others end at twice as many each */
@@ -119,6 +126,42 @@ struct es_spectral {
     es_cfft c;
 };
 
+/* A grid of codes. */
+typedef struct es_grid {
+    float inverse_scale;
+    float zero; /* code of 0 */
+} es_grid;
+
+/* One level of a network, in float.  Planes of its input and output are padded:
+ * a row and a column of zeros before, two of each behind. */
+typedef struct es_level_plan {
+    size_t n_in, n_out;       /* channels; n_out in whole groups */
+    size_t n_rows, n_columns; /* of the output */
+    size_t in_row, out_row;   /* floats of a padded row */
+    es_grid grid;             /* of the codes */
+    float *kernel; /* per group of channels (5, 5, n_in, ES_CHANNELS) */
+    float *bias;   /* n_out */
+} es_level_plan;
+
+/* What one level reads and writes; see es_levels_codes. */
+typedef struct es_level_io {
+    const float *in;    /* padded: from its row and column of zeros on */
+    float *out;         /* padded: behind them; NULL for the last level */
+    int8_t *codes;      /* of the sums */
+    int8_t *heard;      /* of what is next heard; NULL but for the last level */
+    es_grid heard_grid; /* of these */
+    float slope;        /* of LeakyReLU */
+} es_level_io;
+
+struct es_levels {
+    const es_ops *ops;
+    size_t n_levels;
+    size_t n_features; /* of the magnitudes */
+    float slope;       /* of LeakyReLU */
+    es_grid heard;     /* codes of what the last level hands on */
+    es_level_plan level[ES_MAX_LEVELS];
+};
+
 /* Scratch, cut out of `work` anew in every call. */
 typedef struct es_work {
     float *rows;     /* 2 n: rows of L re, then L im */
@@ -140,6 +183,9 @@ struct es_ops {
     void (*synthesise)(const es_spectral *, const int8_t *, const float *,
                        size_t, const es_memory *, float *, const es_work *);
     double (*energy)(const float *, size_t);
+    void (*magnitudes)(const es_spectral *, const float *, size_t, float,
+                       float *, const es_work *);
+    void (*level)(const es_level_plan *, const es_level_io *);
 };
 
 extern const es_ops es_scalar_ops;

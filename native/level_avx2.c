@@ -17,8 +17,9 @@
 
 #include "stages.h"
 
-const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft, analyse,
-                             features,     synthesise, energy };
+const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft,
+                             analyse,      features,   synthesise,
+                             energy,       magnitudes, level };
 
 #ifdef __clang__
 #pragma clang attribute pop

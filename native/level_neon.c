@@ -8,8 +8,9 @@
 
 #include "stages.h"
 
-const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft, analyse,
-                             features,     synthesise, energy };
+const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft,
+                             analyse,      features,   synthesise,
+                             energy,       magnitudes, level };
 
 #else
 

@@ -6,5 +6,6 @@
 
 #include "stages.h"
 
-const es_ops es_scalar_ops = { ES_SIMD_SCALAR, rfft,       irfft, analyse,
-                               features,       synthesise, energy };
+const es_ops es_scalar_ops = { ES_SIMD_SCALAR, rfft,       irfft,
+                               analyse,        features,   synthesise,
+                               energy,         magnitudes, level };

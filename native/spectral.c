@@ -1,12 +1,9 @@
 /* spectral.c - plans of the fused calls: windows, bands, the quantiser. */
+#include "flush.h"
 #include "internal.h"
 
 #include <math.h>
 #include <string.h>
-
-#ifdef ES_X86
-#include <xmmintrin.h>
-#endif
 
 #define ES_N_THRESHOLDS 255
 #define ES_MAX_BANDS ((size_t)1 << 20)
@@ -15,53 +12,6 @@
     22                  /* of 23 mantissa bits; a cell has 32 bits, 8 of code  \
                          */
 #define ES_MIN_SHIFT 13 /* 2^10 cells an octave: thresholds 0.2 % apart */
-
-/* ---- Flush-to-zero -------------------------------------------------------
- *
- * Fading reverb decays into subnormals, which cost 100 times more on many
- * machines and are 600 dB below anything audible. */
-
-typedef uint64_t es_fp_mode;
-
-static es_fp_mode flush_subnormals(void)
-{
-#if defined(ES_X86)
-    const unsigned ftz_daz = 0x8040;
-    unsigned old = _mm_getcsr();
-
-    _mm_setcsr(old | ftz_daz);
-    return old;
-#elif defined(ES_ARM64)
-    const uint64_t fz = (uint64_t)1 << 24;
-    uint64_t old;
-
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(old | fz));
-    return old;
-#elif defined(ES_VFP)
-    const uint32_t fz = (uint32_t)1 << 24;
-    uint32_t old;
-
-    __asm__ volatile("vmrs %0, fpscr" : "=r"(old));
-    __asm__ volatile("vmsr fpscr, %0" : : "r"(old | fz));
-    return old;
-#else
-    return 0;
-#endif
-}
-
-static void restore_mode(es_fp_mode old)
-{
-#if defined(ES_X86)
-    _mm_setcsr((unsigned)old);
-#elif defined(ES_ARM64)
-    __asm__ volatile("msr fpcr, %0" : : "r"(old));
-#elif defined(ES_VFP)
-    __asm__ volatile("vmsr fpscr, %0" : : "r"((uint32_t)old));
-#else
-    (void)old;
-#endif
-}
 
 /* ---- Quantiser -----------------------------------------------------------
  *
@@ -382,7 +332,7 @@ int es_analyse(const es_spectral *plan, const float *x, size_t n_frames,
 {
     es_work w;
 
-    if (!plan || !x || !X || !features || !work)
+    if (!plan || !x || !X || !work)
         return ES_ERR_NULL;
     if (!es_aligned(work))
         return ES_ERR_ALIGN;
@@ -405,6 +355,22 @@ int es_features(const es_spectral *plan, const float *X, size_t n_frames,
     cut_work(&w, work, plan);
     es_fp_mode old = flush_subnormals();
     plan->ops->features(plan, X, n_frames, gain, features, &w);
+    restore_mode(old);
+    return ES_OK;
+}
+
+int es_magnitudes(const es_spectral *plan, const float *X, size_t n_frames,
+                  float gain, float *magnitudes, void *work)
+{
+    es_work w;
+
+    if (!plan || !X || !magnitudes || !work)
+        return ES_ERR_NULL;
+    if (!es_aligned(work))
+        return ES_ERR_ALIGN;
+    cut_work(&w, work, plan);
+    es_fp_mode old = flush_subnormals();
+    plan->ops->magnitudes(plan, X, n_frames, gain, magnitudes, &w);
     restore_mode(old);
     return ES_OK;
 }

@@ -8,6 +8,7 @@
 #include "undecided.h"
 #include "gains.h"
 #include "directions.h"
+#include "levels.h"
 #include "places.h"
 #include "repetition.h"
 
@@ -186,10 +187,12 @@ static void analyse(const es_spectral *s, const float *x, size_t n_frames,
             split_mono(&s->c, w, X);
         else
             split_stereo(s, w, X);
-        codes_of(s, X, scale, features, w);
+        if (features) {
+            codes_of(s, X, scale, features, w);
+            features += s->n_bands * s->n_features;
+        }
         in.pairs += s->hop * s->n_channels;
         X += 2 * half;
-        features += s->n_bands * s->n_features;
     }
 }
 

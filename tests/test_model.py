@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -118,6 +119,85 @@ def test_views_of_a_frame_are_averaged(tmp_path: Path, views: int) -> None:
             expected = heard[at : at + group] // views
             assert np.array_equal(more.mask(), expected)
         more.reset()  # what an earlier stream heard does not count
+
+
+def heard(model: Model, magnitudes: np.ndarray) -> np.ndarray:
+    model.features()[...] = magnitudes
+    model.invoke()
+    return model.mask().astype(int)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_two_networks_say_the_mean_of_a_mask_and_of_what_the_other_leaves(
+    tmp_path: Path, views: int
+) -> None:
+    for name in ("front", "rest", "pair"):
+        for path in DATA.glob(f"{name}.*"):
+            shutil.copy(path, tmp_path)
+    alone = {"file": "rest.tflite", "sha256": sha256(DATA / "rest.tflite")}
+    about = json.loads((DATA / "front.json").read_text())
+    (tmp_path / "rest.json").write_text(json.dumps(about | alone))
+    pair = json.loads((DATA / "pair.json").read_text()) | {"views": views}
+    (tmp_path / "pair.json").write_text(json.dumps(pair))
+    vocals, rest, both = (
+        Model(tmp_path / f"{name}.tflite") for name in ("front", "rest", "pair")
+    )
+    rng = np.random.default_rng(0)
+    earlier = None
+    for _ in range(3):
+        x = rng.exponential(1.0, (8, 64, 2)).astype(np.float32)
+        sung, left = heard(vocals, x), -1 - heard(rest, x)
+        assert sung.std() > 5 < left.std()
+        if views == 1:
+            assert np.array_equal(heard(both, x), (sung + left) // 2)
+            continue
+        first, later = np.split(sung + left, 2)
+        sums = 2 * first if earlier is None else first + earlier
+        assert np.array_equal(heard(both, x), sums // 4)
+        earlier = later
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said", "code"),
+    [
+        ("tiny", {"levels": 2}, "no kernel of level 0", "model_mismatch"),
+        ("front", {"levels": 0}, "no int8 tensor 'features'", "model_mismatch"),
+        ("front", {"levels": 3}, "no kernel of level 2", "model_mismatch"),
+        ("front", {"levels": 1}, "no int8 tensor 'r0'", "model_mismatch"),
+        ("front", {"levels": 5}, "levels makes no sense", "model_mismatch"),
+        ("front", {"slope": 2.0}, "slope makes no sense", "model_mismatch"),
+        ("front", {"n_features": 3}, "no kernel of level 0", "model_mismatch"),
+        ("front", {"rest_file": "front.tflite"}, "rest_sha256 makes", "model_mismatch"),
+        (
+            "front",
+            {"rest_file": "gone.tflite", "rest_sha256": "0" * 64},
+            "no model file .*gone.tflite",
+            "model_not_found",
+        ),
+        (
+            "front",
+            {"rest_file": "../front.tflite", "rest_sha256": "0" * 64},
+            "front.tflite is not the file its sidecar describes",
+            "model_mismatch",
+        ),
+    ],
+)
+def test_levels_and_a_second_network_must_fit(
+    tmp_path: Path, name: str, fields: dict[str, object], said: str, code: str
+) -> None:
+    with pytest.raises(ModelError, match=said) as caught:
+        Model(changed(tmp_path, name, **fields))
+    assert caught.value.code == code
+
+
+def test_a_second_network_is_part_of_what_names_a_model() -> None:
+    front, pair = (read_config(DATA / f"{name}.tflite") for name in ("front", "pair"))
+    assert front.digest != pair.digest
+    assert [path.name for path, _ in pair.files] == ["front.tflite", "rest.tflite"]
 
 
 @pytest.mark.parametrize(

@@ -210,12 +210,15 @@ def test_options_reach_the_delegate(build: Build) -> None:
         )
 
 
-def test_separator_runs_on_a_delegate_and_gives_the_same_stems(build: Build) -> None:
+@pytest.mark.parametrize("model", ["tiny", "pair"])
+def test_separator_runs_on_a_delegate_and_gives_the_same_stems(
+    build: Build, model: str
+) -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(0, 0.1, (8000, 2)).astype(np.float32)
     stems = []
     for device in ("cpu", f"delegate:{build('logistic')}"):
-        separator = Separator(44100, 2, model=DATA / "tiny.tflite", device=device)
+        separator = Separator(44100, 2, model=DATA / f"{model}.tflite", device=device)
         assert separator.device == device
         stems.append(separator.push(x).vocals)
     assert np.abs(stems[0]).max() > 0
@@ -269,6 +272,30 @@ def test_coral_runs_the_compiled_file(
     compiled = devices.model_for(devices.parse_device("coral"), config.path)
     assert compiled == tmp_path / "tiny_edgetpu.tflite"
     assert Model(config.path, device="coral").device == "coral"
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_second_network_goes_where_there_is_a_compiled_copy(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_compiled: bool
+) -> None:
+    """On the CPU without one: the first network alone may fit a Coral."""
+    pretend(monkeypatch, tmp_path, build("logistic"), "libedgetpu.so.1")
+    for name in ("front.tflite", "front.json", "rest.tflite", "pair.json"):
+        shutil.copy(DATA / name, tmp_path)
+    for name in ("front", "rest")[: 1 + is_compiled]:
+        compiled = tmp_path / f"{name}_edgetpu.tflite"
+        shutil.copy(tmp_path / f"{name}.tflite", compiled)
+    loaded = []
+    load = devices.open_interpreter
+
+    def spy(path: Path, **options: object) -> object:
+        loaded.append((path.name, bool(options.get("library"))))
+        return load(path, **options)
+
+    monkeypatch.setattr(devices, "open_interpreter", spy)
+    assert Model(tmp_path / "pair.tflite", device="coral").device == "coral"
+    second = ("rest_edgetpu.tflite", True) if is_compiled else ("rest.tflite", False)
+    assert loaded == [("front_edgetpu.tflite", True), second]
 
 
 def test_auto_takes_what_works_and_is_faster(

@@ -311,6 +311,49 @@ def test_every_machine_gives_these_bits(simd: str, n_fft: int, expected: str) ->
 
 
 @engines
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("n_features", [2, 3])
+def test_magnitudes_are_what_features_are_codes_of(
+    backend: str, simd: str, n_channels: int, n_features: int
+) -> None:
+    edges = widening(9, N_FFT // 2 + 30)  # the last bands have no bins
+    s = make(
+        backend, simd, n_channels=n_channels, n_features=n_features, band_edges=edges
+    )
+    x, gain = samples(s, 5), 0.7
+    X, features = analyse(s, x, gain)
+    alone = np.zeros_like(X)
+    s.analyse(x, gain, alone, None)
+    assert alone.tobytes() == X.tobytes()
+    found = np.full(features.shape, np.nan, np.float32)
+    s.magnitudes(X, gain, found)
+    thresholds = np.sqrt(THRESHOLDS)
+    for bound in (1 - 1e-5, 1 + 1e-5):
+        codes = np.searchsorted(thresholds, bound * found, side="right") - 128
+        assert np.mean(codes == features) > 0.99
+    oracle = make(
+        "numpy", n_channels=n_channels, n_features=n_features, band_edges=edges
+    )
+    expected = np.empty_like(found)
+    oracle.magnitudes(X, gain, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-30)
+    for k in range(5):
+        s.magnitudes(X[k : k + 1], gain, expected[k : k + 1])
+    assert np.array_equal(found, expected)
+
+
+@engines
+def test_magnitudes_of_damage_are_finite(backend: str, simd: str) -> None:
+    s = make(backend, simd)
+    X = np.ones((1, 2, s.n_bins), np.complex64)
+    X[0, 0, 3:6] = np.nan, np.inf, 1e30
+    found = np.empty((1, s.n_bands, 2), np.float32)
+    s.magnitudes(X, 1.0, found)
+    assert found[0, 3:6, 0].tolist() == [0.0, 2.0**20, 2.0**20]
+    assert np.all(found[0, :, 1] == 1.0)
+
+
+@engines
 def test_energy_is_the_same_to_the_bit(backend: str, simd: str) -> None:
     s, oracle = make(backend, simd), make("numpy")
     for n in (0, 1, 3, 4, 5, 8, 1000, 1001):

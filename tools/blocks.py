@@ -27,29 +27,29 @@ from tools.spectrum import (
     stft,
     vocals_spectrum,
 )
-from tools.unet import Teacher, UNet, ratio_mask
+from tools.unet import Pair, Teacher, UNet, ratio_mask
 
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter
-VIEWS = 2  # calls that hear a frame, each in another half of what it masks
-# Of calls, in turn: louder finds more vocals, softer takes less for vocals.
+VIEWS = 1  # calls that hear a frame, each in another part of what it masks
+LEVEL_DB = -19.5  # that a call is brought to; best of -15 to -21 in steps of 1.5
+# With several views, in turn: louder finds more vocals, softer takes less for vocals.
 CALL_LEVELS_DB = (TARGET_RMS_DB, -18.0)
+REST_DB = -1.5  # and how much quieter the net of the accompaniment hears it
 PAST_S = 15.0  # accompaniment that the engine remembers; 30 s: 0.01 dB more
-# Of gains where masks are undecided: tools/softness.py.
-SOFTNESS = (4.14, -9.09, 4.27)
 TOP = 64  # bins below 11 kHz whose mean mask goes on above
 
 
-def features_of(x: Tensor, net: UNet) -> Tensor:
+def features_of(x: Tensor, net: UNet | Pair) -> Tensor:
     """Samples (batch, 2, n) at their level -> (batch, n_features, T, 1024)."""
     return features_of_spectrum(stft(x)[..., :N_BINS], net)
 
 
-def features_of_spectrum(X: Tensor, net: UNet) -> Tensor:
-    """Compressed magnitudes of L, R and, as a third, L - R."""
+def features_of_spectrum(X: Tensor, net: UNet | Pair) -> Tensor:
+    """Magnitudes of L, R and, as a third, L - R; compressed, if int8 carries them."""
     if net.n_features == 3:
         X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
-    features = compress(X.abs(), net.power)
+    features = X.abs() if net.n_float else compress(X.abs(), net.power)
     return features.contiguous(memory_format=torch.channels_last)
 
 
@@ -67,11 +67,13 @@ def teacher_mask(spectrum: Tensor, teachers: tuple[Teacher, Teacher]) -> Tensor:
 
 
 @torch.no_grad()
-def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> Tensor:
+def student_mask(
+    net: UNet | Pair, x: Tensor, spectrum: Tensor, views: int = VIEWS
+) -> Tensor:
     """The engine's block scheme: fixed grid, context, loudness per block, views."""
     n_frames, used = spectrum.shape[1], BLOCK - 2 * CONTEXT
     out, times = torch.zeros(spectrum.shape), torch.zeros(n_frames, 1)
-    levels = itertools.cycle(CALL_LEVELS_DB[:views])
+    levels = itertools.cycle((LEVEL_DB,) if views == 1 else CALL_LEVELS_DB)
     for start in range(0, n_frames, used // views):
         first, last = start - CONTEXT, start - CONTEXT + BLOCK
         inside = spectrum[:, max(first, 0) : last, :N_BINS]
@@ -89,10 +91,10 @@ def student_mask(net: UNet, x: Tensor, spectrum: Tensor, views: int = VIEWS) -> 
     return out
 
 
-def vocals_of(net: UNet, mixture: np.ndarray) -> np.ndarray:
+def vocals_of(net: UNet | Pair, mixture: np.ndarray) -> np.ndarray:
     """The deployed net's vocals of a whole song, (n_samples, 2)."""
     x, X = song_spectrum(mixture)
-    V = vocals_spectrum(student_mask(net, x, X), X, past_s=PAST_S, softness=SOFTNESS)
+    V = vocals_spectrum(student_mask(net, x, X), X, past_s=PAST_S)
     vocals: np.ndarray = overlap_add(V, len(mixture)).T.numpy()
     return vocals
 

@@ -1,7 +1,8 @@
-"""Choose the int8 grids of a karaoke U-net on training mixtures."""
+"""Choose the int8 grids of a U-net: on excerpts, or on training mixtures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -10,13 +11,14 @@ from torch import Tensor
 from tools import bands, stage
 from tools.blocks import features_of
 from tools.mixtures import Mixtures
-from tools.quantise import Observer, equalise, part_quants
+from tools.quantise import FakeQuant, Identity, Observer, equalise, group_of
 from tools.spectrum import HOP, loudness_gain
-from tools.tflite_writer import Quant
+from tools.tflite_writer import Quant, quant_for
 from tools.unet import UNet
 
 N_BATCHES = 16
 N_FRAMES = 128
+NARROWER = 0.75  # a step of refine
 STAGE_ENDS = [70, 86, 102, 118]  # frames of a mixture that end a window
 
 
@@ -50,14 +52,89 @@ def pool_mixtures(pool: Path) -> list[Tensor]:
 
 @torch.no_grad()
 def calibrate(
-    net: UNet, features: list[Tensor], row: int | None = None
+    net: UNet, hear: Callable[[], Iterable[Tensor]], row: int | None = None
 ) -> dict[str, Quant]:
-    """Equalise the net's channels and choose int8 grids on features."""
+    """Equalise the net's channels and choose int8 grids on the features heard."""
     for is_equalised in (False, True):
         observer = net.tap = Observer()
-        for x in features:
+        for x in hear():
             net(x, row)
         if not is_equalised:
             equalise(net, observer.ranges)
-    quants = observer.quants()
-    return quants | part_quants(quants, net.n_wide, net.slope)
+    net.tap = Identity()
+    return observer.quants()
+
+
+class Only(FakeQuant):
+    """Round the activations of one group, and no kernel."""
+
+    def __init__(self, quants: dict[str, Quant], group: str) -> None:
+        super().__init__(quants)
+        self.group = group
+
+    def act(self, name: str, x: Tensor) -> Tensor:
+        return super().act(name, x) if group_of(name) == self.group else x
+
+    def kernel(self, w: Tensor, axis: int) -> Tensor:
+        return w
+
+
+class MaskError:
+    """What rounding does to the masks: the energy it moves, as a share of all."""
+
+    def __init__(self, net: UNet, heard: list[Tensor]) -> None:
+        self.net, self.heard = net, heard
+        self.masks = [self._mask(x) for x in heard]
+
+    def _mask(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.net(x))
+
+    def __call__(self, quants: dict[str, Quant], group: str) -> float:
+        """Mean over excerpts, with only the tensors of one group rounded."""
+        self.net.tap = Only(quants, group)
+        shares = []
+        for x, mask in zip(self.heard, self.masks, strict=True):
+            error = (self._mask(x) - mask) * x[:, :2]
+            shares.append(float(error.pow(2).sum() / x[:, :2].pow(2).sum()))
+        self.net.tap = Identity()
+        return sum(shares) / len(shares)
+
+
+@torch.no_grad()
+def refine(
+    net: UNet, quants: dict[str, Quant], heard: list[Tensor]
+) -> dict[str, Quant]:
+    """Narrow each grid, at both ends and at either, as long as masks get better.
+
+    Outliers that no mask depends on are worth no steps: logits end where a mask is 0
+    or 1, and the loudest bins of the first levels need not be exact.
+    """
+    error, out = MaskError(net, heard), dict(quants)
+    for group in quants:
+        least = first = error(out, group)
+        for moved in ((0, 1), (1,), (0,)):
+            least = _narrow(error, out, group, moved, least)
+        print(f"{group}: {1e4 * first:.3f} to {1e4 * least:.3f} of 10000", flush=True)
+    return out
+
+
+def _narrow(
+    error: MaskError,
+    quants: dict[str, Quant],
+    group: str,
+    moved: tuple[int, ...],
+    least: float,
+) -> float:
+    """Move ends of a group's grid in, past one step that does not help."""
+    q = quants[group]
+    ends = [q.scale * (code - q.zero_point) for code in (-128, 127)]
+    n_worse = 0
+    while n_worse < 2:
+        for i in moved:
+            ends[i] *= NARROWER
+        tried = quant_for(*ends)
+        found = error(quants | {group: tried}, group)
+        n_worse += 1
+        if found < 0.99 * least:
+            least, quants[group], n_worse = found, tried, 0
+    return least

@@ -1,8 +1,8 @@
 """Checkpoints of the karaoke U-net: weights, exponent, slope, int8 grids.
 
 A file holds a dict: `net` (state dict, float32 or float16), `power` that compresses
-its features, `slope` of the encoder's LeakyReLU (0 is ReLU), `n_wide` levels on two
-grids and, once it has been calibrated, `quants` (name -> scale, zero point).
+its features, `slope` of the encoder's LeakyReLU (0 is ReLU), `n_float` levels that
+stay float and, once it has been calibrated, `quants` (name -> scale, zero point).
 Channels and features follow from the shapes.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from tools.tflite_writer import Quant
-from tools.unet import UNet
+from tools.unet import Pair, UNet
 
 
 def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
@@ -30,15 +30,27 @@ def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:
     return net, {k: Quant(s, z) for k, (s, z) in quants.items()}
 
 
+def rest_beside(path: Path) -> Path:
+    """Where the net of the accompaniment lies that goes with a checkpoint."""
+    return path.with_name(f"{path.stem}-rest{path.suffix}")
+
+
+def load_model(path: Path) -> UNet | Pair:
+    """A model in float: one net, or two, where the other one lies beside."""
+    net, _ = load_net(path)
+    other = rest_beside(path)
+    return Pair(net, load_net(other)[0]) if other.exists() else net
+
+
 def kind_of(net: UNet) -> dict[str, float]:
     """What a checkpoint says of a net besides its weights."""
-    return {"power": net.power, "slope": net.slope, "n_wide": net.n_wide}
+    return {"power": net.power, "slope": net.slope, "n_float": net.n_float}
 
 
 def set_kind(net: UNet, kind: dict[str, float]) -> None:
     """Make a net of the kind that `kind_of` or a checkpoint says."""
     net.power, net.slope = float(kind["power"]), float(kind["slope"])
-    net.n_wide = int(kind.get("n_wide", 0))
+    net.n_float = int(kind.get("n_float", 0))
 
 
 def save_net(path: Path, net: UNet, quants: dict[str, Quant] | None = None) -> None:

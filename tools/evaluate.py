@@ -10,14 +10,17 @@ both stems, and what is left of the vocals in the instrumental, by band
 checkpoint, Spleeter 2stems float (both official nets, mask zero above 11 kHz as
 published), the same with its mask kept as "the rest" above 11 kHz, the same nets
 in post-training int8 through TFLite, centre cancellation, the mixture as it is,
-and the ideal ratio mask.  --report writes a page and its pictures; --extra adds
-loudness, 48 kHz, songs without vocals, a cappella (tools/robustness.py).
+and the ideal ratio mask.  Songs that chose constants and songs that chose nothing are
+reported apart (tools/halves.py).  --report writes a page and its pictures; --extra
+adds loudness, 48 kHz, songs without vocals, a cappella (tools/robustness.py); --keep
+remembers each system's figures of each song, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import hashlib
 import json
 import sys
 import tempfile
@@ -26,9 +29,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgestem.config import read_config
 from edgestem.model import model_path
-from tools import metrics, songs, systems
+from tools import halves, metrics, songs, systems
 from tools.bench.footprint import footprint
+from tools.checkpoint import rest_beside
 from tools.export_spleeter import Net
 from tools.report import page, plot, spectrograms
 from tools.robustness import extra_sections
@@ -36,7 +41,7 @@ from tools.systems import System
 
 RATE = 44100
 # Per song: both SDRs of both stems, and the two rows of metrics.leakage.
-Scores = dict[str, dict[str, dict[str, list[float]]]]
+Scores = halves.Scores
 
 
 def engine_row(model: str) -> str:
@@ -82,17 +87,51 @@ def score(truths: systems.Pair, estimates: systems.Pair) -> dict[str, list[float
     }
 
 
-def evaluate(root: Path, rows: dict[str, System]) -> Scores:
+class Kept:
+    """Figures of an earlier run, in a folder: a file for each system and song."""
+
+    def __init__(self, folder: Path | None, made_of: dict[str, str]) -> None:
+        self.folder, self.made_of = folder, made_of
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, system: str, song: str, truths: systems.Pair) -> Path | None:
+        """Where the figures are of what this system is now, on these samples."""
+        if self.folder is None:
+            return None
+        found = hashlib.sha256(f"{system} {self.made_of.get(system, '')}".encode())
+        for stem in truths:
+            found.update(np.ascontiguousarray(stem))
+        return self.folder / f"{song}-{found.hexdigest()[:24]}.json"
+
+
+def made_of(args: argparse.Namespace) -> dict[str, str]:
+    """What each of our systems depends on, by the name of its row."""
+    out = {engine_row(m): read_config(model_path(m)).digest for m in args.model}
+    for path in args.checkpoint:
+        files = [p for p in (path, rest_beside(path)) if p.exists()]
+        digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in files]
+        out[f"edgestem {path.stem} float"] = " ".join(digests)
+    return out
+
+
+def evaluate(root: Path, rows: dict[str, System], kept: Kept) -> Scores:
     """Row -> song -> scores; one estimate in memory at a time."""
     results: Scores = {name: {} for name in [*rows, "ideal ratio mask"]}
     for song, mixture, vocals, rest in mixtures(root):
         print(f"evaluate: {song}", file=sys.stderr)
         for name in results:
+            path = kept.path(name, song, (vocals, rest))
+            if path and path.exists():
+                results[name][song] = json.loads(path.read_text())
+                continue
             if name in rows:
                 estimates = rows[name](mixture)
             else:
                 estimates = systems.ideal(vocals, rest)
             results[name][song] = score((vocals, rest), estimates)
+            if path:
+                path.write_text(json.dumps(results[name][song]))
             del estimates
             gc.collect()
     if not results["ideal ratio mask"]:
@@ -117,16 +156,6 @@ def footprints(args: argparse.Namespace, folder: Path) -> dict[str, dict]:
     for name in out:
         if name.startswith("Spleeter"):
             out[name]["rtf"] *= 2
-    return out
-
-
-def means(results: Scores) -> dict[str, object]:
-    """What `edgestem info` prints: mean full-track SDR of every row."""
-    n_songs = len(next(iter(results.values())))
-    out: dict[str, object] = {"SDR": f"full track, mean of {n_songs} songs, dB"}
-    for name, by_song in results.items():
-        vocals, rest = np.mean([s["sdr"] for s in by_song.values()], axis=0)
-        out[name] = f"vocals {vocals:.2f}, instrumental {rest:.2f}"
     return out
 
 
@@ -209,6 +238,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--extra", action="store_true", help="loudness, 48 kHz ...")
     parser.add_argument("--report", type=Path, help="write this .md and its .png")
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--keep", type=Path, help="folder of figures to go on from")
     parser.add_argument("--sidecar", type=Path, help="put the means into this sidecar")
     args = parser.parse_args()
     args.model = args.model or ["karaoke"]
@@ -220,7 +250,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="evaluate-") as name:
         folder = Path(name)
         rows = build(args, folder)
-        results = evaluate(args.songs, rows)
+        results = evaluate(args.songs, rows, Kept(args.keep, made_of(args)))
         speed = footprints(args, folder)
     extra = extra_sections(args, rows) if args.extra else {}
     data = {
@@ -233,7 +263,7 @@ def main() -> None:
         args.json.write_text(json.dumps(data, indent=1) + "\n")
     if args.sidecar:
         sidecar = json.loads(args.sidecar.read_text())
-        sidecar["figures"] = means(results)
+        sidecar["figures"] = halves.figures(results)
         args.sidecar.write_text(json.dumps(sidecar, indent=1) + "\n")
     print(page(data, picture_name(args)))
     if args.report:

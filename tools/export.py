@@ -2,8 +2,9 @@
 
     python -m tools.export models/karaoke.pt models/karaoke.tflite
 
-A checkpoint that was trained with fake quantisation carries its int8 grids; for
-one that was not, `--pool` gives the mixtures to calibrate on (post-training), and
+A net of the accompaniment that lies beside (karaoke-rest.pt) becomes the model's
+second file.  A checkpoint that was exported before carries its int8 grids; for one that
+was not, `--excerpts` (tools/excerpts.py) or `--pool` give what to choose them on, and
 `--save` keeps the equalised weights (float16) with the grids that were chosen.
 `--float` writes the float32 reference instead, `--live-hop` a live net (see
 tools/stage.py).
@@ -14,16 +15,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tools import blocks, spectrum, stage
-from tools.calibrate import calibrate, pool_features, stage_features
-from tools.checkpoint import load_net, save_net
-from tools.quantise import N_GROUPS, group_of, which_part
+from tools import blocks, excerpts, spectrum, stage
+from tools.calibrate import calibrate, pool_features, refine, stage_features
+from tools.checkpoint import load_net, rest_beside, save_net
+from tools.quantise import group_of
 from tools.spleeter import HOP, N_BINS, N_FFT
 from tools.tflite_writer import RELU, Graph, Quant, Tensor
 from tools.unet import UNet, decoder_spans
@@ -31,6 +32,9 @@ from tools.unet import UNet, decoder_spans
 Grid = Callable[[str], Quant | None]  # of a tensor, by its name
 
 LICENCE = "MIT"
+FOLD = 8  # columns of the mask layer that are channels
+N_OBSERVED = 400  # excerpts that grids are chosen on
+REFINED = slice(3, N_OBSERVED, 17)  # and of these, those that narrow them
 ATTRIBUTION = (
     "started from Spleeter 2stems (vocals net), (c) 2019-present Deezer SA, MIT; "
     "training data in MODEL_CARD.md"
@@ -83,6 +87,29 @@ def upsample(
     return g.reshape(name, both, (1, 2 * n_rows, 2 * n_columns, n_out))
 
 
+def logits(
+    g: Graph, x: Tensor, w: np.ndarray, b: np.ndarray, quant: Quant | None
+) -> Tensor:
+    """The mask layer: 4 x 4, dilation 2, one channel to two; w is (2, 4, 4), b (2,).
+
+    Columns go FOLD at a time as channels, and rows that are skipped have zeros: ten
+    times the multiplications of this small layer, but a runtime keeps a pointer for
+    every tap of every place (24 MB of them with 192 frames, now 4).  The sums are the
+    same.
+    """
+    _, n_rows, n_columns, _ = x.shape
+    folded = np.zeros((FOLD, len(w), 7, 3, FOLD))
+    for column in range(FOLD):
+        for tap in range(4):
+            block, at = divmod(column + 2 * tap - 3, FOLD)
+            folded[column, :, ::2, block + 1, at] = w[:, :, tap]
+    kernel, bias = folded.reshape(FOLD * len(w), 7, 3, FOLD), np.tile(b, FOLD)
+    shape = (1, n_rows, n_columns // FOLD, FOLD)
+    h = g.reshape("logits/columns", x, shape)
+    h = g.conv("logits/folded", h, kernel, bias, quant)
+    return g.reshape("logits", h, (1, n_rows, n_columns, len(w)))
+
+
 def leaky(g: Graph, name: str, z: Tensor, slope: float, grid: Grid) -> Tensor:
     """LeakyReLU divided by its slope: z + (1 / slope - 1) ReLU(z).
 
@@ -94,35 +121,6 @@ def leaky(g: Graph, name: str, z: Tensor, slope: float, grid: Grid) -> Tensor:
     zero = np.zeros(z.shape[3])
     p = g.depthwise(f"p{name}", z, gain, zero, grid(f"p{name}"), fused=RELU)
     return g.add(f"r{name}", z, p.index, grid(f"r{name}"))
-
-
-def in_parts(
-    g: Graph, name: str, compute: Callable[[str], Tensor], grid: Grid
-) -> tuple[Tensor, list[Tensor]]:
-    """What `compute` gives, whole, and as two parts (see tools/quantise.py).
-
-    Float needs no parts.
-    """
-    whole = compute(name)
-    if whole.quant is None:
-        return whole, [whole]
-    fine = compute(f"{name}/fine")
-    rest = g.subtract(f"{name}/rest", whole, fine.index, grid(f"{name}/rest"))
-    return whole, [fine, rest]
-
-
-def encode(
-    g: Graph, level: int, parts: list[Tensor], w: np.ndarray, b: np.ndarray, grid: Grid
-) -> Callable[[str], Tensor]:
-    """A level of the encoder; call the result for its sum on the grid of that name."""
-    if len(parts) == 1:
-        (x,) = parts
-        return lambda name: g.conv(name, x, w, b, grid(name), stride=2)
-    fine, rest = (
-        g.conv(f"{name}{level}", x, w, bias, grid(f"{name}{level}"), stride=2)
-        for name, x, bias in zip("ac", parts, (b, np.zeros_like(b)), strict=True)
-    )
-    return lambda name: g.add(name, fine, rest.index, grid(name))
 
 
 def window_of(g: Graph, features: Tensor, hop: int) -> Tensor:
@@ -137,6 +135,13 @@ def window_of(g: Graph, features: Tensor, hop: int) -> Tensor:
         h = g.slice("features/apart", h, begin, size)
     last = g.rows("features/last", h, n_rows - 1, n_rows)
     return g.concat("features/held", [h, *[last] * stage.HELD], axis=1)
+
+
+def given(g: Graph, net: UNet, level: int, n_frames: int, grid: Grid) -> Tensor:
+    """What the engine computes of one level, before LeakyReLU."""
+    n_rows, n_columns = n_frames >> (level + 1), N_BINS >> (level + 1)
+    name, shape = f"z{level}", (1, n_rows, n_columns, net.channels[level])
+    return g.input(name, shape, grid(name))
 
 
 def write_unet(
@@ -161,38 +166,25 @@ def write_unet(
     def bias(b: torch.Tensor) -> np.ndarray:
         return b.detach().double().numpy()
 
-    shape = (1, n_frames, N_BINS, net.n_features)
-    h = g.input("features", shape, quant("features"))
-    row = None
-    if hop is not None:
-        h, row = window_of(g, h, hop), stage.ROW
-    spans = decoder_spans(h.shape[1], row)
-    skips: list[Tensor] = []
-    parts, features = [h], h
-    if net.n_wide:
-        _, parts = in_parts(
-            g,
-            "x",
-            lambda name: g.multiply(name, features, features.index, quant(name)),
-            quant,
-        )
-    for i, (w, b) in enumerate(zip(net.enc_w, net.enc_b, strict=True)):
-        w_tf = hwio(w, (0, 2, 3, 1))
-        if i > 0 and net.slope:
-            w_tf = w_tf * net.slope  # see `leaky`
-        level = encode(g, i, parts, w_tf, bias(b), quant)
-        if i < net.n_wide:
-            z, parts = in_parts(g, f"z{i}", level, quant)
-        else:
-            z = level(f"z{i}")
-            parts = [z]
+    skips, row = [], None
+    if net.n_float:
+        skips = [given(g, net, i, n_frames, quant) for i in range(net.n_float)]
+        last = f"r{net.n_float - 1}"
+        h, n_rows = g.input(last, skips[-1].shape, quant(last)), n_frames
+    else:
+        shape = (1, n_frames, N_BINS, net.n_features)
+        h = g.input("features", shape, quant("features"))
+        if hop is not None:
+            h, row = window_of(g, h, hop), stage.ROW
+        n_rows = h.shape[1]
+    spans = decoder_spans(n_rows, row)
+    for i in range(net.n_float, len(net.enc_w)):
+        w_tf = hwio(net.enc_w[i], (0, 2, 3, 1))
+        if i > net.n_float:
+            h = leaky(g, str(i - 1), skips[-1], net.slope, quant)
+            w_tf = w_tf * (net.slope or 1)  # see `leaky`
+        z = g.conv(f"z{i}", h, w_tf, bias(net.enc_b[i]), quant(f"z{i}"), stride=2)
         skips.append(z)
-        if i > N_GROUPS - 1:
-            break
-        parts = [
-            leaky(g, f"{i}{which}", part, net.slope, quant)
-            for part, which in zip(parts, which_part(parts), strict=True)
-        ]
     h = skips.pop()
     for i, (w, b) in enumerate(zip(net.dec_w, net.dec_b, strict=True)):
         h = upsample(g, f"d{i}", h, hwio(w, (1, 2, 3, 0)), bias(b), quant(f"d{i}"))
@@ -200,16 +192,23 @@ def write_unet(
         h = g.rows(f"d{i}/rows", h, first - 2 * before, end - 2 * before)
         if skips:
             h = g.concat(f"c{i}", [g.rows(f"s{i}", skips.pop(), first, end), h])
-    w_tf = hwio(net.mask_w, (0, 2, 3, 1))
-    h = g.conv("logits", h, w_tf, bias(net.mask_b), quant("logits"), dilation=2)
+    w_tf = hwio(net.mask_w, (0, 2, 3, 1))[..., 0]
+    h = logits(g, h, w_tf, bias(net.mask_b), quant("logits"))
     if row is not None:
         h = g.rows("logits/row", h, row - first, row - first + 1)
     g.output(g.logistic("mask", h))
+    for i in range(net.n_float):
+        g.constant(f"level{i}/w", np.float16(hwio(net.enc_w[i], (2, 3, 1, 0))))
+        g.constant(f"level{i}/b", np.float32(bias(net.enc_b[i])))
     g.write(path)
 
 
-def write_sidecar(path: Path, features: Quant, about: dict) -> None:
-    """Write what the engine needs beside a .tflite file; `about` is the net's own."""
+def write_sidecar(path: Path, features: Quant | None, about: dict) -> None:
+    """Write what the engine needs beside a .tflite file; `about` is the net's own.
+
+    Without a grid of features magnitudes are heard in float.
+    """
+    grid = features or Quant(1.0, -128)
     data = {
         "name": path.stem,
         "sample_rate": 44100,
@@ -219,16 +218,16 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
         "right_context": 0,
         "lookahead_frames": 0,
         "states": [],
-        "compression_offset": spectrum.OFFSET,
+        "compression_offset": spectrum.OFFSET if features else 0.0,
         "compression_pivot": spectrum.PIVOT,
-        "feature_scale": features.scale,
-        "feature_zero_point": features.zero_point,
+        "feature_scale": grid.scale,
+        "feature_zero_point": grid.zero_point,
         "mask_scale": 1 / 256,
         "mask_zero_point": -128,
         "target_rms_db": None,
         "max_gain_db": spectrum.MAX_GAIN_DB,
         "gain_step_db": 1.5,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256(path),
         "licence": LICENCE,
         "figures": {},
     }
@@ -236,15 +235,29 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def about_rest(path: Path) -> dict:
+    """What a sidecar says of a second net."""
+    return {
+        "rest_file": path.name,
+        "rest_sha256": sha256(path),
+        "attribution": ATTRIBUTION.replace("vocals net", "both nets"),
+    }
+
+
 def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     """What a sidecar says of this net."""
     if hop is None:
         context = {"left_context": blocks.CONTEXT, "right_context": blocks.CONTEXT}
         context |= {
-            "target_rms_db": blocks.CALL_LEVELS_DB,
+            "target_rms_db": blocks.LEVEL_DB,
             "views": blocks.VIEWS,
             "past_s": blocks.PAST_S,
-            "softness": blocks.SOFTNESS,
+            "levels": net.n_float,
+            "slope": net.slope,
             "gain_step_db": blocks.GAIN_STEP_DB,
         }
     else:
@@ -262,6 +275,19 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
     }
 
 
+def heard(
+    net: UNet, args: argparse.Namespace
+) -> Callable[[], Iterable[torch.Tensor]] | None:
+    """What grids are chosen on, as often as it is asked for."""
+    if args.excerpts:
+        return lambda: excerpts.features(net, args.excerpts, N_OBSERVED)
+    if args.pool is None:
+        return None
+    make = pool_features if args.live_hop is None else stage_features
+    features = make(net, args.pool)
+    return lambda: features
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -270,6 +296,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--frames", type=int, default=blocks.BLOCK)
     parser.add_argument("--pool", type=Path)
+    parser.add_argument("--excerpts", type=Path, help="of tools/excerpts.py")
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
     parser.add_argument(
@@ -287,17 +314,25 @@ def main() -> None:
         write_unet(net, None, n_frames, args.output, hop)
         return
     if quants is None:
-        if args.pool is None:
-            parser.error("this checkpoint has no int8 grids: --pool to calibrate")
-        if hop is None:
-            quants = calibrate(net, pool_features(net, args.pool))
-        else:
-            quants = calibrate(net, stage_features(net, args.pool), stage.ROW)
+        hear = heard(net, args)
+        if hear is None:
+            parser.error("this checkpoint has no int8 grids: --excerpts or --pool")
+        quants = calibrate(net, hear, None if hop is None else stage.ROW)
+        if args.excerpts:
+            some = list(excerpts.features(net, args.excerpts, N_OBSERVED))[REFINED]
+            quants = refine(net, quants, some)
     if args.save:
         save_net(args.save, net, quants)
         net, quants = load_net(args.save)
     write_unet(net, quants, n_frames, args.output, hop)
-    write_sidecar(args.output, quants["features"], about(net, n_frames, hop))
+    words = about(net, n_frames, hop)
+    other = rest_beside(args.checkpoint)
+    if other.exists():
+        rest, grids = load_net(other)
+        path = args.output.with_name(f"{args.output.stem}-rest.tflite")
+        write_unet(rest, grids, n_frames, path)
+        words |= about_rest(path)
+    write_sidecar(args.output, quants.get("features"), words)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from tools.blocks import CALL_LEVELS_DB, features_of_spectrum
-from tools.checkpoint import load_net
+from tools.checkpoint import load_model
 from tools.lessons import N_FRAMES, Lessons
 from tools.mixtures import Mixtures
 from tools.spectrum import N_BINS, loudness_gain, stft
 from tools.training import autocast
-from tools.unet import UNet
+from tools.unet import Pair, UNet
 
 N_EXAMPLES = 2  # of a lesson, as on disk
 
 
 @torch.no_grad()
-def taught_mask(mixture: Tensor, net: UNet) -> Tensor:
+def taught_mask(mixture: Tensor, net: UNet | Pair) -> Tensor:
     """Mean vocals mask of two views, (batch, 2, N_FRAMES, 1024), as it is deployed.
 
     They differ in level and by half of the net's 64 frames in where its grid begins.
@@ -53,7 +53,7 @@ class FreshLessons(Mixtures):
 
     def __init__(self, pool: Path, seed: int, taught_by: Path) -> None:
         super().__init__(pool, seed, (N_FRAMES,), N_EXAMPLES * N_FRAMES)
-        self.net, _ = load_net(taught_by)
+        self.net = load_model(taught_by)
         self.net.to(memory_format=torch.channels_last)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:

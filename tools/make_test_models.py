@@ -4,9 +4,11 @@
 
 `tiny` is a block net with context, `twice` the same with two views and a past, `slide`
 one whose window slides by a frame and that gives the last frame's mask alone, as the
-stage model has it.  `stateful` is a causal U-net with state tensors and lookahead,
-written for 1, 2, 8 and 64 frames a call from one set of scales.  `short` is the latter
-without lookahead and with a short synthesis window, as the live model has it.
+stage model has it.  `front` leaves its first two levels to the engine, and `pair` is
+it with a second net, `rest`, that masks the accompaniment.  `stateful` is a causal
+U-net with state tensors and lookahead, written for 1, 2, 8 and 64 frames a call from
+one set of scales.  `short` is the latter without lookahead and with a short synthesis
+window, as the live model has it.
 Their weights are random (seeded): the tests hold laws with them, not quality.
 """
 
@@ -57,6 +59,48 @@ def write_twice(path: Path) -> dict:
 def write_slide(path: Path) -> dict:
     write_block(path, 4, is_sliding=True)
     return {"frames_per_call": 4, "left_context": 3, "synthesis_length": 512}
+
+
+def write_front(path: Path, seed: int = 3) -> dict:
+    """Levels of 16 channels in float, then one convolution of each in int8."""
+    rng, levels = np.random.default_rng(seed), (2, 16, 16)
+    g = Graph("edgestem test net with levels in float")
+    shapes = [(1, 4, 32, 16), (1, 2, 16, 16)]
+    z = [g.input(f"z{i}", s, Quant(0.05, 0)) for i, s in enumerate(shapes)]
+    r = g.input("r1", shapes[1], Quant(0.02, -100))
+    b = g.conv("b", r, kernel(rng, 8, 3, 3, 16), np.zeros(8), HIDDEN, fused=RELU)
+    c = g.conv("c", z[1], kernel(rng, 8, 3, 3, 16), np.zeros(8), HIDDEN, fused=RELU)
+    a = g.conv("a", z[0], kernel(rng, 8, 3, 3, 16), np.zeros(8), HIDDEN, fused=RELU)
+    up = g.resize_nearest("up", g.concat("bc", [b, c]), 2, 2)
+    up = g.resize_nearest("again", g.concat("abc", [a, up]), 2, 2)
+    g.output(
+        g.logistic(
+            "mask", g.conv("d", up, kernel(rng, 2, 3, 3, 24), np.zeros(2), LOGITS)
+        )
+    )
+    for i in range(2):
+        w = kernel(rng, levels[i + 1], 5, 5, levels[i]).transpose(1, 2, 3, 0)
+        g.constant(f"level{i}/w", np.float16(w))
+        g.constant(f"level{i}/b", np.float32(rng.normal(0, 0.1, levels[i + 1])))
+    g.write(path)
+    return {
+        "frames_per_call": 8,
+        "left_context": 1,
+        "right_context": 1,
+        "levels": 2,
+        "slope": 0.2,
+        "compression_power": 1.0,
+        "feature_scale": 1.0,
+    }
+
+
+def write_pair(path: Path) -> None:
+    """A sidecar of its own beside two files."""
+    rest = path.with_name("rest.tflite")
+    write_front(rest, seed=4)
+    about = {"name": path.stem, "file": "front.tflite", "rest_file": rest.name}
+    about["rest_sha256"] = hashlib.sha256(rest.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 class Stateful:
@@ -154,6 +198,8 @@ def main() -> None:
     sidecar(folder / "tiny.tflite", write_tiny(folder / "tiny.tflite"))
     sidecar(folder / "twice.tflite", write_twice(folder / "twice.tflite"))
     sidecar(folder / "slide.tflite", write_slide(folder / "slide.tflite"))
+    sidecar(folder / "front.tflite", write_front(folder / "front.tflite"))
+    write_pair(folder / "pair.tflite")
     for n_frames in (1, 2, 8, 64):
         path = folder / f"stateful{n_frames}.tflite"
         sidecar(path, Stateful(n_frames).write(path))

@@ -4,11 +4,6 @@
 leaves them alone, `Observer` records ranges, `FakeQuant` rounds them as the
 int8 graph will, with straight-through gradients, so that training can adapt.
 Activations: affine int8 per tensor.  Kernels: symmetric int8 per output channel.
-
-A tensor with a range that 255 steps cannot hold is two: its values clipped to a fine
-grid, and what they exceed it by on a coarse one.  Both come from sums that TFLite
-rounds and clips by itself; the coarse part is a difference of the two roundings, on a
-grid of double steps, so that it is zero wherever the fine part is exact.
 """
 
 from __future__ import annotations
@@ -19,10 +14,6 @@ from torch import Tensor
 from tools.tflite_writer import Quant, quant_for
 
 N_GROUPS = 5
-# Best of 8 to 32, and of what the fine parts' sums really reach down to 1
-# (EXPERIMENTS.md): a sum that is clipped belongs to a loud bin.
-FINE = 16  # steps of the fine grid in one of the whole
-SUM = 1.5  # range of the sum over fine parts, in ranges of the fine grid
 
 
 def group_of(name: str) -> str:
@@ -37,11 +28,6 @@ class Identity:
 
     def act(self, name: str, x: Tensor) -> Tensor:
         return x
-
-    def parts(self, name: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """x, and the tensors whose sum stands for it."""
-        whole = self.act(name, x)
-        return whole, [whole]
 
     def kernel(self, w: Tensor, axis: int) -> Tensor:
         return w
@@ -69,8 +55,8 @@ class Observer(Identity):
     def quants(self) -> dict[str, Quant]:
         """Grid of each group, over all that was seen: a clipped bin is a loud one."""
         quants = {name: quant_for(*ends) for name, ends in self.extremes.items()}
-        for name in {"features", "x"} & set(quants):
-            quants[name] = quant_for(0.0, 1.05 * self.extremes[name][1])
+        if "features" in quants:
+            quants["features"] = quant_for(0.0, 1.05 * self.extremes["features"][1])
         return quants
 
 
@@ -86,45 +72,11 @@ class FakeQuant:
             x.float(), q.scale, q.zero_point, -128, 127
         )
 
-    def parts(self, name: str, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        whole, fine = self.act(name, x), self.act(f"{name}/fine", x)
-        return whole, [fine, self.act(f"{name}/rest", whole - fine)]
-
     def kernel(self, w: Tensor, axis: int) -> Tensor:
         other = [i for i in range(w.ndim) if i != axis]
         scale = w.detach().abs().amax(other).clamp(min=1e-12) / 127
         zero = torch.zeros(len(scale), dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(w, scale, zero, axis, -127, 127)
-
-
-def which_part(parts: list[Tensor]) -> tuple[str, ...]:
-    """What the names of parts end in."""
-    return ("/fine", "/rest") if len(parts) == 2 else ("",)
-
-
-def part_quants(
-    quants: dict[str, Quant], n_wide: int, slope: float
-) -> dict[str, Quant]:
-    """Grids of the two parts of a net's wide tensors, and of what is made of them."""
-    out = {}
-    if n_wide:
-        x = quants["x"]
-        out["x/fine"] = Quant(x.scale / FINE, x.zero_point)
-        out["x/rest"] = Quant(2 * x.scale, x.zero_point)
-    for i in range(n_wide):
-        z = quants[f"z{i}"]
-        low, high = (z.scale * (code - z.zero_point) for code in (-128, 127))
-        out[f"z{i}/fine"] = Quant(z.scale / FINE, z.zero_point)
-        out[f"z{i}/rest"] = Quant(2 * z.scale, 0)
-        for part, share in (("fine", 1 / FINE), ("rest", 1.0)):
-            top = share * high / max(slope, 1e-6)
-            out[f"p{i}/{part}"] = quant_for(0.0, (1 - slope) * top)
-            out[f"r{i}/{part}"] = quant_for(share * low, top)
-    for i in range(n_wide + 1 if n_wide else 0):
-        z, is_wide = quants[f"z{i}"], i < n_wide
-        scale = z.scale * SUM / FINE if is_wide else z.scale
-        out |= {f"a{i}": Quant(scale, z.zero_point), f"c{i}": z}
-    return out
 
 
 @torch.no_grad()

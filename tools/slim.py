@@ -1,31 +1,34 @@
 """Make a U-net smaller without training: fewer channels at the bottom.
 
-    python -m tools.slim spleeter.npz START --lessons LESSONS --channels 248 --wide
+    python -m tools.slim spleeter.npz START --excerpts EXCERPTS.npy --channels 244 \\
+        --stem accompaniment --gain-db -1.5 --float
 
 The deepest encoder level goes into the first decoder without a nonlinearity
 between them, so the pair is one linear map and its channels can be projected onto
 the principal components of what passes through them: the best that so many
 channels can do in the squared error.  The components are then rotated at random, or
 one of them would fill the int8 range of all.  `--side` adds |L - R| as a third
-input channel with zero weights, `--wide` gives the net the shape that int8 holds
-without training (tools/unet.py).  It slims a checkpoint, or Spleeter's own vocals
-net; the result starts `tools.train --start`.
+input channel with zero weights, `--float` leaves the first levels to the engine
+(tools/unet.py).  It slims a checkpoint, or one of Spleeter's own nets; what passes
+through is heard on lessons or on excerpts (tools/excerpts.py).
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tools import excerpts
 from tools.blocks import features_of
 from tools.checkpoint import kind_of, load_net, save_net, set_kind
 from tools.lessons import Lessons
 from tools.quantise import Identity
-from tools.unet import UNet, widened
+from tools.unet import N_FLOAT, UNet
 
 
 class Bottom(Identity):
@@ -43,17 +46,25 @@ class Bottom(Identity):
         return x
 
 
+def heard(net: UNet, args: argparse.Namespace) -> Iterator[Tensor]:
+    """Features of lessons or of excerpts."""
+    if args.excerpts:
+        yield from excerpts.features(net, args.excerpts)
+        return
+    batches = iter(Lessons(args.lessons, 1))
+    for _ in range(args.batches):
+        yield features_of(next(batches)[0], net)
+
+
 @torch.no_grad()
-def basis(net: UNet, lessons: Path, n_batches: int) -> tuple[Tensor, Tensor]:
+def basis(net: UNet, features: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Principal components of the bottom (columns, best first), their powers.
 
     Not centred: a constant would not survive the borders of so small a map.
     """
     bottom = net.tap = Bottom(f"z{len(net.enc_w) - 1}")
-    batches = iter(Lessons(lessons, 1))
-    for _ in range(n_batches):
-        mixture = next(batches)[0]
-        net(features_of(mixture, net))
+    for x in features:
+        net(x)
     net.tap = Identity()
     values, vectors = torch.linalg.eigh(bottom.square)
     return vectors.flip(1), values.flip(0)
@@ -94,26 +105,32 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--lessons", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--lessons", type=Path)
+    source.add_argument("--excerpts", type=Path)
+    parser.add_argument("--stem", default="vocals", help="or accompaniment")
+    parser.add_argument("--gain-db", type=float, default=0.0, help="it hears more by")
     parser.add_argument("--channels", type=int, default=192)
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--side", action="store_true")
-    parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--float", action="store_true", dest="is_float")
     args = parser.parse_args()
     torch.manual_seed(1)
     if args.checkpoint.suffix == ".npz":
         net = UNet()
-        net.load_teacher(dict(np.load(args.checkpoint)))
+        net.load_teacher(dict(np.load(args.checkpoint)), args.stem)
     else:
         net, _ = load_net(args.checkpoint)
-    vectors, values = basis(net, args.lessons, args.batches)
+    vectors, values = basis(net, heard(net, args))
     lost = values[args.channels :].sum() / values.sum()
     print(f"{args.channels} channels lose {100 * lost:.2f} % of the bottom's power")
     net = project(net, vectors, args.channels)
     if args.side:
         net = with_side(net)
-    if args.wide:
-        net = widened(net)
+    if args.is_float:
+        net.n_float = N_FLOAT
+    with torch.no_grad():
+        net.enc_w[0].mul_(10 ** (args.gain_db / 20))
     save_net(args.output, net)
 
 

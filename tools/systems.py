@@ -16,11 +16,11 @@ import edgestem
 from edgestem.runtime import open_interpreter
 from tools import blocks, export_live, spectrum, stage
 from tools.bands import SYNTHESIS
-from tools.checkpoint import load_net
+from tools.checkpoint import load_model
 from tools.export_spleeter import write_pair
 from tools.spleeter import N_BINS
 from tools.train_live import live_vocals
-from tools.unet import Teacher, ratio_mask
+from tools.unet import Teacher, UNet, ratio_mask
 
 Pair = tuple[np.ndarray, np.ndarray]
 System = Callable[[np.ndarray], Pair]
@@ -152,8 +152,8 @@ def student(path: Path) -> System:
     if name == "live":
         live, _ = export_live.load_net(path)
         return by_vocals(lambda mixture: live_vocals(live, mixture, SYNTHESIS))
-    net, _ = load_net(path)
-    if name in stage.HOPS:
+    net = load_model(path)
+    if name in stage.HOPS and isinstance(net, UNet):
         hop = stage.HOPS[name]
         return by_vocals(lambda mixture: stage.stage_vocals(net, mixture, hop))
     return by_vocals(lambda mixture: blocks.vocals_of(net, mixture))

@@ -8,28 +8,24 @@ rows and columns) and a bias for each: with it, and with the teacher's weights, 
 student computes the teacher's function.
 
 The teacher's first levels have a range that int8 cannot hold: music above 4 kHz lies
-50 dB under its peak.  So the net takes the root of its features and squares them, and
-in int8 the features and the first `n_wide` levels are two tensors each, what is quiet
-on a fine grid and what exceeds it on a coarse one (`tools.quantise.FakeQuant.parts`).
+50 dB under its peak.  So the engine computes the first `n_float` levels in float
+(`edgestem.levels`); what they hand on, and everything behind them, is int8.
 
 Tensors are (batch, channels, n_frames, n_bins); n_frames and n_bins divide by 64.
 """
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tools.quantise import FakeQuant, Identity, which_part
-from tools.spectrum import PIVOT
+from tools.quantise import FakeQuant, Identity
 from tools.spleeter import BN_EPSILON, N_LEVELS
 
 SLOPE = 0.2  # LeakyReLU, Spleeter's
-N_WIDE = 2  # the third level on one grid costs nothing: EXPERIMENTS.md
+N_FLOAT = 3  # levels that the engine computes: EXPERIMENTS.md
 
 
 def down(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -165,12 +161,12 @@ class UNet(nn.Module):
         self.mask_b = nn.Parameter(torch.zeros(2))
         self.power = 1.0
         self.slope = SLOPE
-        self.n_wide = 0
-        """Levels on two grids; with any, features are squared."""
+        self.n_float = 0
+        """Levels that stay float in int8 nets."""
         self.tap: Identity | FakeQuant = Identity()
 
-    def load_teacher(self, weights: dict) -> None:
-        """Start from Spleeter's vocals net; only for its own channels, two features.
+    def load_teacher(self, weights: dict, stem: str = "vocals") -> None:
+        """Start from one of Spleeter's nets; only for its own channels, two features.
 
         Encoder level i: z = scale * conv + shift folds into the kernel.  A
         decoder wants raw = (z - shift) / scale: the division folds into its
@@ -180,7 +176,7 @@ class UNet(nn.Module):
         """
         inverse, constants = [], []
         for i in range(N_LEVELS):
-            name = f"vocals/enc{i + 1}"
+            name = f"{stem}/enc{i + 1}"
             scale, shift = affine(weights, name)
             w = conv_kernel(weights[f"{name}/kernel"])
             b = torch.from_numpy(weights[f"{name}/bias"])
@@ -190,7 +186,7 @@ class UNet(nn.Module):
             constants.append(-shift / scale)
         factor, constant = inverse.pop(), constants.pop()
         for i in range(N_LEVELS):
-            name = f"vocals/dec{i + 1}"
+            name = f"{stem}/dec{i + 1}"
             w = transposed_kernel(weights[f"{name}/kernel"])
             b = torch.from_numpy(weights[f"{name}/bias"])
             self.dec_w[i].data = w * factor.view(-1, 1, 1, 1)
@@ -199,9 +195,9 @@ class UNet(nn.Module):
             if inverse:
                 factor = torch.cat([inverse.pop(), scale])
                 constant = torch.cat([constants.pop(), shift])
-        w = conv_kernel(weights["vocals/mask/kernel"])
+        w = conv_kernel(weights[f"{stem}/mask/kernel"])
         self.mask_w.data = w * scale
-        bias = torch.from_numpy(weights["vocals/mask/bias"])
+        bias = torch.from_numpy(weights[f"{stem}/mask/bias"])
         self.mask_b.data = bias + w.sum((1, 2, 3)) * shift
 
     def forward(self, x: Tensor, row: int | None = None) -> Tensor:
@@ -212,21 +208,15 @@ class UNet(nn.Module):
         """
         tap = self.tap
         skips: list[Tensor] = []
-        x = tap.act("features", x)
-        parts = tap.parts("x", x * x)[1] if self.n_wide else [x]
+        h = x if self.n_float else tap.act("features", x)
         for i, (w, b) in enumerate(zip(self.enc_w, self.enc_b, strict=True)):
-            z = self._level(i, parts, tap.kernel(w, 0), b)
-            if i < self.n_wide:
-                z, parts = tap.parts(f"z{i}", z)
-            else:
-                z = tap.act(f"z{i}", z)
-                parts = [z]
-            skips.append(z)
-            if i + 1 < len(self.enc_w):
-                parts = [
-                    self._leaky(f"{i}{which}", part)
-                    for part, which in zip(parts, which_part(parts), strict=True)
-                ]
+            z = down(h, w if i < self.n_float else tap.kernel(w, 0), b)
+            skips.append(tap.act(f"z{i}", z))
+            if i < self.n_float:
+                h = F.leaky_relu(z, self.slope)
+                h = tap.act(f"r{i}", h) if i + 1 == self.n_float else h
+            elif i + 1 < len(self.enc_w):
+                h = self._leaky(str(i), skips[-1])
         spans = decoder_spans(x.shape[2], row)
         h = skips.pop()
         for i, (w, b) in enumerate(zip(self.dec_w, self.dec_b, strict=True)):
@@ -240,15 +230,6 @@ class UNet(nn.Module):
             logits = logits[:, :, row - first : row - first + 1]
         return tap.act("logits", logits)
 
-    def _level(self, i: int, parts: list[Tensor], w: Tensor, b: Tensor) -> Tensor:
-        """Convolve the sum of the parts, each by itself: in int8 they are tensors."""
-        if len(parts) == 1:
-            return down(parts[0], w, b)
-        fine, rest = parts
-        return self.tap.act(f"a{i}", down(fine, w, b)) + self.tap.act(
-            f"c{i}", down(rest, w)
-        )
-
     def _leaky(self, name: str, z: Tensor) -> Tensor:
         """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export."""
         if type(self.tap) is Identity or self.slope == 0.0:
@@ -257,12 +238,20 @@ class UNet(nn.Module):
         return self.slope * self.tap.act(f"r{name}", z + positive)
 
 
-def widened(net: UNet, n_wide: int = N_WIDE) -> UNet:
-    """The same net of magnitudes, with root features and levels on two grids."""
-    if net.power != 1.0 or net.n_wide:
-        raise ValueError("widened: expected a net of plain magnitudes")
-    wide = copy.deepcopy(net)
-    wide.power, wide.n_wide = 0.5, n_wide
-    # The square of a feature is PIVOT times the magnitude.
-    wide.enc_w[0].data /= PIVOT
-    return wide
+class Pair(nn.Module):
+    """Two nets as one: the mean of what one masks and of what the other leaves.
+
+    Its logits are those of the mean.
+    """
+
+    def __init__(self, vocals: UNet, rest: UNet) -> None:
+        super().__init__()
+        self.vocals, self.rest = vocals, rest
+        self.n_features, self.power = vocals.n_features, vocals.power
+        self.n_float = vocals.n_float
+
+    def forward(self, x: Tensor, row: int | None = None) -> Tensor:
+        """Features in, vocals mask logits out, as those of a UNet."""
+        vocals = torch.sigmoid(self.vocals(x, row).float())
+        left = torch.sigmoid(-self.rest(x, row).float())
+        return torch.logit((vocals + left) / 2, 1e-6)

@@ -135,7 +135,7 @@ static void show_ffts(int simd)
  */
 
 typedef struct digests {
-    uint64_t X, codes, y;
+    uint64_t X, codes, y, magnitudes;
 } digests;
 
 static float window[MAX_FFT], thresholds[255], mask_table[256];
@@ -206,6 +206,12 @@ static void run(const es_config *c, const float *x, digests *d)
     d->codes = digest(d->codes, codes, n_codes * c->n_features);
     if (d->codes != analysed)
         abort();
+    float *magnitudes = grab(n_codes * c->n_features * sizeof *magnitudes);
+
+    require(es_magnitudes(plan, X, N_FRAMES, 0.7f, magnitudes, work));
+    d->magnitudes = digest(d->magnitudes, magnitudes,
+                           n_codes * c->n_features * sizeof *magnitudes);
+    free(magnitudes);
     for (int i = 0; i < 2; i++) {
         const es_memory bare = { tail, NULL, NULL, NULL, NULL };
         const es_memory whole = { tail, undecided, directions, repetition,
@@ -261,7 +267,7 @@ static void show_fused(size_t n_fft, size_t hop, size_t n_channels, int simd)
     es_config c = config_of(n_fft, hop, n_channels, simd);
     size_t n_x = ((N_FRAMES - 1) * hop + n_fft) * n_channels;
     float *x = grab(n_x * sizeof *x);
-    digests d = { start, start, start };
+    digests d = { start, start, start, start };
 
     make_tables(n_fft);
     for (size_t i = 0; i < 12; i++) {
@@ -275,7 +281,58 @@ static void show_fused(size_t n_fft, size_t hop, size_t n_channels, int simd)
     printf("%s spectral %zu %zu %zu %016" PRIx64 " %016" PRIx64 " %016" PRIx64
            "\n",
            es_simd_name(simd), n_fft, hop, n_channels, d.X, d.codes, d.y);
+    printf("%s magnitudes %zu %zu %zu %016" PRIx64 "\n", es_simd_name(simd),
+           n_fft, hop, n_channels, d.magnitudes);
     free(x);
+}
+
+/* ---- Levels of a network ------------------------------------------------- */
+
+static void show_levels(size_t n_levels, size_t n_features, int simd)
+{
+    enum { ROWS = 16, BANDS = 128, CHANNELS = 48 };
+    static float kernels[ES_MAX_LEVELS][25 * CHANNELS * CHANNELS];
+    static float biases[ES_MAX_LEVELS][CHANNELS];
+    static float x[ROWS * BANDS * 3];
+    static int8_t codes[ES_MAX_LEVELS + 1][ROWS / 2 * BANDS / 2 * CHANNELS];
+    int8_t *at[ES_MAX_LEVELS + 1];
+    es_levels_config c;
+    es_levels *plan = NULL;
+    uint64_t d = start;
+
+    memset(&c, 0, sizeof c);
+    memset(codes, 0, sizeof codes);
+    c.n_frames = ROWS;
+    c.n_bands = BANDS;
+    c.n_features = n_features;
+    c.n_levels = n_levels;
+    c.slope = 0.2f;
+    c.heard_scale = 0.03f;
+    c.heard_zero = -80;
+    c.simd = simd;
+    make_music(x, ROWS * BANDS * n_features);
+    for (size_t i = 0; i < n_levels; i++) {
+        make_noise(kernels[i], sizeof kernels[i] / sizeof(float));
+        make_noise(biases[i], CHANNELS);
+        c.level[i].n_out = CHANNELS - 16 * (i % 3);
+        c.level[i].kernel = kernels[i];
+        c.level[i].bias = biases[i];
+        c.level[i].scale = 0.05f * (float)(1 + 4 * i * i);
+        c.level[i].zero = 9;
+    }
+    for (size_t i = 0; i <= n_levels; i++)
+        at[i] = codes[i];
+    size_t bytes = es_levels_bytes(&c);
+    void *mem = grab(bytes);
+    void *work = grab(es_levels_work_bytes(&c));
+
+    require(es_levels_init(mem, bytes, &c, &plan));
+    require(es_levels_codes(plan, x, at, work));
+    d = digest(d, codes, sizeof codes);
+    printf("%s levels %zu %zu %016" PRIx64 "\n", es_simd_name(simd), n_levels,
+           n_features, d);
+    free(mem);
+    free(work);
 }
 
 int main(void)
@@ -293,6 +350,8 @@ int main(void)
         show_ffts(simd);
         for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++)
             show_fused(sizes[i / 2][0], sizes[i / 2][1], 1 + i % 2, simd);
+        for (size_t i = 1; i <= ES_MAX_LEVELS; i++)
+            show_levels(i, 1 + i % 3, simd);
     }
     return 0;
 }

@@ -130,6 +130,10 @@ static void run(source *s, const es_config *c, size_t n_frames)
         const es_memory whole = { tail, undecided, directions, repetition,
                                   places };
 
+        float *heard = floats(s, n_frames * c->n_bands * c->n_features);
+
+        es_magnitudes(plan, X, n_frames, any_float(s), heard, work);
+        free(heard);
         es_features(plan, X, n_frames, any_float(s), features, work);
         es_synthesise(plan, mask, X, n_frames, &bare, y, work);
         es_analyse(plan, x, n_frames, any_float(s), X, features, work);
@@ -146,6 +150,70 @@ static void run(source *s, const es_config *c, size_t n_frames)
         free(features);
         free(mask);
     }
+    free(mem);
+    free(work);
+}
+
+/* Levels of any numbers; sizes are mostly valid. */
+static void run_levels(source *s)
+{
+    static const size_t outs[] = { 16, 32, 16, 24 };
+    es_levels_config c;
+    float *made[8];
+    int8_t *out[ES_MAX_LEVELS + 1];
+    size_t n_in = 1 + byte(s) % 3;
+
+    memset(&c, 0, sizeof c);
+    c.n_levels = byte(s) % 4;
+    c.n_frames = (size_t)(1 + byte(s) % 2) << c.n_levels;
+    c.n_bands = (size_t)(4 + 4 * (byte(s) % 3)) << c.n_levels;
+    c.n_features = n_in;
+    c.slope = (float)byte(s) / 255.0f;
+    c.heard_scale = any_float(s);
+    c.heard_zero = (int8_t)byte(s);
+    c.simd = byte(s) % 4 - 1;
+    float *x = floats(s, c.n_frames * c.n_bands * n_in);
+    int is_finite = byte(s) % 4;
+
+    for (size_t i = 0; i < c.n_levels; i++) {
+        es_level *l = &c.level[i];
+
+        l->n_out = outs[byte(s) % 4];
+        size_t n = 25 * n_in * l->n_out;
+        made[2 * i] = floats(s, n);
+        made[2 * i + 1] = floats(s, l->n_out);
+        for (size_t k = 0; is_finite && k < n; k++)
+            made[2 * i][k] = (float)(int8_t)byte(s) / 64.0f;
+        for (size_t k = 0; is_finite && k < l->n_out; k++)
+            made[2 * i + 1][k] = (float)(int8_t)byte(s);
+        l->kernel = made[2 * i];
+        l->bias = made[2 * i + 1];
+        l->scale = is_finite ? 0.1f : any_float(s);
+        l->zero = (int8_t)byte(s);
+        n_in = l->n_out;
+    }
+    if (is_finite)
+        c.heard_scale = 0.05f;
+    for (size_t i = 0; i <= c.n_levels && c.n_levels; i++) {
+        size_t at = i < c.n_levels ? i : i - 1;
+        size_t n = (c.n_frames >> (at + 1)) * (c.n_bands >> (at + 1));
+
+        out[i] = codes(s, n * c.level[at].n_out);
+    }
+    size_t bytes = es_levels_bytes(&c);
+    void *mem = grab(bytes);
+    void *work = grab(es_levels_work_bytes(&c));
+    es_levels *plan;
+
+    if (es_levels_init(mem, bytes, &c, &plan) == ES_OK)
+        es_levels_codes(plan, x, out, work);
+    for (size_t i = 0; i < c.n_levels; i++) {
+        free(made[2 * i]);
+        free(made[2 * i + 1]);
+    }
+    for (size_t i = 0; i <= c.n_levels && c.n_levels; i++)
+        free(out[i]);
+    free(x);
     free(mem);
     free(work);
 }
@@ -188,6 +256,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.thresholds = thresholds;
     c.mask_table = mask;
     run(&s, &c, n_frames);
+    run_levels(&s);
     free(analysis);
     free(synthesis);
     free(thresholds);

@@ -498,7 +498,6 @@ static void test_call_statuses(void)
     CHECK(es_analyse(NULL, x, 1, 1.0f, X, codes, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, NULL, 1, 1.0f, X, codes, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, NULL, codes, work) == ES_ERR_NULL);
-    CHECK(es_analyse(p, x, 1, 1.0f, X, NULL, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
     const es_memory bare = { tail, NULL, NULL, NULL, NULL };
@@ -517,7 +516,13 @@ static void test_call_statuses(void)
     CHECK(es_features(p, X, 1, 1.0f, NULL, work) == ES_ERR_NULL);
     CHECK(es_features(p, X, 1, 1.0f, codes, NULL) == ES_ERR_NULL);
     CHECK(es_features(p, X, 1, 1.0f, codes, work + 4) == ES_ERR_ALIGN);
+    CHECK(es_magnitudes(NULL, X, 1, 1.0f, y, work) == ES_ERR_NULL);
+    CHECK(es_magnitudes(p, NULL, 1, 1.0f, y, work) == ES_ERR_NULL);
+    CHECK(es_magnitudes(p, X, 1, 1.0f, NULL, work) == ES_ERR_NULL);
+    CHECK(es_magnitudes(p, X, 1, 1.0f, y, NULL) == ES_ERR_NULL);
+    CHECK(es_magnitudes(p, X, 1, 1.0f, y, work + 4) == ES_ERR_ALIGN);
     CHECK(es_analyse(p, x, 0, 1.0f, X, codes, work) == ES_OK);
+    CHECK(es_magnitudes(p, X, 0, 1.0f, y, work) == ES_OK);
     CHECK(es_features(p, X, 0, 1.0f, codes, work) == ES_OK);
     CHECK(es_synthesise(p, codes, X, 0, &bare, y, work) == ES_OK);
     for (size_t i = 0; i < 4; i++) {
@@ -527,6 +532,82 @@ static void test_call_statuses(void)
     free(mem);
     free(work);
     free_tables(&t);
+}
+
+/* ---- Levels of a network ------------------------------------------------- */
+
+enum { N_IN = 2, N_OUT = 16, N_ROWS = 4, N_BANDS = 16 };
+
+static void test_levels_statuses(void)
+{
+    size_t n_kernel = 25 * N_IN * N_OUT;
+    float *kernel = grab_array(n_kernel, sizeof *kernel);
+    float *bias = grab_array(N_OUT, sizeof *bias);
+    float *x = grab_array(N_ROWS * N_BANDS * N_IN, sizeof *x);
+    int8_t *codes[2];
+    es_levels_config c;
+    es_levels *p = NULL;
+    uint32_t seed = 3;
+
+    for (size_t i = 0; i < n_kernel; i++)
+        kernel[i] = next_noise(&seed);
+    for (size_t i = 0; i < N_OUT; i++)
+        bias[i] = next_noise(&seed);
+    for (size_t i = 0; i < N_ROWS * N_BANDS * N_IN; i++)
+        x[i] = next_noise(&seed);
+    for (size_t i = 0; i < 2; i++)
+        codes[i] = grab_array(N_ROWS / 2 * N_BANDS / 2 * N_OUT, 1);
+    memset(&c, 0, sizeof c);
+    c.n_frames = N_ROWS;
+    c.n_bands = N_BANDS;
+    c.n_features = N_IN;
+    c.n_levels = 1;
+    c.slope = 0.2f;
+    c.heard_scale = 0.1f;
+    c.simd = ES_SIMD_BEST;
+    c.level[0].n_out = N_OUT;
+    c.level[0].kernel = kernel;
+    c.level[0].bias = bias;
+    c.level[0].scale = 0.1f;
+    size_t bytes = es_levels_bytes(&c);
+    char *mem = grab(bytes + ES_ALIGN);
+    char *work = grab(es_levels_work_bytes(&c) + ES_ALIGN);
+
+    CHECK(es_levels_bytes(NULL) == 0);
+    CHECK(es_levels_work_bytes(NULL) == 0);
+    CHECK(es_levels_init(NULL, bytes, &c, &p) == ES_ERR_NULL);
+    CHECK(es_levels_init(mem, bytes, NULL, &p) == ES_ERR_NULL);
+    CHECK(es_levels_init(mem, bytes, &c, NULL) == ES_ERR_NULL);
+    CHECK(es_levels_init(mem + 4, bytes, &c, &p) == ES_ERR_ALIGN);
+    CHECK(es_levels_init(mem, bytes - 1, &c, &p) == ES_ERR_MEMORY);
+    c.simd = 99;
+    CHECK(es_levels_init(mem, bytes, &c, &p) == ES_ERR_SIMD);
+    c.simd = ES_SIMD_BEST;
+    c.level[0].bias = NULL;
+    CHECK(es_levels_init(mem, bytes, &c, &p) == ES_ERR_NULL);
+    c.level[0].bias = bias;
+    c.n_levels = ES_MAX_LEVELS + 1;
+    CHECK(es_levels_init(mem, bytes, &c, &p) == ES_ERR_SIZE);
+    c.n_levels = 1;
+    CHECK(p == NULL);
+    CHECK(es_levels_simd(NULL) == ES_ERR_NULL);
+    CHECK(es_levels_init(mem, bytes, &c, &p) == ES_OK);
+    CHECK(es_levels_simd(p) == es_simd_best());
+    CHECK(es_levels_codes(NULL, x, codes, work) == ES_ERR_NULL);
+    CHECK(es_levels_codes(p, NULL, codes, work) == ES_ERR_NULL);
+    CHECK(es_levels_codes(p, x, NULL, work) == ES_ERR_NULL);
+    CHECK(es_levels_codes(p, x, codes, NULL) == ES_ERR_NULL);
+    CHECK(es_levels_codes(p, x, codes, work + 4) == ES_ERR_ALIGN);
+    CHECK(es_levels_codes(p, x, codes, work) == ES_OK);
+    free(codes[1]);
+    codes[1] = NULL;
+    CHECK(es_levels_codes(p, x, codes, work) == ES_ERR_NULL);
+    free(codes[0]);
+    free(kernel);
+    free(bias);
+    free(x);
+    free(mem);
+    free(work);
 }
 
 /* ---- The rest ---------------------------------------------------------------
@@ -570,6 +651,7 @@ int main(void)
     test_odd_tables();
     test_config_statuses();
     test_call_statuses();
+    test_levels_statuses();
     printf("%d checks, %d failed, best level %s\n", n_checks, n_failed,
            es_simd_name(es_simd_best()));
     return n_failed != 0;

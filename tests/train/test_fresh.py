@@ -52,7 +52,7 @@ def test_each_is_laid_over_the_one_before_and_that_over_it(
 def test_the_net_is_asked_twice(checkpoint: Path, pool: Path) -> None:
     """Its mask is between the views, each of which is the net's own answer."""
     mixture, _, mask, _ = next(iter(fresh.FreshLessons(pool, 7, checkpoint)))
-    net, _ = fresh.load_net(checkpoint)
+    net = fresh.load_model(checkpoint)
     X = spectrum.stft(mixture[:2])[..., : spectrum.N_BINS]
     one = torch.sigmoid(net(features_of_spectrum(X, net)))
     louder = X * 10 ** (3 / 20)

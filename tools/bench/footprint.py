@@ -1,4 +1,4 @@
-"""One network alone with one thread: RTF, and peak memory of a process of its own.
+"""A model's networks alone, one thread: RTF, and peak memory of a process of its own.
 
     python -m tools.bench.footprint models/karaoke.tflite
 
@@ -14,9 +14,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from edgestem.config import read_config
+from edgestem.model import Model
 from edgestem.runtime import installed, open_interpreter
 
 HOP, SAMPLE_RATE = 1024, 44100  # of a bare net
@@ -30,25 +32,28 @@ def seconds_out(path: Path, n_in: int) -> float:
     return n_in * HOP / SAMPLE_RATE
 
 
-def network(path: Path) -> Path:
-    """The file of a model's network, which may be another model's."""
-    return read_config(path).path if path.with_suffix(".json").exists() else path
+def call_of(path: Path, runtime: str | None) -> tuple[Callable[[], object], float]:
+    """One call of a model, levels in float included, or of a bare net; its seconds."""
+    if path.with_suffix(".json").exists():
+        model = Model(path, runtime=runtime, device="cpu")
+        return model.invoke, seconds_out(path, 0)
+    net, _ = open_interpreter(path, distribution=runtime)
+    n_in = int(net.get_input_details()[0]["shape"][1])
+    return net.invoke, seconds_out(path, n_in)
 
 
 def measure(path: Path, runtime: str | None, rounds: int) -> dict[str, float]:
-    net, _ = open_interpreter(network(path), distribution=runtime)
-    net.invoke()
-    n_in = int(net.get_input_details()[0]["shape"][1])
-    seconds = seconds_out(path, n_in)
+    call, seconds = call_of(path, runtime)
+    call()
     # A small net is called more often, so that every round takes its time.
     start = time.perf_counter()
-    net.invoke()
+    call()
     calls = max(1, round(0.2 / (time.perf_counter() - start)))
     rtf = []
     for _ in range(rounds):
         start = time.perf_counter()
         for _ in range(calls):
-            net.invoke()
+            call()
         rtf.append((time.perf_counter() - start) / calls / seconds)
     return {"rtf": statistics.median(rtf), "peak_mb": peak_mb()}
 

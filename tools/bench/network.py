@@ -14,8 +14,8 @@ import statistics
 import time
 from pathlib import Path
 
-from edgestem.runtime import installed, open_interpreter
-from tools.bench.footprint import network, seconds_out
+from edgestem.runtime import installed
+from tools.bench.footprint import call_of
 
 
 def main() -> None:
@@ -29,17 +29,16 @@ def main() -> None:
     for runtime in installed():
         nets = {}
         for path in (args.ours, args.peer):
-            net, name = open_interpreter(network(path), distribution=runtime)
-            net.invoke()
-            n_in = int(net.get_input_details()[0]["shape"][1])
-            nets[path] = (net, seconds_out(path, n_in), [])
+            call, seconds = call_of(path, runtime)
+            call()
+            nets[path] = (call, seconds, [])
         for _ in range(args.rounds):
-            for net, seconds, rtf in nets.values():
+            for call, seconds, rtf in nets.values():
                 start = time.perf_counter()
-                net.invoke()
+                call()
                 rtf.append((time.perf_counter() - start) / seconds)
         ours, peer = (statistics.median(n[2]) for n in nets.values())
-        print(f"{name}: RTF {ours:.4f}, peer 2 x {peer:.4f}: {2 * peer / ours:.1f}")
+        print(f"{runtime}: RTF {ours:.4f}, peer 2 x {peer:.4f}: {2 * peer / ours:.1f}")
 
 
 if __name__ == "__main__":
