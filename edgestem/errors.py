@@ -93,6 +93,9 @@ CODES = {
     "es_err_bands": Code("band edges do not increase", "kernel"),
     "es_err_thresholds": Code("thresholds decrease or are too close", "kernel"),
     "kernel_missing": Code("the C kernel is not built: reinstall edgestem", "kernel"),
+    "rubberband_missing": Code(
+        "librubberband is not installed (apt install librubberband2)", "kernel"
+    ),
     "es_err_abi": Code("kernel and package differ: reinstall edgestem", "kernel"),
     "es_err_unknown": Code("a status without a name", "kernel"),
 }

@@ -99,3 +99,16 @@ def require_ok(status: int) -> None:
         text = ffi.string(lib.es_strerror(status)).decode()
         code = STATUS.get(status, "es_err_unknown")
         raise NativeError(f"spectrogram kernel: {text}", code=code, status=status)
+
+
+def require_array(
+    name: str, a: NDArray[Any], dtype: type, shape: tuple[int, ...], out: bool = False
+) -> None:
+    """Refuse an array that the back ends would misread."""
+    if not isinstance(a, np.ndarray) or a.dtype != dtype:
+        got = getattr(a, "dtype", type(a).__name__)
+        raise TypeError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
+    if a.shape != shape:
+        raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {a.shape}")
+    if not a.flags.c_contiguous or (out and not a.flags.writeable):
+        raise ValueError(f"{name}: expected a writable C-contiguous array")

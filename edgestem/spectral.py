@@ -17,7 +17,6 @@ are grouped into calls.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,8 +104,10 @@ class Spectral:
         """
         t, n_frames = self._tables, len(X)
         n_samples = (n_frames - 1) * t.hop + t.n_fft
-        _check("X", X, np.complex64, (n_frames, t.n_channels, self.n_bins), out=True)
-        _check("x", x, np.float32, (n_samples, t.n_channels))
+        native.require_array(
+            "X", X, np.complex64, (n_frames, t.n_channels, self.n_bins), out=True
+        )
+        native.require_array("x", x, np.float32, (n_samples, t.n_channels))
         if features is not None:
             self._check_features(features, n_frames)
         self._engine.analyse(x, gain, X, features)
@@ -133,7 +134,7 @@ class Spectral:
             An array is of the wrong dtype, shape or layout; nothing is written.
         """
         t, n_frames = self._tables, len(X)
-        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
+        native.require_array("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         self._check_features(features, n_frames)
         self._engine.features(X, gain, features)
 
@@ -157,14 +158,14 @@ class Spectral:
             An array is of the wrong dtype, shape or layout; nothing is written.
         """
         t, n_frames = self._tables, len(X)
-        _check("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
+        native.require_array("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
         shape = (n_frames, self.n_bands, self.n_features)
-        _check("magnitudes", magnitudes, np.float32, shape, out=True)
+        native.require_array("magnitudes", magnitudes, np.float32, shape, out=True)
         self._engine.magnitudes(X, gain, magnitudes)
 
     def _check_features(self, features: NDArray[np.int8], n_frames: int) -> None:
         shape = (n_frames, self.n_bands, self.n_features)
-        _check("features", features, np.int8, shape, out=True)
+        native.require_array("features", features, np.int8, shape, out=True)
 
     def new_memory(self) -> Memory:
         """Make the memory of a new stream, with all parts that the tables ask for."""
@@ -201,7 +202,7 @@ class Spectral:
         shapes = self._memory_shapes()
         for name, part in parts.items():
             if part is not None:
-                _check(name, part, np.float32, shapes[name], out=True)
+                native.require_array(name, part, np.float32, shapes[name], out=True)
         memory = Memory(parts)
         memory.handle = self._engine.hold(memory)
         return memory
@@ -244,10 +245,12 @@ class Spectral:
             An array is of the wrong dtype, shape or layout; nothing is written.
         """
         t, n_frames = self._tables, len(X)
-        _check("X", X, np.complex64, (n_frames, t.n_channels, self.n_bins))
-        _check("mask", mask, np.int8, (n_frames, self.n_bands, 2))
+        native.require_array(
+            "X", X, np.complex64, (n_frames, t.n_channels, self.n_bins)
+        )
+        native.require_array("mask", mask, np.int8, (n_frames, self.n_bands, 2))
         shape = (n_frames * t.hop, t.n_channels)
-        _check("y", y, np.float32, shape, out=True)
+        native.require_array("y", y, np.float32, shape, out=True)
         self._engine.synthesise(mask, X, memory.handle, y)
 
     def energy(self, x: NDArray[np.float32]) -> float:
@@ -256,7 +259,7 @@ class Spectral:
         The order is part of the definition: eight accumulators in double take
         the values round-robin and are then added in pairs.
         """
-        _check("x", x, np.float32, (len(x), self.n_channels))
+        native.require_array("x", x, np.float32, (len(x), self.n_channels))
         return self._engine.energy(x)
 
 
@@ -278,16 +281,3 @@ def _pick(backend: str) -> str:
     if backend not in names:
         raise ValueError(f"backend: expected auto or one of {names}, got {backend!r}")
     return backend
-
-
-def _check(
-    name: str, a: NDArray[Any], dtype: type, shape: tuple[int, ...], out: bool = False
-) -> None:
-    """Refuse an array that the back ends would misread."""
-    if not isinstance(a, np.ndarray) or a.dtype != dtype:
-        got = getattr(a, "dtype", type(a).__name__)
-        raise TypeError(f"{name}: expected {np.dtype(dtype)} {shape}, got {got}")
-    if a.shape != shape:
-        raise ValueError(f"{name}: expected {np.dtype(dtype)} {shape}, got {a.shape}")
-    if not a.flags.c_contiguous or (out and not a.flags.writeable):
-        raise ValueError(f"{name}: expected a writable C-contiguous array")

@@ -21,9 +21,10 @@ SOURCES = [
     "guard.c",
     "levels.c",
     "spectral.c",
+    "stretch.c",
     *(f"level_{n}.c" for n in LEVELS),
 ]
-HEADERS = ["edgestem.h", "guard.h"]
+HEADERS = ["edgestem.h", "guard.h", "stretch.h"]
 FLAGS = [
     "-std=c11",
     "-O3",

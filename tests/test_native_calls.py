@@ -18,7 +18,8 @@ from edgestem.memory import PARTS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(edgestem.__file__).parent
-HEADER = (ROOT / "native" / "edgestem.h").read_text()
+HEADERS = [ROOT / "native" / name for name in ("edgestem.h", "stretch.h")]
+HEADER = "".join(path.read_text() for path in HEADERS)
 GUARD = (ROOT / "native" / "guard.h").read_text()
 
 

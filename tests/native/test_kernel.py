@@ -39,6 +39,7 @@ EMULATORS = {
 }
 LEVELS = {"aarch64-linux-gnu-gcc": {"scalar", "neon"}}
 DIGESTS = HERE / "digests.txt"  # what digest.c prints, without the level
+STRETCH_DIGESTS = HERE / "digests_stretch.txt"  # what digest_stretch.c prints
 
 compilers = pytest.mark.parametrize("compiler", COMPILERS)
 cross_compilers = pytest.mark.parametrize(
@@ -104,10 +105,12 @@ def test_kernel_alone_on_arm(objects: Objects, cross: str, tmp_path: Path) -> No
     assert f" 0 failed, best level {best}" in run(EMULATORS[cross], program)
 
 
-def digests(objects: Objects, compiler: str, folder: Path) -> dict[str, str]:
-    """Build and run digest.c: the lines of each level, without its name."""
-    program, emulator = folder / "digest", EMULATORS.get(compiler)
-    parts = [HERE / "digest.c", *objects(compiler, "plain"), "-o", program]
+def digests(
+    objects: Objects, compiler: str, folder: Path, name: str = "digest"
+) -> dict[str, str]:
+    """Build and run digest.c or another: the lines of each level, without its name."""
+    program, emulator = folder / name, EMULATORS.get(compiler)
+    parts = [HERE / f"{name}.c", *objects(compiler, "plain"), "-o", program]
     run(compiler, *FLAGS, "-O2", *(["-static"] if emulator else []), *parts)
     levels: dict[str, str] = {}
     for line in run(*([emulator] if emulator else []), program).splitlines():
@@ -134,6 +137,36 @@ def test_arm_gives_the_bits_of_x86(
     assert set(levels) == LEVELS.get(cross, {"scalar"})
     for level, lines in levels.items():
         assert lines == DIGESTS.read_text(), level
+
+
+@compilers
+def test_every_level_stretches_to_the_same_bits(
+    objects: Objects, compiler: str, tmp_path: Path
+) -> None:
+    levels = digests(objects, compiler, tmp_path, "digest_stretch")
+    assert set(levels) == set(native.simd_levels())
+    for level, lines in levels.items():
+        assert lines == STRETCH_DIGESTS.read_text(), level
+
+
+@cross_compilers
+def test_arm_stretches_to_the_bits_of_x86(
+    objects: Objects, cross: str, tmp_path: Path
+) -> None:
+    levels = digests(objects, cross, tmp_path, "digest_stretch")
+    assert set(levels) == LEVELS.get(cross, {"scalar"})
+    for level, lines in levels.items():
+        assert lines == STRETCH_DIGESTS.read_text(), level
+
+
+@compilers
+def test_stretching_is_safe_under_sanitizers(
+    objects: Objects, compiler: str, tmp_path: Path
+) -> None:
+    program, source = tmp_path / "digest", HERE / "digest_stretch.c"
+    parts = [source, *objects(compiler, "sanitized"), "-o", program]
+    run(compiler, *flags(compiler, "sanitized"), *parts)
+    assert len(run(program, "short").splitlines()) >= 4
 
 
 @compilers
@@ -176,7 +209,8 @@ def test_no_result_depends_on_uninitialised_memory(
 def test_kernel_exports_its_header_and_needs_no_allocator(
     objects: Objects, compiler: str
 ) -> None:
-    header = (NATIVE / "edgestem.h").read_text()
+    names = ("edgestem.h", "stretch.h")
+    header = "".join((NATIVE / name).read_text() for name in names)
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     functions = set(re.findall(r"\b(es_\w+)\(", header))
     internal = (NATIVE / "internal.h").read_text()
