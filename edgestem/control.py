@@ -39,6 +39,16 @@ def obey(levels: Levels, n_ramp: int, line: str) -> str | None:
     return f"{name} {level:g} dB"
 
 
+def _check_fifo(status: os.stat_result) -> None:
+    """Refuse a FIFO into which strangers put commands."""
+    if not stat.S_ISFIFO(status.st_mode):
+        raise OSError(0, "it is no FIFO")
+    if status.st_uid not in (0, os.geteuid()):
+        raise OSError(0, "it is another user's")
+    if status.st_mode & stat.S_IWOTH:
+        raise OSError(0, "everybody may write to it")
+
+
 class Control:
     """Reads lines in a thread of its own.
 
@@ -50,7 +60,8 @@ class Control:
     stdin : int, optional
         A descriptor to read until it ends; not closed.
     fifo : Path, optional
-        Made when it is not there, and removed then.
+        Made when it is not there, and removed then; one that is there has to be
+        ours, or root's, and not everybody's to write to.
 
     Raises
     ------
@@ -77,13 +88,12 @@ class Control:
 
     def _open(self, path: Path) -> None:
         try:
-            if not path.exists():
+            with contextlib.suppress(FileExistsError):
                 os.mkfifo(path, 0o660)
                 self._is_ours = True
             # For both directions: then it never ends when a writer goes.
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
-                raise OSError(0, "it is no FIFO")
+            _check_fifo(os.fstat(self._fd))
         except OSError as error:
             raise EdgestemError(
                 f"no commands from {path} ({error.strerror}); give --control a name "

@@ -18,13 +18,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgestem import __version__
+from edgestem.daemon_admission import check_streams, refusal
 from edgestem.daemon_cache import Cache
 from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
-from edgestem.daemon_engine import Engine
+from edgestem.daemon_engine import Engine, foreign_models
 from edgestem.daemon_jobs import JobQueue
-from edgestem.daemon_process import drain, prepare, rss_bytes, trim, wakeups
+from edgestem.daemon_models import try_models
+from edgestem.daemon_nursery import Nursery
+from edgestem.daemon_paths import AllowedFolders
+from edgestem.daemon_process import drain, prepare, trim, wakeups
 from edgestem.daemon_schedule import PacedSeparator
+from edgestem.daemon_separate import do_job
 from edgestem.daemon_session import Session
 from edgestem.daemon_socket import (
     bound_socket,
@@ -34,11 +38,14 @@ from edgestem.daemon_socket import (
     peer_of,
     watchdog_s,
 )
+from edgestem.daemon_status import describe
+from edgestem.daemon_turns import Turns
 from edgestem.errors import EdgestemError
-from edgestem.protocol import VERSION, encode_error
+from edgestem.protocol import encode_error
 
 log = logging.getLogger(__name__)
 TICK_S = 2.0  # between looks at the status when nothing happens
+GOODBYE_S = 5.0  # for all sessions to end, whatever their files do
 
 
 class Daemon:
@@ -49,21 +56,24 @@ class Daemon:
     config : DaemonConfig
     reload : callable
         Reads the configuration anew, on SIGHUP.
+    nursery : Nursery
+        Starts the jobs' children.
     """
 
     def __init__(
-        self, config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None
+        self,
+        config: DaemonConfig,
+        reload: Callable[[], DaemonConfig] | None,
+        nursery: Nursery,
     ) -> None:
-        self.config, self._reload = config, reload
+        self.config, self._reload, self.nursery = config, reload, nursery
+        self._hold_folders(config)
+        self.turns = Turns()
+        try_models(nursery, foreign_models(config), config.stall_s)
         self.engine = Engine(config, self.event)
         limit = config.cache_mb << 20
         self.cache = Cache(config.cache_folder(), limit) if limit else None
-        self.jobs = JobQueue(
-            self.engine,
-            self.cache,
-            config.job_workers,
-            lambda: self.config.max_hours,
-        )
+        self.jobs = JobQueue(lambda job: do_job(self, job), lambda: self.config)
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._sessions: set[Session] = set()
@@ -72,6 +82,22 @@ class Daemon:
         self._wants_reload = False
         self._has_freed = False
         self.n_served = self.n_xruns = 0
+
+    def _hold_folders(self, config: DaemonConfig) -> None:
+        """Open the allowed folders.
+
+        Raises
+        ------
+        ConfigError
+            One is not there; nothing has changed.
+        """
+        inputs = AllowedFolders("input_dirs", config.input_dirs)
+        try:
+            outputs = AllowedFolders("output_dirs", config.output_dirs)
+        except EdgestemError:
+            inputs.close()
+            raise
+        self.input_dirs, self.output_dirs = inputs, outputs
 
     def serve(self, listeners: list[socket.socket]) -> None:
         """Accept clients until SIGTERM or SIGINT, then drain."""
@@ -110,8 +136,9 @@ class Daemon:
                 self.jobs.cancel_all()
         for session in self.sessions():
             session.end()
+        deadline = time.monotonic() + GOODBYE_S
         for session in self.sessions():
-            session.join()
+            session.join(max(0.0, deadline - time.monotonic()))
 
     # ---- what sessions use ------------------------------------------------------
 
@@ -131,13 +158,13 @@ class Daemon:
     def event(self, name: str, **fields: Any) -> None:
         """Tell everybody who subscribed."""
         if name == "xrun":
-            self.n_xruns += fields["n_dropped"]
+            self.n_xruns += fields["n_dropped"] + fields.get("n_late", 0)
         for session in self.sessions():
             session.event(name, **fields)
 
     @contextlib.contextmanager
-    def stream_place(self) -> Iterator[None]:
-        """Open one stream at a time, if there is room for another.
+    def stream_place(self, uid: int) -> Iterator[None]:
+        """Open one stream at a time, if there is room for another of this user.
 
         Raises
         ------
@@ -145,14 +172,9 @@ class Daemon:
             `too_many_streams` or `shutting_down`.
         """
         with self._opening:
-            n_open = sum(s.stream is not None for s in self.sessions())
             if self._n_signals:
                 raise EdgestemError("the daemon is ending", code="shutting_down")
-            if n_open >= self.config.max_streams:
-                raise EdgestemError(
-                    f"{n_open} streams are open, the limit (max_streams)",
-                    code="too_many_streams",
-                )
+            check_streams(self, uid)
             yield
 
     def admit(self, separator: PacedSeparator) -> float:
@@ -161,35 +183,7 @@ class Daemon:
 
     def status(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the header and the payload of `status`."""
-        sessions = [session.describe() for session in self.sessions()]
-        jobs = self.jobs.all()
-        streams = [s["stream"] for s in sessions if s["stream"]]
-        engine = self.engine
-        summary = {
-            "protocol": VERSION,
-            "server": f"edgestem {__version__}",
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "device": engine.device,
-            "runtime": engine.runtime,
-            "slots": engine.scheduler.n_slots,
-            "live_load": round(engine.admission.load, 4),
-            "n_waiting_calls": engine.scheduler.n_waiting(),
-            "n_clients": len(sessions),
-            "n_served": self.n_served,
-            "n_streams": len(streams),
-            "n_jobs": len(jobs),
-            "n_xruns": self.n_xruns,
-            "last_hop_ms": max((s["last_hop_ms"] for s in streams), default=0),
-            "peak_hop_ms": max((s["peak_hop_ms"] for s in streams), default=0),
-            "cache_bytes": self.cache.size() if self.cache else 0,
-            "rss_bytes": rss_bytes(),
-        }
-        return summary, {
-            "sessions": sessions,
-            "jobs": [
-                {"job": j.number, "state": j.state, "percent": j.percent} for j in jobs
-            ],
-        }
+        return describe(self, time.monotonic() - self._started)
 
     # ---- the main loop ------------------------------------------------------------
 
@@ -207,10 +201,15 @@ class Daemon:
         n_streams = sum(s.stream is not None for s in self.sessions())
         lines = [f"STATUS={n_streams} streams, {len(self.jobs.all())} jobs"]
         limit_s = watchdog_s()
-        if limit_s is not None and self.engine.scheduler.longest_call() < limit_s:
-            lines.append("WATCHDOG=1")  # a delegate that hangs is not alive
+        if limit_s is not None and self._is_alive(limit_s):
+            lines.append("WATCHDOG=1")
         notify(*lines)
         return min(TICK_S, (limit_s or TICK_S) / 3)
+
+    def _is_alive(self, limit_s: float) -> bool:
+        """Say whether delegates answer, and jobs move or are ended in time."""
+        is_moving = self.jobs.longest_silence() < limit_s + self.config.stall_s
+        return is_moving and self.engine.scheduler.longest_call() < limit_s
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -222,11 +221,11 @@ class Daemon:
             time.sleep(0.1)
             return
         peer = peer_of(connection)
-        refusal = self._refusal(peer.uid, is_allowed(peer, self.config.allow_users))
-        if refusal:
-            log.warning("pid %d, uid %d refused: %s", peer.pid, peer.uid, refusal[0])
+        reason = refusal(self, peer)
+        if reason:
+            log.warning("pid %d, uid %d refused: %s", peer.pid, peer.uid, reason[0])
             with contextlib.suppress(OSError), connection:
-                connection.send(encode_error(*refusal), socket.MSG_DONTWAIT)
+                connection.send(encode_error(*reason), socket.MSG_DONTWAIT)
             return
         log.info("pid %d, uid %d, gid %d connects", peer.pid, peer.uid, peer.gid)
         session = Session(self, connection, peer)
@@ -235,22 +234,19 @@ class Daemon:
         self.n_served += 1
         # Before it runs: it could subscribe and be told of itself, or close first.
         self.event("session", state="opened", pid=peer.pid)
-        session.start()
-
-    def _refusal(self, uid: int, is_welcome: bool) -> tuple[str, str] | None:
-        if not is_welcome:
-            return "forbidden", f"user {uid} may not use this daemon (allow_users)"
-        if len(self.sessions()) >= self.config.max_clients:
-            text = f"{self.config.max_clients} clients are connected (max_clients)"
-            return "too_many_clients", text
-        return None
+        try:
+            session.start()
+        except RuntimeError as error:
+            self.forget(session, f"refused: {error}")
 
     def _reload_config(self) -> None:
         self._wants_reload = False
         if self._reload is None:
             return
+        old = (self.input_dirs, self.output_dirs)
         try:
             new = self._reload()
+            self._hold_folders(new)
         except EdgestemError as error:
             log.error("the configuration stays as it was: %s", error)
             return
@@ -258,6 +254,12 @@ class Daemon:
         if fixed:
             log.warning("a restart is needed to change: %s", ", ".join(fixed))
         self.config = new
+        for folders in old:  # who has just looked one up has an error, no other folder
+            folders.close()
+        for session in self.sessions():
+            if not is_allowed(session.peer, new.allow_users):
+                log.warning("pid %d: its user may stay no longer", session.peer.pid)
+                session.dismiss()
         log.info("configuration loaded")
 
 
@@ -270,11 +272,11 @@ def run(config: DaemonConfig, reload: Callable[[], DaemonConfig] | None = None) 
         No model, no runtime, or the socket is another daemon's.
     """
     prepare(config)
-    with contextlib.ExitStack() as held:
+    with contextlib.closing(Nursery()) as nursery, contextlib.ExitStack() as held:
         listeners = [held.enter_context(s) for s in passed_sockets()]
         if not listeners:
             listeners = [held.enter_context(bound_socket(config))]
-        daemon = Daemon(config, reload)
+        daemon = Daemon(config, reload, nursery)
         try:
             daemon.serve(listeners)
         finally:

@@ -2,8 +2,10 @@
 
 What is kept is the vocals on the song's grid, as WAV: with the song at hand they
 give both stems in any container, through the same writers and the same mixture law.
-An entry is called `<key>-<sha256 of the file>.wav`: it appears complete or not at
-all, and is checked before it is used.  The least recently used go first.
+The key is made of the samples that the network heard, not of a file that a client
+may change meanwhile, and of everything that turns them into vocals.  An entry is
+called `<key>-<sha256 of the file>.wav`: it appears complete or not at all, and is
+checked before it is used.  The least recently used go first.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from edgestem import __version__
+from edgestem.config import ModelConfig
 from edgestem.encoding import open_encoder
 from edgestem.grid import Grid, Samples, to_float32
 from edgestem.separator import Separator, Stems
@@ -38,9 +43,16 @@ def digest(fd: int, check: Callable[[], None]) -> str:
     return found.hexdigest()
 
 
-def key_of(song_digest: str, model_digest: str, runtime: str, grid: Grid) -> str:
-    """Name what the vocals depend on."""
-    parts = (song_digest, model_digest, runtime, __version__, grid.name)
+def digest_of_model(config: ModelConfig) -> str:
+    """Hash all that a sidecar says, the network's own digest with it."""
+    said = {k: v for k, v in asdict(config).items() if k not in ("path", "model")}
+    text = json.dumps(said, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def key_of(song_digest: str, model_digest: str, place: str, grid: Grid) -> str:
+    """Name what the vocals depend on; `place` is the device and the runtime."""
+    parts = (song_digest, model_digest, place, __version__, grid.name)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -58,22 +70,27 @@ class Cache:
     def find(self, key: str, check: Callable[[], None]) -> BinaryIO | None:
         """Open an entry that is whole; a damaged one is removed."""
         for path in self._folder.glob(f"{key}-*.wav"):
-            try:
-                file = path.open("rb")
-            except OSError:
-                continue
-            if path.stem.partition("-")[2] == digest(file.fileno(), check):
-                with contextlib.suppress(OSError):
-                    os.utime(path)
-                return file
-            file.close()
-            path.unlink(missing_ok=True)
+            with contextlib.ExitStack() as held:
+                try:
+                    file = held.enter_context(path.open("rb"))
+                except OSError:
+                    continue
+                if path.stem.partition("-")[2] == digest(file.fileno(), check):
+                    with contextlib.suppress(OSError):
+                        os.utime(path)
+                    held.pop_all()
+                    return file
+                path.unlink(missing_ok=True)
         return None
 
-    def entry(self, key: str, wav: WavFormat) -> Entry | None:
+    def is_too_large(self, n_bytes: int) -> bool:
+        """Say whether an entry of so many bytes would never be kept."""
+        return n_bytes > self._limit
+
+    def entry(self, wav: WavFormat) -> Entry | None:
         """Begin an entry if the disk allows; `wav.n_samples` is the expected length."""
         try:
-            return Entry(self._folder, key, wav, self._admit)
+            return Entry(self._folder, wav, self._limit, self._admit)
         except OSError:
             return None
 
@@ -107,42 +124,54 @@ class Cache:
 
 
 class Entry:
-    """An entry being written; a full disk only means that there will be none."""
+    """An entry being written; a full disk only means that there will be none.
+
+    It gives up beyond `limit` bytes: what would not be kept is not written.
+    """
 
     def __init__(
         self,
         folder: Path,
-        key: str,
         wav: WavFormat,
+        limit: int,
         admit: Callable[[Path, int, Path], None],
     ) -> None:
-        self._folder, self._key, self._admit = folder, key, admit
+        self._folder, self._admit = folder, admit
+        self._wav, self._left = wav, limit
         fd, name = tempfile.mkstemp(suffix=".part", dir=folder)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._part: Path | None = Path(name)
         self._file: BinaryIO = os.fdopen(fd, "w+b")
-        self._encoder = open_encoder(self._file, "wav", wav, self._part)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._encoder = open_encoder(self._file, "wav", wav, self._part)
+        except OSError:
+            self.discard()
+            raise
 
     def write(self, vocals: Samples) -> None:
         """Append vocals on the grid."""
         if self._part is None:
+            return
+        self._left -= len(vocals) * self._wav.bytes_per_sample
+        if self._left < 0:
+            self.discard()
             return
         try:
             self._encoder.write(vocals)
         except OSError:
             self.discard()
 
-    def commit(self, check: Callable[[], None]) -> None:
-        """Complete the entry."""
+    def commit(self, key: str) -> None:
+        """Complete the entry under its key."""
         if self._part is None:
             return
         with contextlib.suppress(OSError):
             self._encoder.finish()
             self._file.flush()
             os.fsync(self._file.fileno())
-            content = digest(self._file.fileno(), check)
+            content = digest(self._file.fileno(), lambda: None)
             n_bytes = os.fstat(self._file.fileno()).st_size
-            target = self._folder / f"{self._key}-{content}.wav"
+            target = self._folder / f"{key}-{content}.wav"
             self._admit(self._part, n_bytes, target)
         self.discard()
 

@@ -17,11 +17,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from edgestem.daemon_turns import Turns
 from edgestem.errors import ProtocolError
 from edgestem.protocol import MAX_FDS, Decoder, Message
 
 RECEIVE = 1 << 18  # bytes a system call
-OUTBOX = 2 << 20  # bytes that wait for a client; then whoever answers it waits too
+OUTBOX = 1 << 18  # bytes that wait for a client; then whoever answers it waits too
+STREAM_OUTBOX = 2 << 20  # the same with a stream: two of its largest messages
+BATCH = 1 << 16  # bytes of small messages that are sent at once
+LONGEST_S = 86_400.0  # poll(2) takes 24 days at most; we look again anyway
 OVERHEAD = 128  # bytes that a short message takes besides its own
 SEND_BUFFER = 1 << 19  # bytes in the kernel; a block of stems goes in one piece
 
@@ -30,11 +34,21 @@ class Gone(Exception):
     """The client has closed the connection or stopped reading for too long."""
 
 
-class Outbox:
-    """Messages on their way to one client."""
+def wait_for(poll: select.poll, wait_s: float) -> bool:
+    """Wait for what was registered, a day at most; say whether it came."""
+    return bool(poll.poll(max(0.0, min(wait_s, LONGEST_S)) * 1000))
 
-    def __init__(self, connection: socket.socket, idle_s: float) -> None:
+
+class Outbox:
+    """Messages on their way to one client of a user."""
+
+    def __init__(
+        self, connection: socket.socket, idle_s: float, turns: Turns, uid: int
+    ) -> None:
         self._socket, self._idle_s = connection, idle_s
+        self._turns, self._uid = turns, uid
+        self.limit = OUTBOX
+        """Bytes that may wait."""
         self._changed = threading.Condition()
         self._queue: deque[tuple[bytes, bool]] = deque()
         self._n_bytes = self._n_live = 0
@@ -51,17 +65,29 @@ class Outbox:
         Gone
             Nobody will read it.
         """
+        self.wait_for_room()
         with self._changed:
-            while self._n_bytes > OUTBOX and not self.is_gone:
-                self._changed.wait()
-            if self.is_gone:
-                raise Gone
             self._append(data, is_live=False)
+
+    def wait_for_room(self) -> None:
+        """Wait while the client does not read.
+
+        Raises
+        ------
+        Gone
+            It will not read any more.
+        """
+        if self._n_bytes > self.limit:
+            with self._turns.paused(), self._changed:
+                while self._n_bytes > self.limit and not self.is_gone:
+                    self._changed.wait()
+        if self.is_gone:
+            raise Gone
 
     def put_soon(self, data: bytes, *, is_event: bool = False) -> None:
         """Queue without waiting; an event is dropped when the outbox is full."""
         with self._changed:
-            if not self.is_gone and not (is_event and self._n_bytes > OUTBOX):
+            if not self.is_gone and not (is_event and self._n_bytes > self.limit):
                 self._append(data, is_live=False)
 
     def put_live(self, data: bytes, limit: int) -> int:
@@ -129,16 +155,18 @@ class Outbox:
 
     def write(self) -> None:
         """Send what waits until the end; the writer thread runs this."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
         while (data := self._next()) is not None:
-            poll = select.poll()
-            poll.register(self._socket, select.POLLOUT)
             left = memoryview(data)
             while left and not self.is_gone:
-                if not poll.poll(self._idle_s * 1000):
+                if not wait_for(poll, self._idle_s):
                     self.abandon()
                     return
+                self._turns.begin(self._uid)
                 with self._changed:
                     left = left[self._send_some(left) :]
+                self._turns.end()
             with self._changed:
                 self._is_writing = False
                 self._changed.notify_all()
@@ -152,14 +180,25 @@ class Outbox:
             data, is_live = self._queue.popleft()
             self._count(data, is_live, -1)
             self._is_writing = True
-            return data
+            if is_live or not self._queue or len(data) > BATCH:
+                return data
+            parts, n_bytes = [data], len(data)
+            while self._queue and not self._queue[0][1] and n_bytes < BATCH:
+                data, _ = self._queue.popleft()
+                self._count(data, False, -1)
+                parts.append(data)
+                n_bytes += len(data)
+            return b"".join(parts)
 
 
 class Inbox:
     """Messages and descriptors from one client."""
 
-    def __init__(self, connection: socket.socket, message_s: float) -> None:
+    def __init__(
+        self, connection: socket.socket, message_s: float, turns: Turns
+    ) -> None:
         self._socket, self._message_s = connection, message_s
+        self._turns = turns
         self._decoder = Decoder()
         self._fds: deque[int] = deque()
         self._poll = select.poll()
@@ -182,7 +221,11 @@ class Inbox:
             if self._decoder.is_inside_message:
                 deadline = deadline or time.monotonic() + self._message_s
             wait_s = idle_s if deadline is None else deadline - time.monotonic()
-            if wait_s < 0 or not self._poll.poll(wait_s * 1000):
+            with self._turns.paused():
+                is_ready = wait_s >= 0 and wait_for(self._poll, wait_s)
+            if not is_ready:
+                if wait_s > LONGEST_S:
+                    continue
                 if deadline is not None:
                     raise self._too_slow()
                 if is_idle():

@@ -77,21 +77,31 @@ def serve(args: argparse.Namespace) -> str:
 
 def _check(config: Any) -> Iterator[str]:
     """List the configuration as TOML, and what it would use."""
+    from edgestem.daemon_config import OCTAL
     from edgestem.daemon_engine import Engine
+    from edgestem.daemon_paths import AllowedFolders, insecure_parents
     from edgestem.daemon_socket import check_place
 
     check_place(config)
+    for key in ("input_dirs", "output_dirs"):
+        AllowedFolders(key, getattr(config, key)).close()
     engine = Engine(config, lambda *_, **__: None)
     yield "[serve]"
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name == "socket_mode":
+        if field.name in OCTAL:
             value = f"{value:04o}"
         yield f"{field.name} = {json.dumps(value)}"
     yield f"# models: {', '.join(engine.models)}"
     yield f"# {engine.runtime} on {engine.device}, {engine.scheduler.n_slots} slots"
     for note in engine.notes:
         yield f"# {note}"
+    for folder in (*config.input_dirs, *config.output_dirs):
+        for parent in insecure_parents(folder):
+            yield (
+                f"# warning: {folder} is what it is only while the daemon runs: others "
+                f"than root may change {parent}, and exchange it before a start"
+            )
 
 
 def client(args: argparse.Namespace) -> Iterator[str]:

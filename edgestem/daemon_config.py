@@ -25,9 +25,16 @@ PREFIX = "EDGESTEM_"
 
 
 LEVELS = ("debug", "info", "warning", "error")
+OCTAL = ("socket_mode", "output_mode")
 _MANY, _COUNT = 1e9, 1000
 _RANGES: dict[str, tuple[float, float]] = {
     "socket_mode": (0, 0o777),
+    "output_mode": (0, 0o777),
+    "user_share": (0.01, 1),
+    "max_memory_mb": (16, _MANY),
+    "max_output_mb": (1, _MANY),
+    "job_turn_s": (0.05, _MANY),
+    "stall_s": (0.2, _MANY),
     "threads": (1, _COUNT),
     "slots": (0, _COUNT),
     "live_load": (0, 1),
@@ -90,6 +97,14 @@ class DaemonConfig:
     """Jobs waiting or running for one connection."""
     job_workers: int = 1
     """Jobs running at the same time."""
+    user_share: float = 0.5
+    """Part of what the others leave of each limit that one user may take; 1: all."""
+    max_memory_mb: int = 640
+    """Memory of all streams and running jobs, MiB, as estimated."""
+    job_turn_s: float = 2.0
+    """A job runs for so long before it gives way to another user's."""
+    stall_s: float = 60.0
+    """A job whose song or stems do not move for so long is ended."""
     max_file_mb: int = 4096
     """Size of a job's input, MiB."""
     max_hours: float = 6.0
@@ -104,6 +119,10 @@ class DaemonConfig:
     """Directories below which jobs may name inputs by path."""
     output_dirs: tuple[str, ...] = ()
     """Directories below which jobs may name outputs by path."""
+    output_mode: int = 0o640
+    """Permission bits of stems by path; files and variables write "0640"."""
+    max_output_mb: int = 16384
+    """Size of one stem, MiB."""
     cache_dir: str = ""
     """Results of jobs; empty: $CACHE_DIRECTORY, else ~/.cache/edgestem."""
     cache_mb: int = 0
@@ -258,8 +277,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
     """Check the type of a value from a file or a flag."""
     _check_name(name, where)
     default = _fields()[name]
-    if name == "socket_mode" and isinstance(value, str):
-        return _octal(value)
+    if name in OCTAL and isinstance(value, str):
+        return _octal(name, value)
     if isinstance(default, tuple):
         if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
             return tuple(value)
@@ -282,8 +301,8 @@ def _from_text(name: str, text: str) -> Any:
     """Read a variable; lists are separated by colons."""
     default = _fields()[name]
     try:
-        if name == "socket_mode":
-            return _octal(text)
+        if name in OCTAL:
+            return _octal(name, text)
         if isinstance(default, tuple):
             return tuple(part for part in text.split(":") if part)
         return type(default)(text)
@@ -293,8 +312,8 @@ def _from_text(name: str, text: str) -> Any:
         ) from None
 
 
-def _octal(text: str) -> int:
+def _octal(name: str, text: str) -> int:
     try:
         return int(text, 8)
     except ValueError:
-        raise ConfigError(f'socket_mode: expected "0660", got {text!r}') from None
+        raise ConfigError(f'{name}: expected "0660", got {text!r}') from None

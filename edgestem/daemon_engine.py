@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import statistics
 import threading
@@ -15,20 +16,20 @@ from edgestem.config import ModelConfig, read_config
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_schedule import (
     BATCH,
-    LIVE,
     Admission,
     PacedSeparator,
     Scheduler,
     n_slots,
 )
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.model import LIVE_DEFAULT, available_models, model_path
+from edgestem.model import LIVE_DEFAULT, available_models, model_path, models_dir
 from edgestem.protocol import MAX_TEXT
 from edgestem.separator import check_stream
 
 log = logging.getLogger(__name__)
 MEASURED_CALLS = 5  # the median of so many calls decides
 MAX_SPARE = 2  # separators kept loaded for the next session
+SPARE_BYTES = 128 << 20  # and so much memory of them
 Key = tuple[str, int, int]  # model, sample rate, channels
 
 
@@ -49,6 +50,7 @@ class Engine:
 
     def __init__(self, config: DaemonConfig, event: Callable[..., None]) -> None:
         self._config, self._event = config, event
+        self._doubted = ""  # a device that failed since it last ran a network
         self.models = _find_models(config.models)
         self.default = next(iter(self.models))
         probe = self._load((self.default, self._rate(self.default), 2), Scheduler(1))
@@ -92,13 +94,32 @@ class Engine:
         return separator
 
     def give_back(self, separator: PacedSeparator) -> None:
-        """Take a separator back; it may be in any state."""
+        """Take a separator back; one with a failed call is never lent again."""
         self.admission.leave(separator)
-        separator.check = _nothing
+        separator.check, separator.around = _nothing, contextlib.nullcontext
+        if not separator.is_sound:
+            self._lose(separator)
+            return
         key = (separator.config.name, separator.sample_rate, separator.n_channels)
         with self._lock:
             self._spare.append((key, separator))
             del self._spare[:-MAX_SPARE]
+            while sum(s.memory_bytes for _, s in self._spare) > SPARE_BYTES:
+                del self._spare[0]
+
+    def _lose(self, separator: PacedSeparator) -> None:
+        """Forget a device's separators after a failed call, and doubt the device."""
+        device = separator.device
+        with self._lock:
+            self._spare = [s for s in self._spare if s[1].device != device]
+            self._doubted = "" if device == "cpu" else device
+        text = f"{device}: it failed while it ran; the next stream tries it first"
+        log.warning("device: %s", text)
+        self._event("device", device=device, text=text)
+
+    def place(self) -> str:
+        """Name what runs networks here: the device and the runtime."""
+        return f"{self.device} {self.runtime}"
 
     def admit(self, separator: PacedSeparator, share: float) -> float:
         """Book a live stream and return its RTF.
@@ -147,6 +168,27 @@ class Engine:
         return separator
 
     def _load(self, key: Key, scheduler: Scheduler) -> PacedSeparator:
+        """Load a model where it was asked for, or where it runs."""
+        separator = self._load_on(key, scheduler, self._config.device)
+        if separator.device == self._doubted:
+            return self._tried(key, scheduler, separator)
+        return separator
+
+    def _tried(
+        self, key: Key, scheduler: Scheduler, separator: PacedSeparator
+    ) -> PacedSeparator:
+        """Run a doubted device once; without it the CPU takes its place."""
+        try:
+            measure(separator, 1)
+        except Exception as error:
+            note = f"{separator.device}: it fails now ({' '.join(str(error).split())})"
+            separator = self._load_on(key, scheduler, "cpu")
+            separator.notes = (note,)
+        else:
+            self._doubted = ""
+        return separator
+
+    def _load_on(self, key: Key, scheduler: Scheduler, device: str) -> PacedSeparator:
         name, sample_rate, n_channels = key
         return PacedSeparator(
             scheduler,
@@ -154,24 +196,28 @@ class Engine:
             n_channels,
             model=self.models[name].model,
             threads=self._config.threads,
-            device=self._config.device,
+            device=device,
         )
 
 
-def measure(separator: PacedSeparator) -> float:
-    """Run a few network calls on noise and return the RTF; the separator is reset."""
-    separator.priority = LIVE
+def measure(separator: PacedSeparator, n_calls: int = MEASURED_CALLS) -> float:
+    """Run a few network calls on noise and return the RTF; the separator is reset.
+
+    They go behind those of live streams, whoever asks for one.
+    """
+    priority, separator.priority = separator.priority, BATCH
     rng = np.random.default_rng(0)
     n_samples = round(separator.call_s * separator.sample_rate)
     noise = rng.standard_normal((n_samples, separator.n_channels)) * 0.1
     took: list[float] = []
-    while len(took) <= MEASURED_CALLS:
+    while len(took) <= n_calls:
         n_before = separator.n_calls
         separator.push(noise.astype(np.float32))
         if separator.n_calls > n_before:
             took.append(separator.last_s - separator.waited_s)
     separator.reset()
     separator.forget_times()
+    separator.priority = priority
     return statistics.median(took[1:]) / separator.call_s  # the first warms up
 
 
@@ -189,6 +235,13 @@ def _find_models(wanted: tuple[str, ...]) -> dict[str, ModelConfig]:
             code="model_not_found",
         )
     return {c.name: c for c in found}
+
+
+def foreign_models(config: DaemonConfig) -> list[tuple[str, Path]]:
+    """List the configured models that did not come with the package."""
+    paths = [Path(model_path(name)).absolute() for name in config.models]
+    own = models_dir()
+    return [(path.name, path) for path in paths if not path.is_relative_to(own)]
 
 
 def _nothing() -> None:

@@ -1,21 +1,23 @@
 """A job's input and outputs: passed descriptors, or paths below allowed folders.
 
-A path is opened first and judged by what was opened: the kernel says where a
-descriptor really is, whatever symlinks or races led there.
+A path is opened below the descriptor of an allowed folder (`daemon_paths`), once,
+when the job is asked for; afterwards nothing is looked up by that name.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from edgestem.containers import PLAIN, Details
+from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
 from edgestem.encoding import Encoder, open_encoder
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.grid import Samples
@@ -25,6 +27,7 @@ from edgestem.writing import StemFiles
 
 # O_NONBLOCK: a FIFO put in a song's place must not hold the daemon.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_Found = TypeVar("_Found")
 
 
 def passed_input(fd: int, max_bytes: int) -> BinaryIO:
@@ -50,7 +53,7 @@ def passed_input(fd: int, max_bytes: int) -> BinaryIO:
     return file
 
 
-def opened_input(path: str, allowed: tuple[str, ...], max_bytes: int) -> BinaryIO:
+def opened_input(path: str, allowed: AllowedFolders, max_bytes: int) -> BinaryIO:
     """Open an input by path.
 
     Raises
@@ -60,15 +63,8 @@ def opened_input(path: str, allowed: tuple[str, ...], max_bytes: int) -> BinaryI
     AudioError
         `unreadable`.
     """
-    _check_plain(path, allowed, "input_dirs")
+    fd = _below(path, allowed, "unreadable", lambda place: open_below(place, _READ))
     try:
-        fd = os.open(os.path.realpath(path), _READ)
-    except OSError as cause:
-        raise AudioError(
-            f"{path} cannot be opened: {cause.strerror}", code="unreadable", path=path
-        ) from cause
-    try:
-        _check_place(fd, path, allowed, "input_dirs")
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise AudioError(f"{path} is not a file", code="unreadable", path=path)
         _check_size(fd, path, max_bytes)
@@ -115,36 +111,25 @@ def _inode(file: BinaryIO) -> tuple[int, int]:
 
 
 class Folder:
-    """An output folder by path, held open; a new one is made when it is needed."""
+    """An output folder by path: made at once, and held open until the job ends."""
 
-    def __init__(self, path: str, allowed: tuple[str, ...]) -> None:
-        _check_plain(path, allowed, "output_dirs")
+    def __init__(self, path: str, allowed: AllowedFolders, file_mode: int) -> None:
+        # Who may read the files may list the folder.
+        mode = file_mode | 0o700 | (file_mode & 0o444) >> 2
+        self._fd, self._undo = _below(
+            path, allowed, "unwritable", lambda place: make_folder(place, mode)
+        )
         self.path = path
         self.files: dict[str, BinaryIO] = {}  # none before the job runs
-        real = Path(os.path.realpath(path))
-        self._name = "." if real.is_dir() else real.name
-        parent = real if real.is_dir() else real.parent
-        try:
-            self._fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as cause:
-            raise AudioError(
-                f"{path}: its parent folder cannot be opened: {cause.strerror}",
-                code="unwritable",
-                path=path,
-            ) from cause
-        try:
-            _check_place(self._fd, path, allowed, "output_dirs")
-        except BaseException:
-            self.close()
-            raise
 
-    def inside(self) -> Path:
-        """Name the folder by its descriptor, so that nobody can swap it."""
-        return Path(f"/proc/self/fd/{self._fd}") / self._name
+    def fds(self) -> list[int]:
+        """Give the folder's descriptor."""
+        return [self._fd]
 
     def close(self) -> None:
-        """Let go."""
+        """Let go; a folder that was made for nothing is removed."""
         if self._fd >= 0:
+            self._undo()
             os.close(self._fd)
         self._fd = -1
 
@@ -179,6 +164,13 @@ class Descriptors:
             yield sink
         finally:
             sink.discard()
+
+    path = ""
+    """There is none."""
+
+    def fds(self) -> list[int]:
+        """Give the descriptors, in the order of the stems."""
+        return [file.fileno() for file in self.files.values()]
 
     def close(self) -> None:
         """Let go of the files."""
@@ -271,21 +263,27 @@ def _check_size(fd: int, name: str, max_bytes: int) -> None:
         )
 
 
-def _check_plain(path: str, allowed: tuple[str, ...], key: str) -> None:
-    """Refuse what is not below an allowed folder even by name."""
-    real = Path(os.path.realpath(path))
-    if not path.startswith("/") or not _is_below(real, allowed):
-        raise _forbidden(path, key)
+def _below(
+    path: str, allowed: AllowedFolders, code: str, act: Callable[[Place], _Found]
+) -> _Found:
+    """Open a path below an allowed folder.
 
-
-def _check_place(fd: int, path: str, allowed: tuple[str, ...], key: str) -> None:
-    """Refuse what is not below an allowed folder now that it is open."""
-    if not _is_below(Path(f"/proc/self/fd/{fd}").readlink(), allowed):
-        raise _forbidden(path, key)
-
-
-def _is_below(path: Path, allowed: tuple[str, ...]) -> bool:
-    return any(path.is_relative_to(os.path.realpath(folder)) for folder in allowed)
+    A symlink that leads from one allowed place to another is followed by us; that
+    the result is below such a place is up to the kernel again.  What leads out is
+    not told from what is not allowed.
+    """
+    for name in (path, os.path.realpath(path)) if path.startswith("/") else ():
+        place = allowed.find(name)
+        if place is None:
+            continue
+        try:
+            return act(place)
+        except OSError as cause:
+            if cause.errno in (errno.EXDEV, errno.ELOOP):
+                continue
+            text = f"{path} cannot be opened: {cause.strerror or cause}"
+            raise AudioError(text, code=code, path=path) from cause
+    raise _forbidden(path, allowed.key)
 
 
 def _forbidden(path: str, key: str) -> EdgestemError:

@@ -7,7 +7,6 @@ client does, the worst that happens is that its connection is closed.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
@@ -18,22 +17,29 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem import __version__
 from edgestem.daemon_channel import SEND_BUFFER, Gone, Inbox, Outbox
-from edgestem.daemon_jobs import ClientJobs
+from edgestem.daemon_clients import ClientJobs
+from edgestem.daemon_door import StreamDoor
 from edgestem.daemon_requests import (
     Audio,
     Cancel,
     Hello,
-    Open,
     Request,
-    Set,
+    Separate,
     Subscribe,
     parse,
 )
-from edgestem.daemon_schedule import BATCH, LIVE
 from edgestem.daemon_socket import Peer
 from edgestem.daemon_streams import Stream
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.protocol import VERSION, Message, encode, encode_error, sequence_number
+from edgestem.protocol import (
+    MAX_PAYLOAD,
+    VERSION,
+    Message,
+    as_json,
+    encode_error,
+    encode_reply,
+    sequence_number,
+)
 
 if TYPE_CHECKING:
     from edgestem.daemon import Daemon
@@ -51,12 +57,13 @@ class Session:
         self._daemon, self._socket = daemon, connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         config = daemon.config
-        self.outbox = Outbox(connection, config.idle_s)
-        self._inbox = Inbox(connection, config.message_s)
-        self.stream: Stream | None = None
+        self._turns = daemon.turns
+        self.outbox = Outbox(connection, config.idle_s, self._turns, peer.uid)
+        self._inbox = Inbox(connection, config.message_s, self._turns)
+        self.door = door = StreamDoor(daemon, self.outbox, peer)
         self._events: frozenset[str] = frozenset()
         self._fds: list[int] = []
-        self._jobs = ClientJobs(daemon.jobs, self.outbox, daemon.event)
+        self._jobs = ClientJobs(daemon, self.outbox, peer)
         self._is_ending = False
         self.n_requests = 0
         self._writer = threading.Thread(target=self.outbox.write, daemon=True)
@@ -66,29 +73,49 @@ class Session:
             "ping": lambda r: self._reply("pong", r),
             "status": self._status,
             "models": self._models,
-            "open": self._open,
+            "open": door.open,
             "audio": lambda r: None,
-            "set": self._set,
-            "flush": lambda r: self._open_stream().do("flush", r.seq),
-            "close": lambda r: self._open_stream().do("close", r.seq),
-            "separate": lambda r: self._jobs.submit(r, self._fds, daemon.config),
+            "set": door.set,
+            "flush": door.flush,
+            "close": door.close,
+            "separate": self._separate,
             "cancel": self._cancel,
             "subscribe": self._subscribe,
         }
 
     def start(self) -> None:
-        """Serve in threads of its own."""
-        self._writer.start()
-        self._reader.start()
+        """Serve in threads of its own.
 
-    def join(self) -> None:
+        Raises
+        ------
+        RuntimeError
+            There is no thread for it; the connection is closed.
+        """
+        try:
+            self._writer.start()
+            self._reader.start()
+        except RuntimeError:
+            self.outbox.put_soon(
+                encode_error("too_many_clients", "the daemon has no thread left")
+            )
+            self.outbox.abandon()
+            self._inbox.close()
+            self._socket.close()
+            raise
+
+    @property
+    def stream(self) -> Stream | None:
+        """The open stream."""
+        return self.door.stream
+
+    def join(self, wait_s: float | None = None) -> None:
         """Wait for the end of the session."""
-        self._reader.join()
+        self._reader.join(wait_s)
 
     def event(self, name: str, **fields: Any) -> None:
         """Tell what happened, if the client subscribed to it."""
         if name in self._events:
-            data = encode("event", event=name, **fields)
+            data = encode_reply("event", event=name, **fields)
             self.outbox.put_soon(data, is_event=True)
 
     def end_stream(self) -> None:
@@ -96,14 +123,25 @@ class Session:
         stream = self.stream
         if stream is not None:
             stream.stop()
-            stream.join()
-            self.outbox.put_soon(encode("closed", xruns=stream.xruns))
+            stream.join(LINGER_S)
+            self.outbox.put_soon(encode_reply("closed", xruns=stream.xruns))
 
     def end(self) -> None:
         """Say goodbye because the daemon ends."""
+        self._hang_up("shutting_down", "the daemon is ending")
+
+    def dismiss(self) -> None:
+        """Say goodbye because the user may no longer use the daemon."""
+        text = f"user {self.peer.uid} may not use this daemon any more (allow_users)"
+        self._jobs.cancel_all()
+        stream = self.stream
+        if stream is not None:
+            stream.stop()
+        self._hang_up("forbidden", text)
+
+    def _hang_up(self, code: str, text: str) -> None:
         self._is_ending = True
-        text = "the daemon is ending"
-        self.outbox.put_soon(encode_error("shutting_down", text))
+        self.outbox.put_soon(encode_error(code, text))
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
 
@@ -125,7 +163,9 @@ class Session:
         try:
             self.outbox.put(self._greeting())
             while (message := self._read()) is not None:
+                self._take_turn()
                 self._handle(message)
+            self._turns.end()
             self._drain()
         except Gone:
             reason = "gone"
@@ -140,10 +180,20 @@ class Session:
             log.exception("the session of pid %d failed", self.peer.pid)
             self.outbox.put_soon(encode_error("internal", "a bug: see the log"))
         finally:
+            self._turns.end()
             self._close(reason)
 
+    def _take_turn(self) -> None:
+        """Wait for a turn to handle a message: live audio needs none."""
+        stream = self.stream
+        is_live = stream is not None and stream.is_live
+        if is_live and self._turns.live_message(self.peer.uid):
+            self._turns.end()
+        else:
+            self._turns.step(self.peer.uid)
+
     def _greeting(self) -> bytes:
-        return encode(
+        return encode_reply(
             "hello",
             protocol=VERSION,
             server=f"edgestem {__version__}",
@@ -167,7 +217,7 @@ class Session:
         try:
             request = parse(message)
             if isinstance(request, Audio):
-                self._audio(request, message.payload)
+                self.door.audio(request, message.payload)
             else:
                 self._handlers[message.type](request)
         except EdgestemError as error:
@@ -177,7 +227,8 @@ class Session:
             self.outbox.put(encode_error(error.code, str(error), seq))
         finally:
             for fd in self._fds:
-                os.close(fd)
+                with contextlib.suppress(OSError):  # what a client's file system says
+                    os.close(fd)
 
     def _drain(self) -> None:
         """Finish what the client asked for before its last word, while it listens."""
@@ -212,7 +263,7 @@ class Session:
     # ---- requests ---------------------------------------------------------------
 
     def _reply(self, kind: str, request: Request, **fields: Any) -> None:
-        self.outbox.put(encode(kind, seq=request.seq, **fields))
+        self.outbox.put(encode_reply(kind, seq=request.seq, **fields))
 
     def _hello(self, request: Hello) -> None:
         if request.protocol != VERSION:
@@ -225,14 +276,19 @@ class Session:
 
     def _status(self, request: Request) -> None:
         summary, details = self._daemon.status()
-        payload = json.dumps(details, separators=(",", ":")).encode()
-        self.outbox.put(encode("status", payload, seq=request.seq, **summary))
+        while len(payload := as_json(details)) > MAX_PAYLOAD:  # a very full house
+            details["sessions"] = details["sessions"][: len(details["sessions"]) // 2]
+        self.outbox.put(encode_reply("status", payload, seq=request.seq, **summary))
 
     def _models(self, request: Request) -> None:
         engine = self._daemon.engine
-        payload = json.dumps(engine.describe(), separators=(",", ":")).encode()
         names = list(engine.models)[:32]
-        self.outbox.put(encode("models", payload, seq=request.seq, models=names))
+        payload = as_json(engine.describe())
+        self.outbox.put(encode_reply("models", payload, seq=request.seq, models=names))
+
+    def _separate(self, request: Separate) -> None:
+        with self._turns.paused():
+            self._jobs.submit(request, self._fds)
 
     def _cancel(self, request: Cancel) -> None:
         self._jobs.cancel(request.job)
@@ -241,59 +297,3 @@ class Session:
     def _subscribe(self, request: Subscribe) -> None:
         self._events = frozenset(request.events)
         self._reply("subscribed", request, events=list(request.events))
-
-    # ---- the stream ---------------------------------------------------------------
-
-    def _open(self, request: Open) -> None:
-        if self.stream is not None:
-            raise ProtocolError("this connection has a stream", code="bad_order")
-        is_live = request.mode == "live"
-        with self._daemon.stream_place():
-            separator = self._daemon.engine.take(
-                request.model,
-                request.sample_rate,
-                request.channels,
-                LIVE if is_live else BATCH,
-            )
-            try:
-                rtf = self._daemon.admit(separator) if is_live else None
-            except BaseException:
-                self._daemon.engine.give_back(separator)
-                raise
-            config, tell = self._daemon.config, self._daemon.event
-            self.stream = Stream(request, separator, self.outbox, config, tell)
-            self.stream.start(self._stream_ended)
-        self._reply(
-            "opened",
-            request,
-            latency_samples=separator.latency_samples,
-            block=round(separator.call_s * separator.sample_rate),
-            stems=list(request.stems),
-            model=separator.config.name,
-            device=separator.device,
-            rtf=None if rtf is None else round(rtf, 5),
-        )
-
-    def _stream_ended(self) -> None:
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            self._daemon.engine.give_back(stream.separator)
-
-    def _open_stream(self) -> Stream:
-        stream = self.stream
-        if stream is None:
-            raise ProtocolError("there is no open stream", code="bad_order")
-        return stream
-
-    def _audio(self, request: Audio, payload: bytes) -> None:
-        stream = self._open_stream()
-        if len(payload) % stream.bytes_per_sample:
-            raise ProtocolError(
-                f"a sample takes {stream.bytes_per_sample} bytes, the payload of "
-                f"{len(payload)} is not a multiple",
-                code="bad_field",
-            )
-        stream.audio(request.seq, payload)
-
-    def _set(self, request: Set) -> None:
-        self._open_stream().set_levels(request)

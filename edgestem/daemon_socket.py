@@ -153,13 +153,23 @@ def _check_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Let one daemon at a time look at a path and bind it."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    """Let one daemon at a time look at a path and bind it.
+
+    The lock is on a file of our own: others may open the folder, and hold it.
+    """
+    name = path.with_name(f"{path.name}.lock")
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    fd = os.open(name, flags, 0o600)
     try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+            raise ConfigError(
+                f"{name} is another user's: choose a --socket in a folder of your own"
+            )
         deadline = time.monotonic() + LOCK_S
         while True:
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
@@ -167,7 +177,7 @@ def _lock(path: Path) -> Iterator[None]:
                 time.sleep(0.05)
         yield
     finally:
-        os.close(folder)
+        os.close(fd)
 
 
 def _remove_stale(path: Path) -> None:
@@ -198,14 +208,17 @@ def _in_use(text: str) -> EdgestemError:
 
 
 def _bind(path: Path, config: DaemonConfig) -> socket.socket:
-    """Bind with no rights for anybody, give the rights, then listen."""
+    """Bind with the rights, give it its group, then listen: before, nobody connects.
+
+    The mode is the socket's before it has a name; nothing is changed by that name.
+    """
     listener = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
+    mask = os.umask(0)
     try:
+        os.fchmod(listener.fileno(), config.socket_mode)
         listener.bind(str(path))
         if config.socket_group:
-            os.chown(path, -1, _group_id(config.socket_group))
-        path.chmod(config.socket_mode)
+            _give_group(path, _group_id(config.socket_group))
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()
@@ -213,6 +226,18 @@ def _bind(path: Path, config: DaemonConfig) -> socket.socket:
     finally:
         os.umask(mask)
     return listener
+
+
+def _give_group(path: Path, group: int) -> None:
+    """Change the group of a socket of ours, and of nothing that took its place."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise OSError(errno.EBUSY, "somebody who may write there exchanged it")
+        os.chown(f"/proc/self/fd/{fd}", -1, group)
+    finally:
+        os.close(fd)
 
 
 def _group_id(name: str) -> int:

@@ -9,42 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from edgestem.daemon_channel import Gone, Outbox
 from edgestem.daemon_config import DaemonConfig
+from edgestem.daemon_item import OVERHEAD, Item
+from edgestem.daemon_process import raise_priority
 from edgestem.daemon_requests import Open, Set
 from edgestem.daemon_schedule import PacedSeparator
+from edgestem.daemon_turns import Turns
 from edgestem.errors import EdgestemError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS
 from edgestem.pcm import PcmStream
-from edgestem.protocol import FORMATS, encode, encode_error
+from edgestem.protocol import FORMATS, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
-OVERHEAD = 256  # bytes of a queued item besides its audio
 QUEUE = 2 << 20  # bytes of audio that wait in file mode: two of the largest messages
-
-
-class Item(NamedTuple):
-    """Something to do, in the order of the wire."""
-
-    kind: str
-    seq: int | None
-    data: bytes = b""
-    levels: Set | None = None
-    arrived: float = 0.0
-    n_gap: int = 0
-
-    @property
-    def cost(self) -> int:
-        """Bytes it takes in the queue."""
-        return len(self.data) + OVERHEAD
 
 
 class Stream:
@@ -59,6 +44,10 @@ class Stream:
         How much may wait in live mode, and at which priority it runs.
     tell : callable
         Reports an event: name and fields.
+    turns : Turns
+        When it may work, if it is not live.
+    uid : int
+        Whose it is.
     """
 
     def __init__(
@@ -68,7 +57,11 @@ class Stream:
         outbox: Outbox,
         config: DaemonConfig,
         tell: Callable[..., None],
+        *,
+        turns: Turns,
+        uid: int,
     ) -> None:
+        self._turns, self._uid = turns, uid
         self.is_live = request.mode == "live"
         self.separator = separator
         levels = Levels(request.vocals_db, request.instrumental_db)
@@ -84,7 +77,7 @@ class Stream:
         self._items: deque[Item] = deque()
         self._n_bytes = 0
         self._n_received = 0  # samples, also those that were dropped
-        self.xruns = 0
+        self.xruns = self.n_late = 0
         self.n_samples = 0
         self.is_over = False
         self._last_words = b""
@@ -104,7 +97,11 @@ class Stream:
             if self.is_live:
                 while not self._has_room(item) and self._drop_oldest():
                     n_dropped += 1
-            self._append(item)
+            is_in = self._has_room(item)
+            if is_in:
+                self._append(item)
+        if not is_in:
+            self._put_in(item)
         self._count_xruns(n_dropped)
 
     def set_levels(self, request: Set) -> None:
@@ -116,8 +113,12 @@ class Stream:
 
     def do(self, kind: str, seq: int | None, levels: Set | None = None) -> None:
         """Queue `flush`, `close`, `set` or `end`, when there is room."""
-        with self._changed:
-            self._append(Item(kind, seq, levels=levels))
+        self._put_in(Item(kind, seq, levels=levels))
+
+    def _put_in(self, item: Item) -> None:
+        """Queue an item, and wait for room as long as it takes."""
+        with self._turns.paused(), self._changed:
+            self._append(item)
 
     def _has_room(self, item: Item) -> bool:
         # One item is always taken, however large.
@@ -170,6 +171,7 @@ class Stream:
             "latency_samples": s.latency_samples,
             "rtf": round(s.rtf, 5),
             "xruns": self.xruns,
+            "n_late": self.n_late,
             "n_samples": self.n_samples,
             "queued_bytes": self._n_bytes,
             "last_ms": round(self.last_ms, 3),
@@ -181,18 +183,20 @@ class Stream:
     # ---- the thread -----------------------------------------------------------
 
     def _run(self) -> None:
-        self._raise_priority()
+        raise_priority(self._realtime)
         try:
-            while (item := self._next()) is not None and self._handle(item):
+            while (item := self._next()) is not None and self._work(item):
                 pass
         except Gone:
             pass
         except EdgestemError as error:
             self._fail(error.code, str(error))
         except Exception:
+            self.separator.is_sound = False  # whatever state it is in
             log.exception("a stream failed")
             self._fail("internal", "a bug: the daemon's log has it")
         finally:
+            self._turns.end()
             self.stop()
             self._ended()
         # Who reads `closed` may open the next stream at once.
@@ -200,19 +204,14 @@ class Stream:
             with contextlib.suppress(Gone):
                 self._outbox.put(self._last_words)
 
-    def _raise_priority(self) -> None:
-        """Ask for real-time scheduling of this thread, if it is configured."""
-        if self._realtime:
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-            try:
-                os.sched_setscheduler(0, policy, os.sched_param(self._realtime))
-            except OSError as error:
-                log.warning("no real-time priority: %s", error.strerror)
-
     def _fail(self, code: str, text: str) -> None:
         self._outbox.put_soon(encode_error(code, text))
 
     def _next(self) -> Item | None:
+        with self._changed:
+            is_here = bool(self._items)
+        if not is_here:
+            self._turns.end()
         with self._changed:
             while not self._items and not self.is_over:
                 self._changed.wait()
@@ -222,6 +221,14 @@ class Stream:
             self._n_bytes -= item.cost
             self._changed.notify_all()
             return item
+
+    def _work(self, item: Item) -> bool:
+        """Do one item in the live way or in turn."""
+        if self.is_live:
+            with self._turns.live_block():
+                return self._handle(item)
+        self._turns.step(self._uid)
+        return self._handle(item)
 
     def _handle(self, item: Item) -> bool:
         """Do one item; False ends the stream."""
@@ -235,17 +242,19 @@ class Stream:
         elif item.kind == "flush":
             for data in self._pcm.flush():
                 self._put(item.seq, data)
+                n_stems = len(self._pcm.stems)
+                self._n_received += len(data) // (n_stems * self.bytes_per_sample)
             self._n_received = 0
-            self._outbox.put(encode("flushed", seq=item.seq))
+            self._outbox.put(encode_reply("flushed", seq=item.seq))
         elif item.kind == "close":
-            self._last_words = encode("closed", seq=item.seq, xruns=self.xruns)
+            self._last_words = encode_reply("closed", seq=item.seq, xruns=self.xruns)
         return item.kind not in ("close", "end")
 
     def _separate(self, item: Item) -> None:
         step = MAX_BLOCK * self.bytes_per_sample
-        for at in range(0, len(item.data), step):
+        for at in range(0, max(len(item.data), 1), step):  # nothing: an empty answer
             data = item.data[at : at + step]
-            stems = self._pcm.push(data)
+            stems = self._pcm.push(data) if data else b""
             self._put(item.seq, stems)
             n_samples = len(data) // self.bytes_per_sample
             self._n_received += n_samples
@@ -254,9 +263,23 @@ class Stream:
                 return
         self.last_ms = (time.perf_counter() - item.arrived) * 1000
         self.peak_ms = max(self.peak_ms, self.last_ms)
+        self._judge(len(item.data) // self.bytes_per_sample)
+
+    def _judge(self, n_samples: int) -> None:
+        """Count an answer that came later than the next block: an xrun for its player.
+
+        Where a call of the network covers more than the block, that is the measure.
+        """
+        s = self.separator
+        if self.is_live and self.last_ms > 1000 * max(
+            n_samples / s.sample_rate, s.call_s
+        ):
+            self.n_late += 1
+            self.xruns += 1
+            self._tell("xrun", n_dropped=0, n_late=1, xruns=self.xruns)
 
     def _put(self, seq: int | None, stems: bytes) -> None:
-        data = encode("stems", stems, seq=seq, position=self._n_received)
+        data = encode_reply("stems", stems, seq=seq, position=self._n_received)
         if self.is_live:
             limit = self._limit * len(self._pcm.stems)
             self._count_xruns(self._outbox.put_live(data, limit))
@@ -267,7 +290,7 @@ class Stream:
         n_ramp = round(request.ramp_ms * self.separator.sample_rate / 1000)
         levels = self._pcm.levels
         levels.set(request.vocals_db, request.instrumental_db, n_ramp)
-        self._outbox.put(encode("set", seq=request.seq))
+        self._outbox.put(encode_reply("set", seq=request.seq))
 
     def _count_xruns(self, count: int) -> None:
         if count:

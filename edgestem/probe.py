@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from edgestem import child
 
 # The first inference of a USB Coral loads firmware and weights: a few seconds.
 TIME_LIMIT = 30.0
@@ -93,24 +95,35 @@ def probe(job: Job, time_limit: float = TIME_LIMIT) -> Probe:
     """
     import subprocess  # 10 ms, and most processes never try anything
 
-    environment = dict(os.environ)
-    path = [str(Path(__file__).parent.parent), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "edgestem.trial", json.dumps(asdict(job))],
+    trial = subprocess.Popen(
+        [sys.executable, "-m", "edgestem.trial", json.dumps(asdict(_absolute(job)))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=child.environment(),
+        cwd=child.FOLDER,
         start_new_session=True,  # so that a hung delegate's threads end with it
     )
     try:
-        out, _ = child.communicate(timeout=time_limit)
+        out, _ = trial.communicate(timeout=time_limit)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        out, _ = child.communicate()
+        os.killpg(trial.pid, signal.SIGKILL)
+        out, _ = trial.communicate()
         return _hung(_messages(out), time_limit)
-    return _verdict(_messages(out), child.returncode)
+    return _verdict(_messages(out), trial.returncode)
+
+
+def _absolute(job: Job) -> Job:
+    """Name the files so that they are found from another folder."""
+    library = job.library  # without a folder the system's loader looks for it
+    if os.sep in library:
+        library = os.path.abspath(library)  # noqa: PTH100 - it stays a name
+    return replace(
+        job,
+        model=str(Path(job.model).absolute()),
+        delegate_model=str(Path(job.delegate_model).absolute()),
+        library=library,
+    )
 
 
 def _messages(out: bytes) -> dict[str, Any]:

@@ -25,6 +25,7 @@ MAX_TEXT = 1024  # characters of a string field: four of them fit into a header
 STEMS = ("vocals", "instrumental", "karaoke")  # the last: both at levels
 FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
 EVENTS = ("session", "job", "xrun", "device")
+SHORT = 16  # characters of a text that is never cut
 SILENT_DB = -100.0  # this level and below is no sound at all
 MAX_DB = 20.0
 
@@ -98,25 +99,67 @@ def encode(kind: str, payload: bytes = b"", **fields: Any) -> bytes:
     ProtocolError
         `too_large`: the message does not fit.
     """
-    header = {"type": kind} | {k: v for k, v in fields.items() if v is not None}
-    if payload:
-        header["payload_length"] = len(payload)
-    line = json.dumps(header, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    line = _line(kind, len(payload), fields)
     if len(line) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
         raise ProtocolError(f"a {kind} message is too large", code="too_large")
     return line + payload
 
 
+def encode_reply(kind: str, payload: bytes = b"", **fields: Any) -> bytes:
+    """Make the bytes of a message of the daemon's own: its texts give way to fit.
+
+    What a client named may be long, and longer once JSON has escaped it: the middle
+    of the longest text goes, until the header is one.  `payload` has to fit.
+    """
+    while len(_line(kind, len(payload), fields)) > MAX_HEADER:
+        if not _shorten_longest(fields):
+            break
+    return encode(kind, payload, **fields)
+
+
 def encode_error(code: str, text: str, seq: int | None = None, **more: Any) -> bytes:
     """Make the bytes of an error message; an overlong text is cut."""
-    text = text if len(text) <= MAX_TEXT // 2 else text[: MAX_TEXT // 2] + "..."
-    return encode("error", code=code, text=text, seq=seq, **more)
+    return encode_reply("error", code=code, text=text, seq=seq, **more)
+
+
+def as_json(value: object) -> bytes:
+    """Make a payload of JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def sequence_number(message: Message) -> int | None:
     """Find the `seq` to put into an error about a message."""
     seq = message.fields.get("seq")
     return seq if type(seq) is int and 0 <= seq <= MAX_SEQ else None
+
+
+def _line(kind: str, n_payload: int, fields: dict[str, Any]) -> bytes:
+    header = {"type": kind} | {k: v for k, v in fields.items() if v is not None}
+    if n_payload:
+        header["payload_length"] = n_payload
+    return json.dumps(header, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _shorten_longest(fields: dict[str, Any]) -> bool:
+    """Halve the text that takes most bytes, also one in a list; False: none is left."""
+    found: list[tuple[int, str, int | None, str]] = []
+    for name, value in fields.items():
+        texts = enumerate(value) if isinstance(value, list) else [(None, value)]
+        found += [
+            (len(json.dumps(text)), name, i, text)
+            for i, text in texts
+            if isinstance(text, str) and len(text) > SHORT
+        ]
+    if not found:
+        return False
+    _, name, i, text = max(found, key=lambda one: one[0])
+    kept = len(text) // 4  # of each end: names begin, advice ends a sentence
+    short = f"{text[:kept]}...{text[-kept:]}"
+    if i is None:
+        fields[name] = short
+    else:
+        fields[name] = [*fields[name][:i], short, *fields[name][i + 1 :]]
+    return True
 
 
 def _lost(code: str, text: str) -> NoReturn:

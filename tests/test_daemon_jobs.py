@@ -43,9 +43,12 @@ def daemon(place: Path) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def out(place: Path) -> Iterator[Path]:
-    yield place / "out"
-    shutil.rmtree(place / "out")
-    (place / "out").mkdir()
+    yield place / "out"  # the daemon holds it: only what is in it goes
+    for path in (place / "out").iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def make_song(path: Path, seconds: float = 1.0, subtype: str = "PCM_16") -> Path:

@@ -30,6 +30,7 @@ LAYERS = (
         "_native",
         "coral",
         "probe",
+        "child",
         "devices",
         "network",
     },

@@ -1,0 +1,140 @@
+"""One client's side of streams: at most one is open, and somebody has room for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgestem.daemon_admission import check_memory
+from edgestem.daemon_channel import OUTBOX, STREAM_OUTBOX, Outbox
+from edgestem.daemon_requests import Audio, Close, Flush, Open, Set
+from edgestem.daemon_schedule import BATCH, LIVE, PacedSeparator
+from edgestem.daemon_socket import Peer
+from edgestem.daemon_streams import Stream
+from edgestem.errors import EdgestemError, ProtocolError
+from edgestem.protocol import encode_reply
+
+if TYPE_CHECKING:
+    from edgestem.daemon import Daemon
+
+
+class StreamDoor:
+    """Opens a connection's stream and hands it what the client sends."""
+
+    def __init__(self, daemon: Daemon, outbox: Outbox, peer: Peer) -> None:
+        self._daemon, self._outbox, self._peer = daemon, outbox, peer
+        self.stream: Stream | None = None
+        self.memory = 0
+        """Bytes that the open stream takes, as estimated."""
+
+    def open(self, request: Open) -> None:
+        """Open the stream.
+
+        Raises
+        ------
+        EdgestemError
+            There is one, or no room for it.
+        """
+        if self.stream is not None:
+            raise ProtocolError("this connection has a stream", code="bad_order")
+        with self._daemon.turns.paused():
+            self._daemon.turns.wait_to_open(self._peer.uid)
+            separator, rtf = self._start(request)
+        self._outbox.put(
+            encode_reply(
+                "opened",
+                seq=request.seq,
+                latency_samples=separator.latency_samples,
+                block=round(separator.call_s * separator.sample_rate),
+                stems=list(request.stems),
+                model=separator.config.name,
+                device=separator.device,
+                rtf=None if rtf is None else round(rtf, 5),
+            )
+        )
+
+    def _start(self, request: Open) -> tuple[PacedSeparator, float | None]:
+        is_live = request.mode == "live"
+        daemon, uid = self._daemon, self._peer.uid
+        with daemon.stream_place(uid):
+            separator = daemon.engine.take(
+                request.model,
+                request.sample_rate,
+                request.channels,
+                LIVE if is_live else BATCH,
+            )
+            try:
+                self.memory = separator.memory_bytes
+                check_memory(daemon, uid)
+                rtf = daemon.admit(separator) if is_live else None
+                self._begin(request, separator)
+            except BaseException:
+                self.memory = 0
+                daemon.engine.give_back(separator)
+                raise
+        return separator, rtf
+
+    def _begin(self, request: Open, separator: PacedSeparator) -> None:
+        daemon, uid = self._daemon, self._peer.uid
+        stream = Stream(
+            request, separator, self._outbox, daemon.config, daemon.event,
+            turns=daemon.turns, uid=uid,
+        )  # fmt: skip
+        if stream.is_live:
+            daemon.turns.live_opens(uid)
+        self._outbox.limit = STREAM_OUTBOX
+        self.stream = stream
+        try:
+            stream.start(self._ended)
+        except RuntimeError as cause:  # no thread
+            self._forget()
+            raise EdgestemError(
+                "the daemon has no thread left for a stream: try again later",
+                code="overloaded",
+            ) from cause
+
+    def _ended(self) -> None:
+        stream = self._forget()
+        if stream is not None:
+            self._daemon.engine.give_back(stream.separator)
+
+    def _forget(self) -> Stream | None:
+        stream, self.stream = self.stream, None
+        self.memory, self._outbox.limit = 0, OUTBOX
+        if stream is not None and stream.is_live:
+            self._daemon.turns.live_closes(self._peer.uid)
+        return stream
+
+    def _open_stream(self) -> Stream:
+        stream = self.stream
+        if stream is None:
+            raise ProtocolError("there is no open stream", code="bad_order")
+        return stream
+
+    def audio(self, request: Audio, payload: bytes) -> None:
+        """Hand a block of the mixture over.
+
+        Raises
+        ------
+        ProtocolError
+            `bad_order` or `bad_field`.
+        """
+        stream = self._open_stream()
+        if len(payload) % stream.bytes_per_sample:
+            raise ProtocolError(
+                f"a sample takes {stream.bytes_per_sample} bytes, the payload of "
+                f"{len(payload)} is not a multiple",
+                code="bad_field",
+            )
+        stream.audio(request.seq, payload)
+
+    def set(self, request: Set) -> None:
+        """Change the levels."""
+        self._open_stream().set_levels(request)
+
+    def flush(self, request: Flush) -> None:
+        """End the song."""
+        self._open_stream().do("flush", request.seq)
+
+    def close(self, request: Close) -> None:
+        """Close the stream."""
+        self._open_stream().do("close", request.seq)
