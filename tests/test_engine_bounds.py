@@ -58,7 +58,7 @@ def test_a_lost_device_is_a_model_error(tiny_model: Path) -> None:
             raise RuntimeError("Node number 3 failed to invoke.")
 
     model = Model(tiny_model)
-    model._interpreter = Unplugged()
+    model._networks[0]._interpreter = Unplugged()
     with pytest.raises(ModelError, match="Node number 3") as caught:
         model.invoke()
     assert caught.value.code == "device_lost"
