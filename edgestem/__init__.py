@@ -16,15 +16,15 @@ from edgestem.errors import (
     ProtocolError,
     StreamClosed,
 )
-
-__version__ = "0.1.0"
+from edgestem.version import __version__
 
 TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
     from edgestem.audio import separate_file
     from edgestem.client import Client
-    from edgestem.daemon_config import find_socket
-    from edgestem.separator import Separator, Stems, separate
+    from edgestem.place import find_socket
+    from edgestem.separator import Separator, separate
+    from edgestem.stems import Stems
 
 __all__ = [
     "AudioError",
@@ -44,9 +44,9 @@ __all__ = [
 
 _HOMES = {
     "Client": "client",
-    "find_socket": "daemon_config",
+    "find_socket": "place",
     "Separator": "separator",
-    "Stems": "separator",
+    "Stems": "stems",
     "separate": "separator",
     "separate_file": "audio",
 }

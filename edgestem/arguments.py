@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgestem import __version__
 from edgestem.completion import add_parser as add_completion_parser
 from edgestem.daemon_cli import add_parsers as add_daemon_parsers
 from edgestem.encoding import FORMATS
 from edgestem.hardware import add_network_options, add_options, add_parsers
-from edgestem.job import KARAOKE, MAX_DB, MIN_DB, STEMS, SUBTYPES, Options
+from edgestem.job import SUBTYPES, Options
 from edgestem.model import DEFAULT
 from edgestem.spectral import available_backends
+from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 from edgestem.stream_cli import add_parser as add_stream_parser
 from edgestem.usage import Parser, UsageError
 from edgestem.values import filled, level
+from edgestem.version import __version__
 
 _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
@@ -148,7 +149,7 @@ def _add_separate(parser: Parser) -> None:
     add("-o", "--output", dest="out", type=filled, default="separated", metavar="DIR",
         help="where to write (default: separated); - writes one stem as WAV to "
         "stdout, with --only or --vocals-db")  # fmt: skip
-    add("--only", choices=(*STEMS, KARAOKE), help="write only this one")
+    add("--only", choices=(*STEMS, MIX), help="write only this one")
     add("--vocals-db", type=level(MIN_DB, MAX_DB), metavar="DB",
         help="write karaoke.wav too: the instrumental with the vocals at DB decibels "
         "(-120 to 20, or -inf; 0 is the song)")  # fmt: skip
@@ -178,12 +179,12 @@ def make_options(args: argparse.Namespace) -> Options:
         They contradict each other, or name what is not installed.
     """
     has_karaoke = args.vocals_db is not None
-    stems = STEMS + (KARAOKE,) * has_karaoke
+    stems = STEMS + (MIX,) * has_karaoke
     if args.only:
         stems = (args.only,)
     elif args.out == "-" and has_karaoke:
-        stems = (KARAOKE,)
-    if (KARAOKE in stems) != has_karaoke:
+        stems = (MIX,)
+    if (MIX in stems) != has_karaoke:
         raise UsageError("--only karaoke and --vocals-db DB belong together")
     if args.out == "-":
         _check_stdout(args, stems)

@@ -18,11 +18,12 @@ from edgestem.containers import Details
 from edgestem.encoding import choose_grid
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
-from edgestem.job import KARAOKE, STEMS, FileReport, Options
+from edgestem.job import FileReport, Options
 from edgestem.model import DEFAULT
 from edgestem.reading import open_song
 from edgestem.separator import Separator, check_stream
 from edgestem.song import Song, unreadable
+from edgestem.stems import MIX, STEMS
 from edgestem.targets import check_stdout, check_targets
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, WavStream, target_paths
@@ -240,7 +241,7 @@ class FileSeparator:
         stems, n_clipped = {"vocals": on_grid, "instrumental": instrumental}, 0
         if self.options.vocals_db is not None:
             gain = 10 ** (self.options.vocals_db / 20)
-            stems[KARAOKE], n_clipped = mix(on_grid, instrumental, gain, grid)
+            stems[MIX], n_clipped = mix(on_grid, instrumental, gain, grid)
         return stems, n_adjusted, n_clipped
 
 

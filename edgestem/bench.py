@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem import __version__, machine
+from edgestem import machine
 from edgestem.errors import EdgestemError
 from edgestem.separator import Separator
+from edgestem.version import __version__
 
 RATE = 44_100
 STAGES = ("analysis", "network", "synthesis", "rest", "io")

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.daemon_config import find_socket
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.grid import Samples
+from edgestem.place import find_socket
 from edgestem.protocol import VERSION, Decoder, Message, encode
-from edgestem.separator import Stems
+from edgestem.stems import Stems
 
 BLOCK = 16384  # samples of one message: 128 KiB of stereo
 Progress = Callable[[dict[str, Any]], None]

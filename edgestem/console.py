@@ -15,8 +15,7 @@ import select
 import sys
 from typing import TextIO
 
-from edgestem.descriptors import write_all
-from edgestem.errors import EdgestemError
+from edgestem.descriptors import unwritable, write_all
 
 
 def prepare() -> None:
@@ -58,15 +57,6 @@ def put(text: str) -> None:
         raise
     except OSError as cause:
         raise unwritable(cause) from cause
-
-
-def unwritable(cause: OSError) -> EdgestemError:
-    """Make the error of a stdout that cannot be written."""
-    if cause.errno == errno.EBADF:
-        text = "standard output is closed: send it to a file or a program"
-    else:
-        text = f"standard output cannot be written: {cause.strerror or cause}"
-    return EdgestemError(text, code="unwritable")
 
 
 def check_stdout() -> None:

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import EdgestemError
+from edgestem.place import PREFIX
 
-SYSTEM_SOCKET = "/run/edgestem/socket"
 SYSTEM_FILE = Path("/etc/edgestem.toml")
-PREFIX = "EDGESTEM_"
 
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -158,26 +157,6 @@ RESTART_ONLY = (
     *("job_workers", "cache_dir", "cache_mb"),
 )
 """Fields that SIGHUP cannot change."""
-
-
-def default_socket() -> str:
-    """Tell where a daemon listens when nobody says."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.geteuid() != 0:
-        return str(Path(runtime) / "edgestem.sock")
-    return SYSTEM_SOCKET
-
-
-def find_socket() -> str:
-    """Tell where a client looks when nobody says: the user's daemon comes first."""
-    named = os.environ.get(PREFIX + "SOCKET")
-    if named:
-        return named
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    own = str(Path(runtime) / "edgestem.sock") if runtime else None
-    if own and (os.path.exists(own) or not os.path.exists(SYSTEM_SOCKET)):  # noqa: PTH110
-        return own
-    return SYSTEM_SOCKET
 
 
 def load_config(

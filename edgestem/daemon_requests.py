@@ -14,16 +14,8 @@ from typing import Any, NoReturn
 from edgestem.encoding import FORMATS as FILE_FORMATS
 from edgestem.errors import ProtocolError
 from edgestem.job import SUBTYPES
-from edgestem.protocol import (
-    EVENTS,
-    FORMATS,
-    MAX_DB,
-    MAX_SEQ,
-    MAX_TEXT,
-    STEMS,
-    VERSION,
-    Message,
-)
+from edgestem.protocol import EVENTS, FORMATS, MAX_SEQ, MAX_TEXT, VERSION, Message
+from edgestem.stems import MAX_DB, OUTPUTS
 
 Check = Callable[[Any], Any]
 
@@ -121,7 +113,7 @@ class Open(Request):
     channels: int = _field(_integer(1, 1 << 16), 2)
     format: str = _field(_one_of(*FORMATS), "f32le")
     """Of the audio and of the stems."""
-    stems: tuple[str, ...] = _field(_some_of(*STEMS), STEMS[:2])
+    stems: tuple[str, ...] = _field(_some_of(*OUTPUTS), OUTPUTS[:2])
     model: str = _field(_text, "")
     """Empty: the daemon's first."""
     mode: str = _field(_one_of("file", "live"), "file")
@@ -164,7 +156,7 @@ class Separate(Request):
     """Path; empty: a passed descriptor."""
     output_dir: str = _field(_text, "")
     """Path; empty: a passed descriptor for each stem, in the order of `stems`."""
-    stems: tuple[str, ...] = _field(_some_of(*STEMS), STEMS[:2])
+    stems: tuple[str, ...] = _field(_some_of(*OUTPUTS), OUTPUTS[:2])
     vocals_db: float | None = _field(_number(-1000, MAX_DB), None)
     """Level of the vocals in `karaoke`, dB; below -120 there are none."""
     format: str = _field(_one_of(*FILE_FORMATS), "wav")

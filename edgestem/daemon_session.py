@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edgestem import __version__
 from edgestem.daemon_channel import SEND_BUFFER, Gone, Inbox, Outbox
 from edgestem.daemon_clients import ClientJobs
 from edgestem.daemon_door import StreamDoor
@@ -40,6 +39,7 @@ from edgestem.protocol import (
     encode_reply,
     sequence_number,
 )
+from edgestem.version import __version__
 
 if TYPE_CHECKING:
     from edgestem.daemon import Daemon

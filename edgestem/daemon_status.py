@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgestem import __version__
 from edgestem.daemon_process import rss_bytes
 from edgestem.protocol import VERSION
+from edgestem.version import __version__
 
 if TYPE_CHECKING:
     from edgestem.daemon import Daemon

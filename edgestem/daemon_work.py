@@ -15,7 +15,8 @@ from edgestem.daemon_files import Descriptors, Folder, opened_input, passed_inpu
 from edgestem.daemon_paths import AllowedFolders
 from edgestem.daemon_requests import Separate
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.job import MIN_DB, Options
+from edgestem.job import Options
+from edgestem.stems import MIN_DB
 
 log = logging.getLogger(__name__)
 

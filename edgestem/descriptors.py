@@ -6,12 +6,14 @@ may take a part, and a descriptor that somebody made non-blocking may take nothi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
 import stat
 from dataclasses import replace
 
+from edgestem.errors import EdgestemError
 from edgestem.wav import WavFormat, header
 
 SURE = 1 << 31  # bytes: a WAV that may get longer keeps room for RF64
@@ -120,3 +122,12 @@ def read_some(fd: int, n_bytes: int) -> bytes:
     except BlockingIOError:
         _wait(fd, select.POLLIN)
         return read_some(fd, n_bytes)
+
+
+def unwritable(cause: OSError) -> EdgestemError:
+    """Make the error of a stdout that cannot be written."""
+    if cause.errno == errno.EBADF:
+        text = "standard output is closed: send it to a file or a program"
+    else:
+        text = f"standard output cannot be written: {cause.strerror or cause}"
+    return EdgestemError(text, code="unwritable")

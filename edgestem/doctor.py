@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgestem import __version__, machine, native, runtime, spectral
+from edgestem import machine, native, runtime, spectral
 from edgestem.bench import Result, bench
 from edgestem.config import ModelConfig, read_config
 from edgestem.devices import AUTO, KINDS, find_library, parse_device, try_device
@@ -22,6 +22,7 @@ from edgestem.errors import EdgestemError
 from edgestem.lint import lint
 from edgestem.model import DEFAULT, Model, model_path
 from edgestem.probe import Probe
+from edgestem.version import __version__
 
 BENCH_SECONDS = 5.0
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.protocol import SILENT_DB
+from edgestem.stems import MAX_DB, SILENT_DB
 
 MAX_BLOCK = 16384  # samples of one `take`
-MAX_DB = 20.0
 RAMP_MS = 20.0  # of a move: no click, and felt as immediate
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.config import read_file
 from edgestem.errors import ModelError
 
 # What the accessors raise, or trip over, on a file that is cut or no model.
@@ -133,7 +132,11 @@ def read_graph(path: Path) -> Graph:
         No such file, not a .tflite file, or the extra is not installed.
     """
     schema = _schema()
-    data = read_file(path)
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        text = f"{path} cannot be read: {cause.strerror}"
+        raise ModelError(text, code="model_not_found", path=str(path)) from cause
     if data[4:8] != b"TFL3":
         raise _damaged(path)
     try:

@@ -7,10 +7,11 @@ import platform
 import shutil
 from typing import Any
 
-from edgestem import __version__, native, runtime, spectral
+from edgestem import native, runtime, spectral
 from edgestem.config import ModelConfig
 from edgestem.geometry import Geometry
 from edgestem.model import DEFAULT, available_models
+from edgestem.version import __version__
 
 LATENCY_RATES = (44100, 48000)  # what sound cards and JACK graphs run at
 

@@ -11,11 +11,9 @@ from typing import Any
 from edgestem.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.grid import GRIDS
 from edgestem.model import DEFAULT
+from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 
-STEMS = ("vocals", "instrumental")
-KARAOKE = "karaoke"  # the third output: instrumental and vocals at a level
 SUBTYPES = ("keep", *GRIDS)
-MIN_DB, MAX_DB = -120.0, 20.0  # of the vocals in it; -inf is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,10 @@ class Options:
     """Go to the CPU, with a warning, when the device is refused."""
 
     def __post_init__(self) -> None:
-        unknown = set(self.stems) - {*STEMS, KARAOKE}
+        unknown = set(self.stems) - {*STEMS, MIX}
         if unknown or not self.stems:
             raise ValueError(f"stems: expected some of {STEMS}, got {self.stems}")
-        if (KARAOKE in self.stems) != (self.vocals_db is not None):
+        if (MIX in self.stems) != (self.vocals_db is not None):
             raise ValueError("the stem karaoke and vocals_db belong together")
         level = self.vocals_db
         if level not in (None, -math.inf) and not MIN_DB <= level <= MAX_DB:

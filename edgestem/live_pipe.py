@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgestem.console import unwritable
-from edgestem.descriptors import read_exactly, read_some, write_all
+from edgestem.descriptors import read_exactly, read_some, unwritable, write_all
 from edgestem.errors import AudioError
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Samples, convert, to_float32

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgestem.faders import MAX_BLOCK, Levels
 from edgestem.grid import GRIDS, Grid, Samples, convert, split, to_float32
-from edgestem.protocol import STEMS
-from edgestem.separator import Separator, Stems
+from edgestem.separator import Separator
+from edgestem.stems import OUTPUTS, Stems
 from edgestem.wav import WavFormat, pack, unpack
 
 
@@ -44,7 +44,7 @@ class PcmStream:
         self._wav = WavFormat(self._grid, separator.sample_rate, n)
         self.bytes_per_sample = self._wav.bytes_per_sample
         is_native = np.dtype("<f4") == np.float32
-        self._is_plain = is_native and self._grid.is_float and stems == STEMS[:2]
+        self._is_plain = is_native and self._grid.is_float and stems == OUTPUTS[:2]
         n_line = 0 if self._grid.is_float else separator.latency_samples
         self._line = np.zeros((n_line, n), np.int64)
         self._at = 0

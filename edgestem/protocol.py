@@ -22,12 +22,9 @@ MAX_PAYLOAD = 1 << 20  # bytes: 3 s of 44.1 kHz stereo floats
 MAX_FDS = 8  # descriptors waiting on a connection; a job takes three
 MAX_SEQ = 1 << 53  # integers that every JSON library keeps exact
 MAX_TEXT = 1024  # characters of a string field: four of them fit into a header
-STEMS = ("vocals", "instrumental", "karaoke")  # the last: both at levels
 FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
 EVENTS = ("session", "job", "xrun", "device")
 SHORT = 16  # characters of a text that is never cut
-SILENT_DB = -100.0  # this level and below is no sound at all
-MAX_DB = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from edgestem.client import Client
 from edgestem.encoding import open_encoder
 from edgestem.errors import EdgestemError
 from edgestem.grid import GRIDS, convert
-from edgestem.job import MIN_DB, FileReport, Options
+from edgestem.job import FileReport, Options
 from edgestem.reading import open_song
 from edgestem.sndfile import SndfileSong
 from edgestem.song import Song, unreadable
+from edgestem.stems import MIN_DB
 from edgestem.targets import check_stdout, check_targets
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, copy_to_stdout, target_paths

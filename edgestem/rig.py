@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgestem.faders import Levels
-from edgestem.separator import LIMIT, Samples, Separator
+from edgestem.separator import Separator
+from edgestem.stems import LIMIT, Samples
 from edgestem.windows import fading_out
 
 FALLBACKS = ("dry", "centre-cancel", "mute")

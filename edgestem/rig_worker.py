@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgestem.rig import N_TAILS, Done, Rig
-from edgestem.separator import Separator, Stems
+from edgestem.separator import Separator
+from edgestem.stems import Stems
 
 STUCK_S = 2.0  # a call that takes longer has died
 PAUSE_S = 0.05  # after a call that raised: a broken device is not asked all the time

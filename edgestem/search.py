@@ -15,7 +15,7 @@ from pathlib import Path
 
 from edgestem.encoding import FORMATS
 from edgestem.errors import AudioError
-from edgestem.job import KARAOKE, STEMS
+from edgestem.stems import OUTPUTS
 
 # What a folder is searched for; a file that is named is tried whatever its name.
 _NAMES = (
@@ -29,7 +29,6 @@ _NAMES = (
     "flv nut mxf dv rm ra rmvb dsf dff oma aa3 at3 aa adx vqf xa"
 )
 EXTENSIONS = frozenset(_NAMES.split())
-_OUTPUTS = (*STEMS, KARAOKE)
 
 # Why something was left out -> how that is said of one, and of several.
 REASONS = {
@@ -143,7 +142,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
 def _take(
     here: Path, songs: list[Path], found: Found, *, is_output: bool, is_root: bool
 ) -> None:
-    named = [p for p in songs if p.stem in _OUTPUTS and p.suffix[1:] in FORMATS]
+    named = [p for p in songs if p.stem in OUTPUTS and p.suffix[1:] in FORMATS]
     if is_output:
         stems = set(named)
     else:

@@ -25,26 +25,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.geometry import Geometry
 from edgestem.model import DEFAULT, Model
 from edgestem.rows import Sliding
 from edgestem.spectral import Spectral
-
-Samples = NDArray[np.float32]
+from edgestem.stems import LIMIT, Samples, Stems
 
 MIN_RATE, MAX_RATE = 8_000, 384_000
-# A sample beyond this (integers handed over as floats reach 2^24) is damage.
-LIMIT = float(2**25)
-
-
-class Stems(NamedTuple):
-    """Two equally long arrays, float32 (n_samples, n_channels)."""
-
-    vocals: Samples
-    instrumental: Samples
 
 
 class Finished(NamedTuple):

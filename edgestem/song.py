@@ -18,7 +18,7 @@ from edgestem.chunks import Layout
 from edgestem.descriptors import read_exactly
 from edgestem.errors import AudioError
 from edgestem.grid import Samples
-from edgestem.separator import LIMIT
+from edgestem.stems import LIMIT
 from edgestem.wav import WavFormat, unpack
 
 NO_END = "has no end mark, as if it were cut short"

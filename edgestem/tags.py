@@ -32,7 +32,7 @@ NAMES = tuple(_FRAMES)
 
 def stem_tags(song: Mapping[str, str], stem: str) -> dict[str, str]:
     """Make a stem's tags of its song's: "Title (Instrumental)", and the mark."""
-    from edgestem import __version__  # the package imports this module
+    from edgestem.version import __version__
 
     found = {name: _clean(song.get(name, "")) for name in NAMES}
     found = {name: text for name, text in found.items() if text}

@@ -21,9 +21,9 @@ from edgestem.audio import BLOCK, song_name
 from edgestem.encoding import FORMATS
 from edgestem.errors import AudioError
 from edgestem.grid import GRIDS, Grid, Samples, convert
-from edgestem.job import KARAOKE, STEMS
 from edgestem.reading import open_song
 from edgestem.song import Song
+from edgestem.stems import OUTPUTS, STEMS
 
 WITNESS_SLACK = 8192  # samples: what decoders trim of lossy codecs at both ends
 KARAOKE_DB = -40.0  # a karaoke mix is instrumental and vocals at a level, this near
@@ -122,7 +122,7 @@ def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]
     for folder in (out_dir / song_name(path), out_dir):
         found = []
         for file_format in FORMATS:
-            stems = [folder / f"{stem}.{file_format}" for stem in (*STEMS, KARAOKE)]
+            stems = [folder / f"{stem}.{file_format}" for stem in OUTPUTS]
             if all(stem.is_file() for stem in stems[:2]):
                 found.append((folder, [stem for stem in stems if stem.is_file()]))
         if found:

@@ -1,6 +1,6 @@
 """A player's loop with asyncio: a song in live mode, its vocals faded out meanwhile.
 
-    python asyncio_live.py SONG.wav KARAOKE.wav
+    python asyncio_live.py SONG.wav MIX.wav
 
 Sends blocks of 20 ms as a sound card would ask for them (as fast as the daemon
 answers, here), reads the karaoke stem at the same time, and turns the vocals down to
@@ -104,6 +104,6 @@ async def main(source: str, target: str) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.stderr.write("usage: python asyncio_live.py SONG.wav KARAOKE.wav\n")
+        sys.stderr.write("usage: python asyncio_live.py SONG.wav MIX.wav\n")
         sys.exit(2)
     asyncio.run(main(*sys.argv[1:]))

@@ -16,7 +16,8 @@ from memory import allocations
 
 import edgestem
 from edgestem.geometry import frame_sizes
-from edgestem.separator import Separator, Stems, separate
+from edgestem.separator import Separator, separate
+from edgestem.stems import Stems
 
 DATA = Path(__file__).parent / "data"
 NETS = (
