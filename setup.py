@@ -4,7 +4,7 @@ import platform
 import struct
 import sys
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 # What every machine needs.
 DEPENDENCIES = ["cffi>=1.16", "soundfile>=0.12", "numpy>=1.23.2"]
@@ -27,6 +27,8 @@ def runtime() -> list[str]:
 
 
 setup(
+    # Every room, and the models under a name of their own.
+    packages=[*find_packages(include=["edgestem*"]), "_edgestem_models"],
     cffi_modules=["native/build_ffi.py:ffibuilder"],
     install_requires=DEPENDENCIES + runtime(),
 )

@@ -20,11 +20,11 @@ from edgestem.version import __version__
 
 TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
-    from edgestem.audio import separate_file
-    from edgestem.client import Client
-    from edgestem.place import find_socket
-    from edgestem.separator import Separator, separate
+    from edgestem.client.connection import Client
+    from edgestem.engine.separator import Separator, separate
+    from edgestem.files.separate import separate_file
     from edgestem.stems import Stems
+    from edgestem.wire.place import find_socket
 
 __all__ = [
     "AudioError",
@@ -43,12 +43,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Client": "client",
-    "find_socket": "place",
-    "Separator": "separator",
+    "Client": "client.connection",
+    "find_socket": "wire.place",
+    "Separator": "engine.separator",
     "Stems": "stems",
-    "separate": "separator",
-    "separate_file": "audio",
+    "separate": "engine.separator",
+    "separate_file": "files.separate",
 }
 
 

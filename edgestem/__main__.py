@@ -2,13 +2,13 @@
 
 import sys
 
-from edgestem import interrupts
+from edgestem.cli import interrupts
 
 
 def main() -> int:
     """Run the command line; a signal that comes while it loads is obeyed, too."""
     interrupts.leave_early()
-    from edgestem.cli import main as run
+    from edgestem.cli.main import main as run
 
     return run()
 

@@ -69,7 +69,7 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    from edgestem.info import collect
+    from edgestem.diagnose.info import collect
 
     found = collect()
     keys = ("numpy", "cffi", "soundfile", "runtimes", "fft", "simd", "ffmpeg")
@@ -157,7 +157,7 @@ def run(
 
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
-    """Noise in every role that tools.corpus gives."""
+    """Noise in every role that tools.pool.corpus gives."""
     rng = np.random.default_rng(0)
     entries = [{"name": n, "role": r, "split": "train"} for n, r in POOL_ROLES.items()]
     for entry in entries:

@@ -95,12 +95,12 @@ busy "edgestem[$extras] into $VENV, about 180 MB to fetch, 600 MB on the disk" \
 case $tier in
 fast) stage tests watched "$VENV/bin/python" -m pytest -q -m "not slow" tests \
     --ignore tests/train "$@" ;;
-train) stage tests watched "$VENV/bin/python" -m pytest -q tests/train tests/test_pool.py "$@" ;;
+train) stage tests watched "$VENV/bin/python" -m pytest -q tests/train tests/tools/test_pool.py "$@" ;;
 whole)
     stage tests watched "$VENV/bin/python" -m pytest -q tests --ignore tests/train "$@"
     stage linters lint
     ! command -v clang-format >/dev/null || stage clang-format c_format
-    stage package watched sh tools/test_package.sh "$VENV"
+    stage package watched sh tools/ci/test_package.sh "$VENV"
     n_train=$(cat tests/train/test_*.py | grep -c '^def test_')
     say "not run here: $n_train tests of training, sh tools/test.sh train"
     ;;

@@ -15,7 +15,7 @@ import select
 import sys
 from typing import TextIO
 
-from edgestem.descriptors import unwritable, write_all
+from edgestem.sound.descriptors import unwritable, write_all
 
 
 def prepare() -> None:

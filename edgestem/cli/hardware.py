@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from edgestem.model import DEFAULT
-from edgestem.runtime import RUNTIMES as _MODULES
-from edgestem.values import filled, real, threads
+from edgestem.cli.values import filled, real, threads
+from edgestem.network.model import DEFAULT
+from edgestem.network.runtime import RUNTIMES as _MODULES
 
 RUNTIMES = tuple(distribution for _, distribution in _MODULES)
 Parser = argparse.ArgumentParser
@@ -86,10 +86,10 @@ def run(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _devices(args: argparse.Namespace) -> tuple[str, int]:
-    from edgestem.config import read_config
-    from edgestem.devices import AUTO
-    from edgestem.doctor import device_lines, survey, to_json
-    from edgestem.model import model_path
+    from edgestem.devices.choice import AUTO
+    from edgestem.diagnose.doctor import device_lines, survey, to_json
+    from edgestem.network.model import model_path
+    from edgestem.network.sidecar import read_config
 
     config = read_config(model_path(args.model or DEFAULT))
     names = tuple(args.names or AUTO)
@@ -100,7 +100,7 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _doctor(args: argparse.Namespace) -> tuple[str, int]:
-    from edgestem.doctor import examine, worst
+    from edgestem.diagnose.doctor import examine, worst
 
     lines = list(examine(args.model or DEFAULT))
     text = "\n".join(map(str, lines))
@@ -110,7 +110,7 @@ def _doctor(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _bench(args: argparse.Namespace) -> tuple[str, int]:
-    from edgestem.bench import Comparison, bench, compare, save, to_lines
+    from edgestem.diagnose.bench import Comparison, bench, compare, save, to_lines
 
     result = bench(
         args.seconds, model=args.model or DEFAULT, threads=args.threads,
@@ -128,7 +128,7 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _lint(args: argparse.Namespace) -> tuple[str, int]:
-    from edgestem.lint import lint, to_lines
+    from edgestem.lint.report import lint, to_lines
 
     reports = [lint(path) for path in args.files]
     if args.json:

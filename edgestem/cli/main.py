@@ -15,8 +15,8 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
-from edgestem import console, interrupts
-from edgestem.console import complain, put, say
+from edgestem.cli import console, interrupts
+from edgestem.cli.console import complain, put, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        from edgestem.arguments import parse
+        from edgestem.cli.words import parse
 
         args = parse(argv)
         status = _COMMANDS[args.command](args)
@@ -62,9 +62,9 @@ def _ending(error: BaseException) -> int | None:
 
 def _fail(error: Exception) -> int:
     """Report what ended the run."""
-    from edgestem.separate_cli import bug
-    from edgestem.usage import UsageError
-    from edgestem.world import as_error
+    from edgestem.cli.separate import bug
+    from edgestem.cli.usage import UsageError
+    from edgestem.cli.world import as_error
 
     if isinstance(error, UsageError):
         complain("error", str(error), "usage")
@@ -86,14 +86,14 @@ def _warnings() -> Iterator[None]:
 
 
 def _separate(args: argparse.Namespace) -> int:
-    from edgestem.separate_cli import run
+    from edgestem.cli.separate import run
 
     return run(args)
 
 
 def _verify(args: argparse.Namespace) -> int:
     from edgestem.errors import AudioError
-    from edgestem.verify import verify
+    from edgestem.files.verify import verify
 
     try:
         found = verify(args.dir, args.song)
@@ -107,7 +107,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from edgestem.info import collect, to_lines
+    from edgestem.diagnose.info import collect, to_lines
 
     found = collect()
     put(json.dumps(found) if args.json else "\n".join(to_lines(found)))
@@ -115,7 +115,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _hardware(args: argparse.Namespace) -> int:
-    from edgestem.hardware import run
+    from edgestem.cli.hardware import run
 
     text, status = run(args)
     put(text)
@@ -123,14 +123,14 @@ def _hardware(args: argparse.Namespace) -> int:
 
 
 def _stream(args: argparse.Namespace) -> int:
-    from edgestem.stream_cli import run
+    from edgestem.cli.stream import run
 
     run(args, lambda text: None if args.quiet else say(text))
     return 0
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from edgestem.daemon_cli import serve
+    from edgestem.cli.serve import serve
 
     if text := serve(args):
         put(text)
@@ -138,7 +138,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _client(args: argparse.Namespace) -> int:
-    from edgestem.daemon_cli import client
+    from edgestem.cli.serve import client
 
     for line in client(args):
         put(console.one_line(line))
@@ -146,8 +146,8 @@ def _client(args: argparse.Namespace) -> int:
 
 
 def _completion(args: argparse.Namespace) -> int:
-    from edgestem.arguments import make_parser
-    from edgestem.completion import script
+    from edgestem.cli.completion import script
+    from edgestem.cli.words import make_parser
 
     put(script(make_parser(), args.shell))
     return 0

@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from edgestem import interrupts
-from edgestem.console import one_line, say, tell
+from edgestem.cli import interrupts
+from edgestem.cli.console import one_line, say, tell
 
 _DRAW_S = 0.1  # between two drawings: enough for the eye
 _LINE_S = 25.0  # between two lines in a log: nobody thinks that it hangs

@@ -9,19 +9,19 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestem import interrupts
-from edgestem.arguments import make_options
-from edgestem.batch import Plan, Task, check_song, plan
-from edgestem.console import check_stdout, complain, put, say
+from edgestem.cli import interrupts
+from edgestem.cli.console import check_stdout, complain, put, say
+from edgestem.cli.progress import Progress, clock
+from edgestem.cli.words import make_options
+from edgestem.cli.world import as_error
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.progress import Progress, clock
-from edgestem.world import as_error
-from edgestem.writing import target_paths
+from edgestem.files.batch import Plan, Task, check_song, plan
+from edgestem.sound.writing import target_paths
 
 if TYPE_CHECKING:
-    from edgestem.audio import FileSeparator
-    from edgestem.job import FileReport, Options
-    from edgestem.remote import RemoteSeparator
+    from edgestem.client.files import RemoteSeparator
+    from edgestem.files.output import FileReport, Options
+    from edgestem.files.separate import FileSeparator
 
     Separator = FileSeparator | RemoteSeparator
 
@@ -169,10 +169,10 @@ def bug(cause: Exception) -> EdgestemError:
 def _separator(args: argparse.Namespace, options: Options) -> Separator:
     """Separate here, or let the daemon do it."""
     if args.socket is None:
-        from edgestem.audio import FileSeparator
+        from edgestem.files.separate import FileSeparator
 
         return FileSeparator(options)
-    from edgestem.remote import RemoteSeparator
+    from edgestem.client.files import RemoteSeparator
 
     return RemoteSeparator(options, args.socket, args.model or "")
 

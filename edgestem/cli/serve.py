@@ -58,7 +58,7 @@ def serve(args: argparse.Namespace) -> str:
     EdgestemError
         The configuration, a model or the socket cannot be used.
     """
-    from edgestem.daemon_config import DaemonConfig, load_config
+    from edgestem.daemon.system.config import DaemonConfig, load_config
 
     names = ("socket", "models", "device", "input_dirs", "output_dirs", "cache_mb")
     flags = {name: getattr(args, name) for name in names}
@@ -69,7 +69,7 @@ def serve(args: argparse.Namespace) -> str:
     config = load()
     if args.check_config:
         return "\n".join(_check(config))
-    from edgestem.daemon import run
+    from edgestem.daemon.server import run
 
     run(config, load)
     return ""
@@ -77,10 +77,10 @@ def serve(args: argparse.Namespace) -> str:
 
 def _check(config: Any) -> Iterator[str]:
     """List the configuration as TOML, and what it would use."""
-    from edgestem.daemon_config import OCTAL
-    from edgestem.daemon_engine import Engine
-    from edgestem.daemon_paths import AllowedFolders, insecure_parents
-    from edgestem.daemon_socket import check_place
+    from edgestem.daemon.jobs.paths import AllowedFolders, insecure_parents
+    from edgestem.daemon.pool.engine import Engine
+    from edgestem.daemon.system.config import OCTAL
+    from edgestem.daemon.system.listener import check_place
 
     check_place(config)
     for key in ("input_dirs", "output_dirs"):
@@ -112,7 +112,7 @@ def client(args: argparse.Namespace) -> Iterator[str]:
     EdgestemError
         There is no daemon, or it refuses.
     """
-    from edgestem.client import Client
+    from edgestem.client.connection import Client
 
     with Client(args.socket) as connection:
         if args.what == "watch":

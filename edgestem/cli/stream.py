@@ -10,17 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgestem.console import check_stdout
-from edgestem.faders import MAX_BLOCK, parse_db
-from edgestem.hardware import add_network_options, add_options
-from edgestem.model import DEFAULT, LIVE_DEFAULT
-from edgestem.separator import MAX_RATE, MIN_RATE
-from edgestem.usage import UsageError
-from edgestem.values import core, whole
+from edgestem.cli.console import check_stdout
+from edgestem.cli.hardware import add_network_options, add_options
+from edgestem.cli.usage import UsageError
+from edgestem.cli.values import core, whole
+from edgestem.engine.separator import MAX_RATE, MIN_RATE
+from edgestem.network.model import DEFAULT, LIVE_DEFAULT
+from edgestem.pcm.faders import MAX_BLOCK, parse_db
 
 if TYPE_CHECKING:
-    from edgestem.live import Live, Settings
-    from edgestem.wav import WavFormat
+    from edgestem.live.session import Live, Settings
+    from edgestem.sound.wav import WavFormat
 
 MAX_SLACK_MS = 10_000  # more is no live music any more
 MAX_NAME = 63  # bytes; JACK's jack_client_name_size() is 64 with the final zero
@@ -169,7 +169,7 @@ def _check(args: argparse.Namespace, is_pipe: bool) -> None:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    from edgestem.live import Settings
+    from edgestem.live.session import Settings
 
     return Settings(
         model=args.model or (LIVE_DEFAULT if args.jack or args.alsa else DEFAULT),
@@ -189,7 +189,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _run_live(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     """Play through JACK or a sound card until somebody says quit."""
-    from edgestem.live import Live
+    from edgestem.live.session import Live
 
     n_channels = args.channels or 2
     with ExitStack() as ending:
@@ -207,10 +207,10 @@ def _run_live(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 def _door(args: argparse.Namespace, n_channels: int) -> Any:
     if args.jack:
-        from edgestem.live_jack import JackDoor
+        from edgestem.live.jack_door import JackDoor
 
         return JackDoor(args.name, n_channels, tuple(args.midi_cc), args.connect)
-    from edgestem.live_sound import SoundDoor
+    from edgestem.live.sound_card import SoundDoor
 
     return SoundDoor(tuple(args.alsa), args.rate, n_channels, args.block)
 
@@ -222,7 +222,7 @@ def _listen(
     ending: ExitStack,
     stdin: int | None = None,
 ) -> None:
-    from edgestem.control import Control
+    from edgestem.live.control import Control
 
     control = Control(live.handle, say, stdin=stdin, fifo=args.control)
     control.start()
@@ -230,14 +230,14 @@ def _listen(
 
 
 def _run_pipe(args: argparse.Namespace, say: Callable[[str], None]) -> None:
-    from edgestem.live_pipe import open_pipe
+    from edgestem.live.pipe import open_pipe
 
     pipe = open_pipe(0, 1, _raw(args), args.block)
     if args.slack is None:
         _run_waiting(args, pipe, say)
         return
-    from edgestem.live import Live
-    from edgestem.live_pipe import through_rig
+    from edgestem.live.pipe import through_rig
+    from edgestem.live.session import Live
 
     wav = pipe.wav
     with ExitStack() as ending:
@@ -251,10 +251,10 @@ def _run_pipe(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
 def _run_waiting(args: argparse.Namespace, pipe: Any, say: Any) -> None:
     """Be the filter that waits for the network."""
-    from edgestem.control import Control, obey
-    from edgestem.faders import RAMP_MS, Levels
-    from edgestem.live import load
-    from edgestem.live_pipe import through_separator
+    from edgestem.live.control import Control, obey
+    from edgestem.live.pipe import through_separator
+    from edgestem.live.session import load
+    from edgestem.pcm.faders import RAMP_MS, Levels
 
     wav = pipe.wav
     separator = load(_settings(args), wav.sample_rate, wav.n_channels)
@@ -284,9 +284,9 @@ def _hint(args: argparse.Namespace, late_s: float) -> str:
 
 
 def _raw(args: argparse.Namespace) -> WavFormat | None:
-    from edgestem.grid import GRIDS
-    from edgestem.live_pipe import FORMATS
-    from edgestem.wav import WavFormat
+    from edgestem.live.pipe import FORMATS
+    from edgestem.sound.grid import GRIDS
+    from edgestem.sound.wav import WavFormat
 
     if args.format == "wav":
         return None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from edgestem.console import put
+from edgestem.cli.console import put
 
 # What argparse takes for the value of an option, not for another option.
 _NUMBER = re.compile(r"^-(\d+|\d*\.\d+|\d+\.)(e[-+]?\d+)?$|^-(inf|infinity|nan)$", re.I)

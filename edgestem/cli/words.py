@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgestem.completion import add_parser as add_completion_parser
-from edgestem.daemon_cli import add_parsers as add_daemon_parsers
-from edgestem.encoding import FORMATS
-from edgestem.hardware import add_network_options, add_options, add_parsers
-from edgestem.job import SUBTYPES, Options
-from edgestem.model import DEFAULT
-from edgestem.spectral import available_backends
+from edgestem.cli.completion import add_parser as add_completion_parser
+from edgestem.cli.hardware import add_network_options, add_options, add_parsers
+from edgestem.cli.serve import add_parsers as add_daemon_parsers
+from edgestem.cli.stream import add_parser as add_stream_parser
+from edgestem.cli.usage import Parser, UsageError
+from edgestem.cli.values import filled, level
+from edgestem.files.output import SUBTYPES, Options
+from edgestem.network.model import DEFAULT
+from edgestem.sound.encoding import FORMATS
+from edgestem.spectrum.spectral import available_backends
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
-from edgestem.stream_cli import add_parser as add_stream_parser
-from edgestem.usage import Parser, UsageError
-from edgestem.values import filled, level
 from edgestem.version import __version__
 
 _SEPARATE = """\

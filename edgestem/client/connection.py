@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.grid import Samples
-from edgestem.place import find_socket
-from edgestem.protocol import VERSION, Decoder, Message, encode
+from edgestem.sound.grid import Samples
 from edgestem.stems import Stems
+from edgestem.wire.place import find_socket
+from edgestem.wire.protocol import VERSION, Decoder, Message, encode
 
 BLOCK = 16384  # samples of one message: 128 KiB of stereo
 Progress = Callable[[dict[str, Any]], None]

@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgestem.audio import BLOCK, Progress
-from edgestem.client import Client
-from edgestem.encoding import open_encoder
+from edgestem.client.connection import Client
 from edgestem.errors import EdgestemError
-from edgestem.grid import GRIDS, convert
-from edgestem.job import FileReport, Options
-from edgestem.reading import open_song
-from edgestem.sndfile import SndfileSong
-from edgestem.song import Song, unreadable
+from edgestem.files.output import FileReport, Options
+from edgestem.files.separate import BLOCK, Progress
+from edgestem.sound.encoding import open_encoder
+from edgestem.sound.grid import GRIDS, convert
+from edgestem.sound.reading import open_song
+from edgestem.sound.sndfile import SndfileSong
+from edgestem.sound.song import Song, unreadable
+from edgestem.sound.targets import check_stdout, check_targets
+from edgestem.sound.wav import WavFormat
+from edgestem.sound.writing import StemFiles, copy_to_stdout, target_paths
 from edgestem.stems import MIN_DB
-from edgestem.targets import check_stdout, check_targets
-from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles, copy_to_stdout, target_paths
 
 
 class RemoteSeparator:

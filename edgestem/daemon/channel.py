@@ -17,9 +17,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edgestem.daemon_turns import Turns
+from edgestem.daemon.turns import Turns
 from edgestem.errors import ProtocolError
-from edgestem.protocol import MAX_FDS, Decoder, Message
+from edgestem.wire.protocol import MAX_FDS, Decoder, Message
 
 RECEIVE = 1 << 18  # bytes a system call
 OUTBOX = 1 << 18  # bytes that wait for a client; then whoever answers it waits too

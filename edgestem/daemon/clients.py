@@ -6,16 +6,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edgestem.daemon_channel import Outbox
-from edgestem.daemon_files import check_apart
-from edgestem.daemon_requests import Separate
-from edgestem.daemon_socket import Peer
-from edgestem.daemon_work import Job, claim_input, claim_outputs, job_options
+from edgestem.daemon.channel import Outbox
+from edgestem.daemon.jobs.files import check_apart
+from edgestem.daemon.jobs.work import Job, claim_input, claim_outputs, job_options
+from edgestem.daemon.requests import Separate
+from edgestem.daemon.system.listener import Peer
 from edgestem.errors import ProtocolError
-from edgestem.protocol import encode_reply
+from edgestem.wire.protocol import encode_reply
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 
 class ClientJobs:

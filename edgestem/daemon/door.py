@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgestem.daemon_admission import check_memory
-from edgestem.daemon_channel import OUTBOX, STREAM_OUTBOX, Outbox
-from edgestem.daemon_requests import Audio, Close, Flush, Open, Set
-from edgestem.daemon_schedule import BATCH, LIVE, PacedSeparator
-from edgestem.daemon_socket import Peer
-from edgestem.daemon_streams import Stream
+from edgestem.daemon.channel import OUTBOX, STREAM_OUTBOX, Outbox
+from edgestem.daemon.pool.admission import check_memory
+from edgestem.daemon.pool.schedule import BATCH, LIVE, PacedSeparator
+from edgestem.daemon.requests import Audio, Close, Flush, Open, Set
+from edgestem.daemon.stream import Stream
+from edgestem.daemon.system.listener import Peer
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.protocol import encode_reply
+from edgestem.wire.protocol import encode_reply
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 
 class StreamDoor:

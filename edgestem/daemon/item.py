@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edgestem.daemon_requests import Set
+from edgestem.daemon.requests import Set
 
 OVERHEAD = 256  # bytes of a queued item besides its audio
 

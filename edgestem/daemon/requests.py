@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from edgestem.encoding import FORMATS as FILE_FORMATS
 from edgestem.errors import ProtocolError
-from edgestem.job import SUBTYPES
-from edgestem.protocol import EVENTS, FORMATS, MAX_SEQ, MAX_TEXT, VERSION, Message
+from edgestem.files.output import SUBTYPES
+from edgestem.sound.encoding import FORMATS as FILE_FORMATS
 from edgestem.stems import MAX_DB, OUTPUTS
+from edgestem.wire.protocol import EVENTS, FORMATS, MAX_SEQ, MAX_TEXT, VERSION, Message
 
 Check = Callable[[Any], Any]
 

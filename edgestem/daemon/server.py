@@ -18,19 +18,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgestem.daemon_admission import check_streams, refusal
-from edgestem.daemon_cache import Cache
-from edgestem.daemon_config import RESTART_ONLY, DaemonConfig
-from edgestem.daemon_engine import Engine, foreign_models
-from edgestem.daemon_jobs import JobQueue
-from edgestem.daemon_models import try_models
-from edgestem.daemon_nursery import Nursery
-from edgestem.daemon_paths import AllowedFolders
-from edgestem.daemon_process import drain, prepare, trim, wakeups
-from edgestem.daemon_schedule import PacedSeparator
-from edgestem.daemon_separate import do_job
-from edgestem.daemon_session import Session
-from edgestem.daemon_socket import (
+from edgestem.daemon.jobs.cache import Cache
+from edgestem.daemon.jobs.nursery import Nursery
+from edgestem.daemon.jobs.paths import AllowedFolders
+from edgestem.daemon.jobs.queue import JobQueue
+from edgestem.daemon.jobs.separate import do_job
+from edgestem.daemon.pool.admission import check_streams, refusal
+from edgestem.daemon.pool.engine import Engine, foreign_models
+from edgestem.daemon.pool.models import try_models
+from edgestem.daemon.pool.schedule import PacedSeparator
+from edgestem.daemon.session import Session
+from edgestem.daemon.status import describe
+from edgestem.daemon.system.config import RESTART_ONLY, DaemonConfig
+from edgestem.daemon.system.listener import (
     bound_socket,
     is_allowed,
     notify,
@@ -38,10 +38,10 @@ from edgestem.daemon_socket import (
     peer_of,
     watchdog_s,
 )
-from edgestem.daemon_status import describe
-from edgestem.daemon_turns import Turns
+from edgestem.daemon.system.process import drain, prepare, trim, wakeups
+from edgestem.daemon.turns import Turns
 from edgestem.errors import EdgestemError
-from edgestem.protocol import encode_error
+from edgestem.wire.protocol import encode_error
 
 log = logging.getLogger(__name__)
 TICK_S = 2.0  # between looks at the status when nothing happens

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edgestem.daemon_channel import SEND_BUFFER, Gone, Inbox, Outbox
-from edgestem.daemon_clients import ClientJobs
-from edgestem.daemon_door import StreamDoor
-from edgestem.daemon_requests import (
+from edgestem.daemon.channel import SEND_BUFFER, Gone, Inbox, Outbox
+from edgestem.daemon.clients import ClientJobs
+from edgestem.daemon.door import StreamDoor
+from edgestem.daemon.requests import (
     Audio,
     Cancel,
     Hello,
@@ -27,10 +27,11 @@ from edgestem.daemon_requests import (
     Subscribe,
     parse,
 )
-from edgestem.daemon_socket import Peer
-from edgestem.daemon_streams import Stream
+from edgestem.daemon.stream import Stream
+from edgestem.daemon.system.listener import Peer
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.protocol import (
+from edgestem.version import __version__
+from edgestem.wire.protocol import (
     MAX_PAYLOAD,
     VERSION,
     Message,
@@ -39,10 +40,9 @@ from edgestem.protocol import (
     encode_reply,
     sequence_number,
 )
-from edgestem.version import __version__
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between looks whether a client that is served to the end still listens

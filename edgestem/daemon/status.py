@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgestem.daemon_process import rss_bytes
-from edgestem.protocol import VERSION
+from edgestem.daemon.system.process import rss_bytes
 from edgestem.version import __version__
+from edgestem.wire.protocol import VERSION
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 
 def describe(daemon: Daemon, uptime_s: float) -> tuple[dict[str, Any], dict[str, Any]]:

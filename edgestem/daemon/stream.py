@@ -15,18 +15,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from edgestem.daemon_channel import Gone, Outbox
-from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_item import OVERHEAD, Item
-from edgestem.daemon_process import raise_priority
-from edgestem.daemon_requests import Open, Set
-from edgestem.daemon_schedule import PacedSeparator
-from edgestem.daemon_turns import Turns
+from edgestem.daemon.channel import Gone, Outbox
+from edgestem.daemon.item import OVERHEAD, Item
+from edgestem.daemon.pool.schedule import PacedSeparator
+from edgestem.daemon.requests import Open, Set
+from edgestem.daemon.system.config import DaemonConfig
+from edgestem.daemon.system.process import raise_priority
+from edgestem.daemon.turns import Turns
 from edgestem.errors import EdgestemError
-from edgestem.faders import MAX_BLOCK, Levels
-from edgestem.grid import GRIDS
-from edgestem.pcm import PcmStream
-from edgestem.protocol import FORMATS, encode_error, encode_reply
+from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.pcm.stream import PcmStream
+from edgestem.sound.grid import GRIDS
+from edgestem.wire.protocol import FORMATS, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
 QUEUE = 2 << 20  # bytes of audio that wait in file mode: two of the largest messages

@@ -7,7 +7,7 @@ delegate:/path/lib.so    any external delegate
 auto                     each of `AUTO` whose library is there: the first that
                          passes its probe and is faster than the CPU; else cpu
 
-Nothing but `cpu` is used before `edgestem.probe` has seen it work.
+Nothing but `cpu` is used before `edgestem.devices.probe` has seen it work.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgestem.config import ModelConfig
-from edgestem.coral import look, why_refused
+from edgestem.devices.coral import look, why_refused
+from edgestem.devices.probe import SILENT, Job, Probe, probe
 from edgestem.errors import ModelError
-from edgestem.probe import SILENT, Job, Probe, probe
-from edgestem.runtime import open_interpreter
+from edgestem.network.runtime import open_interpreter
+from edgestem.network.sidecar import ModelConfig
 
 AUTO = ("coral", "armnn", "gpu")
 

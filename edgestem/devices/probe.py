@@ -1,6 +1,6 @@
 """Try a delegate in a child process, where it may crash, hang or lie.
 
-`probe` starts `python -m edgestem.trial`, which loads the delegate, runs the
+`probe` starts `python -m edgestem.devices.trial`, which loads the delegate, runs the
 built-in clip through it and through the CPU, and reports one JSON object a line:
 the stage it enters, at last the result.  Whatever happens becomes one sentence.
 """
@@ -96,7 +96,12 @@ def probe(job: Job, time_limit: float = TIME_LIMIT) -> Probe:
     import subprocess  # 10 ms, and most processes never try anything
 
     trial = subprocess.Popen(
-        [sys.executable, "-m", "edgestem.trial", json.dumps(asdict(_absolute(job)))],
+        [
+            sys.executable,
+            "-m",
+            "edgestem.devices.trial",
+            json.dumps(asdict(_absolute(job))),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The child that tries a delegate: `python -m edgestem.trial JOB`; see `probe`."""
+"""The child that tries a delegate: `python -m edgestem.devices.trial JOB`; see `probe`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from edgestem.config import ModelConfig, read_config
+from edgestem.devices.probe import MARK, Job, Probe
 from edgestem.errors import EdgestemError
-from edgestem.geometry import Geometry
-from edgestem.model import Model
-from edgestem.probe import MARK, Job, Probe
-from edgestem.runtime import n_partitions, open_interpreter
-from edgestem.spectral import Spectral
+from edgestem.network.geometry import Geometry
+from edgestem.network.model import Model
+from edgestem.network.runtime import n_partitions, open_interpreter
+from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.spectrum.spectral import Spectral
 
 # What TFLite adds to the text of a delegate that refuses a model.
 RESTORED = "Restored original execution plan after delegate application failure."

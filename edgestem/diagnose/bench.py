@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem import machine
+from edgestem.diagnose import machine
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.separator import Separator
 from edgestem.version import __version__
 
 RATE = 44_100

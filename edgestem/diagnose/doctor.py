@@ -14,14 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgestem import machine, native, runtime, spectral
-from edgestem.bench import Result, bench
-from edgestem.config import ModelConfig, read_config
-from edgestem.devices import AUTO, KINDS, find_library, parse_device, try_device
+from edgestem import native
+from edgestem.devices.choice import AUTO, KINDS, find_library, parse_device, try_device
+from edgestem.devices.probe import Probe
+from edgestem.diagnose import machine
+from edgestem.diagnose.bench import Result, bench
 from edgestem.errors import EdgestemError
-from edgestem.lint import lint
-from edgestem.model import DEFAULT, Model, model_path
-from edgestem.probe import Probe
+from edgestem.lint.report import lint
+from edgestem.network import runtime
+from edgestem.network.model import DEFAULT, Model, model_path
+from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.spectrum import spectral
 from edgestem.version import __version__
 
 BENCH_SECONDS = 5.0

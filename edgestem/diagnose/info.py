@@ -7,10 +7,12 @@ import platform
 import shutil
 from typing import Any
 
-from edgestem import native, runtime, spectral
-from edgestem.config import ModelConfig
-from edgestem.geometry import Geometry
-from edgestem.model import DEFAULT, available_models
+from edgestem import native
+from edgestem.network import runtime
+from edgestem.network.geometry import Geometry
+from edgestem.network.model import DEFAULT, available_models
+from edgestem.network.sidecar import ModelConfig
+from edgestem.spectrum import spectral
 from edgestem.version import __version__
 
 LATENCY_RATES = (44100, 48000)  # what sound cards and JACK graphs run at

@@ -26,11 +26,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgestem.engine.rows import Sliding
 from edgestem.errors import EdgestemError, StreamClosed
-from edgestem.geometry import Geometry
-from edgestem.model import DEFAULT, Model
-from edgestem.rows import Sliding
-from edgestem.spectral import Spectral
+from edgestem.network.geometry import Geometry
+from edgestem.network.model import DEFAULT, Model
+from edgestem.spectrum.spectral import Spectral
 from edgestem.stems import LIMIT, Samples, Stems
 
 MIN_RATE, MAX_RATE = 8_000, 384_000
@@ -66,7 +66,7 @@ class Separator:
         TFLite distribution to use; default the fastest installed.
     device : str
         `auto`, `cpu`, `coral[:usb|:pci|:N]`, `armnn`, `gpu` or
-        `delegate:/path/lib.so`; see `edgestem.devices`.
+        `delegate:/path/lib.so`; see `edgestem.devices.choice`.
     device_options : mapping, optional
         Handed to the device's delegate library.
     fallback : bool

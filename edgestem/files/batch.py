@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgestem.audio import song_name
 from edgestem.errors import AudioError
-from edgestem.search import Found, search
-from edgestem.song import unreadable
+from edgestem.files.search import Found, search
+from edgestem.files.separate import song_name
+from edgestem.sound.song import unreadable
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 

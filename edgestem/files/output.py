@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgestem.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
-from edgestem.grid import GRIDS
-from edgestem.model import DEFAULT
+from edgestem.network.model import DEFAULT
+from edgestem.sound.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
+from edgestem.sound.grid import GRIDS
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 
 SUBTYPES = ("keep", *GRIDS)
@@ -41,7 +41,7 @@ class Options:
     runtime: str | None = None
     """TFLite distribution."""
     device: str = "auto"
-    """Where the network runs; see `edgestem.devices`."""
+    """Where the network runs; see `edgestem.devices.choice`."""
     device_options: Mapping[str, str] = field(default_factory=dict)
     """Handed to the device's delegate library."""
     fallback: bool = True

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgestem.encoding import FORMATS
 from edgestem.errors import AudioError
+from edgestem.sound.encoding import FORMATS
 from edgestem.stems import OUTPUTS
 
 # What a folder is searched for; a file that is named is tried whatever its name.

@@ -14,19 +14,19 @@ from typing import BinaryIO
 
 import numpy as np
 
-from edgestem.containers import Details
-from edgestem.encoding import choose_grid
+from edgestem.engine.separator import Separator, check_stream
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
-from edgestem.job import FileReport, Options
-from edgestem.model import DEFAULT
-from edgestem.reading import open_song
-from edgestem.separator import Separator, check_stream
-from edgestem.song import Song, unreadable
+from edgestem.files.output import FileReport, Options
+from edgestem.network.model import DEFAULT
+from edgestem.sound.containers import Details
+from edgestem.sound.encoding import choose_grid
+from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
+from edgestem.sound.reading import open_song
+from edgestem.sound.song import Song, unreadable
+from edgestem.sound.targets import check_stdout, check_targets
+from edgestem.sound.wav import WavFormat
+from edgestem.sound.writing import StemFiles, WavStream, target_paths
 from edgestem.stems import MIX, STEMS
-from edgestem.targets import check_stdout, check_targets
-from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles, WavStream, target_paths
 
 BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
 

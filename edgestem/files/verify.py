@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.audio import BLOCK, song_name
-from edgestem.encoding import FORMATS
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS, Grid, Samples, convert
-from edgestem.reading import open_song
-from edgestem.song import Song
+from edgestem.files.separate import BLOCK, song_name
+from edgestem.sound.encoding import FORMATS
+from edgestem.sound.grid import GRIDS, Grid, Samples, convert
+from edgestem.sound.reading import open_song
+from edgestem.sound.song import Song
 from edgestem.stems import OUTPUTS, STEMS
 
 WITNESS_SLACK = 8192  # samples: what decoders trim of lossy codecs at both ends

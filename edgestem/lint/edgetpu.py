@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from edgestem.graph import Op, Tensor
+from edgestem.lint.graph import Op, Tensor
 
 # Compiler logs show 6.9 to 7.5 MiB of the 8 for weights.
 CACHE_BYTES = int(6.9 * 2**20)

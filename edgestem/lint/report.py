@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgestem.edgetpu import CACHE_BYTES, ERROR, INSTEAD, RULES, SUPPORTED, WARNING
-from edgestem.graph import Graph, Op, read_graph
+from edgestem.lint.edgetpu import CACHE_BYTES, ERROR, INSTEAD, RULES, SUPPORTED, WARNING
+from edgestem.lint.graph import Graph, Op, read_graph
 
 TARGETS = ("edgetpu",)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import EdgestemError
-from edgestem.faders import midi_db
-from edgestem.jack_library import CAPTURE, PLAYBACK, JackLibrary, ignore_messages
-from edgestem.live import Live
+from edgestem.live.jack_library import CAPTURE, PLAYBACK, JackLibrary, ignore_messages
+from edgestem.live.session import Live
+from edgestem.pcm.faders import midi_db
 
 MAX_PERIOD = 8192  # what JACK allows
 CONTROL_CHANGE = 0xB0

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgestem.descriptors import read_exactly, read_some, unwritable, write_all
+from edgestem.engine.separator import Separator
 from edgestem.errors import AudioError
-from edgestem.faders import MAX_BLOCK, Levels
-from edgestem.grid import GRIDS, Samples, convert, to_float32
-from edgestem.live import Live
-from edgestem.pcm import PcmStream
-from edgestem.separator import Separator
-from edgestem.song import behind_wav
-from edgestem.wav import WavFormat, header, pack, parse, unpack
+from edgestem.live.session import Live
+from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.pcm.stream import PcmStream
+from edgestem.sound.descriptors import read_exactly, read_some, unwritable, write_all
+from edgestem.sound.grid import GRIDS, Samples, convert, to_float32
+from edgestem.sound.song import behind_wav
+from edgestem.sound.wav import WavFormat, header, pack, parse, unpack
 
 FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
 Write = Callable[[bytes], None]

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgestem.faders import Levels
-from edgestem.separator import Separator
+from edgestem.engine.separator import Separator
+from edgestem.pcm.faders import Levels
+from edgestem.spectrum.windows import fading_out
 from edgestem.stems import LIMIT, Samples
-from edgestem.windows import fading_out
 
 FALLBACKS = ("dry", "centre-cancel", "mute")
 MAX_PIECE = 4096  # samples that `process` does at a time

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.control import obey
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.faders import RAMP_MS, Levels
-from edgestem.realtime import calm_python, lock_memory, prepare_thread
-from edgestem.rig import Rig
-from edgestem.rig_worker import Crew
-from edgestem.separator import Separator
+from edgestem.live.control import obey
+from edgestem.live.realtime import calm_python, lock_memory, prepare_thread
+from edgestem.live.rig import Rig
+from edgestem.live.worker import Crew
+from edgestem.pcm.faders import RAMP_MS, Levels
 
 LOOK_S = 0.2  # between looks after the worker
 REPORT_S = 1.0  # between two reports, at least

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from edgestem.errors import EdgestemError
-from edgestem.live import Live
+from edgestem.live.session import Live
 
 
 class SoundDoor:

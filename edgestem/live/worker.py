@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgestem.rig import N_TAILS, Done, Rig
-from edgestem.separator import Separator
+from edgestem.engine.separator import Separator
+from edgestem.live.rig import N_TAILS, Done, Rig
 from edgestem.stems import Stems
 
 STUCK_S = 2.0  # a call that takes longer has died

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestem.config import ModelConfig
-from edgestem.tables import Tables
-from edgestem.windows import Window, window_pair
+from edgestem.network.sidecar import ModelConfig
+from edgestem.spectrum.tables import Tables
+from edgestem.spectrum.windows import Window, window_pair
 
 # How long a stream's places, directions and repetitions are remembered: 5 s are worth
 # 0.02 dB less than 10, 40 s nothing more (models/EXPERIMENTS.md, seventh campaign).

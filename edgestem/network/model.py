@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.config import ModelConfig, check_digest, read_config
-from edgestem.devices import open_beside, open_device
+from edgestem.devices.choice import open_beside, open_device
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.levels import Scratch
-from edgestem.network import Network
+from edgestem.network.network import Network
+from edgestem.network.sidecar import ModelConfig, check_digest, read_config
+from edgestem.spectrum.levels import Scratch
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along
@@ -33,7 +33,7 @@ def models_dir() -> Path:
     spec = importlib.util.find_spec("_edgestem_models")
     if spec is not None and spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
-    return Path(__file__).parent.parent / "models"
+    return Path(__file__).parents[2] / "models"
 
 
 def model_path(model: str | Path) -> Path:
@@ -107,7 +107,7 @@ class Model:
     runtime : str, optional
         Distribution name of the runtime to use; default the fastest installed.
     device : str
-        Where the network runs; see `edgestem.devices`.
+        Where the network runs; see `edgestem.devices.choice`.
     device_options : mapping, optional
         Handed to the device's delegate library.
     fallback : bool

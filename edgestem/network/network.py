@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.config import ModelConfig
 from edgestem.errors import ModelError
-from edgestem.levels import Front, Grid, Level, Levels, Scratch, make_levels
-from edgestem.runtime import constants
+from edgestem.network.runtime import constants
+from edgestem.network.sidecar import ModelConfig
+from edgestem.spectrum.levels import Front, Grid, Level, Levels, Scratch, make_levels
 
 
 class Network:

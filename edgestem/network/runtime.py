@@ -126,7 +126,7 @@ def open_interpreter(
     ----------
     library, options : str and mapping, optional
         A delegate and its options.  It runs inside this process and may crash
-        it: `edgestem.probe` tries it in another one first.
+        it: `edgestem.devices.probe` tries it in another one first.
 
     Returns
     -------

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgestem.faders import MAX_BLOCK, Levels
-from edgestem.grid import GRIDS, Grid, Samples, convert, split, to_float32
-from edgestem.separator import Separator
+from edgestem.engine.separator import Separator
+from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.sound.grid import GRIDS, Grid, Samples, convert, split, to_float32
+from edgestem.sound.wav import WavFormat, pack, unpack
 from edgestem.stems import OUTPUTS, Stems
-from edgestem.wav import WavFormat, pack, unpack
 
 
 class PcmStream:

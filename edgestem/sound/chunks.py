@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgestem.wav import WavFormat, is_open_end, parse_format
+from edgestem.sound.wav import WavFormat, is_open_end, parse_format
 
 TRIFLE = 1024  # bytes: less is dirt behind a file, not music
 _TAG_V1, _APE_FOOTER = 128, 32

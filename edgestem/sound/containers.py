@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import AudioError
-from edgestem.song import load_soundfile
+from edgestem.sound.song import load_soundfile
 
 FORMATS = ("wav", "flac", "ogg", "mp3")
 LOSSY = ("ogg", "mp3")

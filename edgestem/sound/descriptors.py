@@ -14,7 +14,7 @@ import stat
 from dataclasses import replace
 
 from edgestem.errors import EdgestemError
-from edgestem.wav import WavFormat, header
+from edgestem.sound.wav import WavFormat, header
 
 SURE = 1 << 31  # bytes: a WAV that may get longer keeps room for RF64
 

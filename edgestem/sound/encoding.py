@@ -9,13 +9,13 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from edgestem.containers import FORMATS, PLAIN, Details, check_rate, quality
-from edgestem.descriptors import SURE
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.song import load_soundfile
-from edgestem.tags import id3
-from edgestem.wav import MAX_RIFF, ROOM, WavFormat, header, pack
+from edgestem.sound.containers import FORMATS, PLAIN, Details, check_rate, quality
+from edgestem.sound.descriptors import SURE
+from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.song import load_soundfile
+from edgestem.sound.tags import id3
+from edgestem.sound.wav import MAX_RIFF, ROOM, WavFormat, header, pack
 
 __all__ = ["FORMATS", "Details", "Encoder", "choose_grid", "open_encoder"]
 # libsndfile's words: container, and sample format for each grid it can hold.

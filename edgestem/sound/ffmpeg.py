@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from edgestem.chunks import has_end_mark, is_voc_cut
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.song import NO_END, Song, unreadable
-from edgestem.wav import WavFormat, unpack
+from edgestem.sound.chunks import has_end_mark, is_voc_cut
+from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.song import NO_END, Song, unreadable
+from edgestem.sound.wav import WavFormat, unpack
 
 _SHOW = (
     "stream=codec_type,codec_name,sample_rate,channels,bits_per_raw_sample,sample_fmt,"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.containers import Details
-from edgestem.encoding import Encoder, open_encoder
 from edgestem.errors import AudioError
-from edgestem.grid import Samples
-from edgestem.wav import WavFormat
+from edgestem.sound.containers import Details
+from edgestem.sound.encoding import Encoder, open_encoder
+from edgestem.sound.grid import Samples
+from edgestem.sound.wav import WavFormat
 
 _PART = re.compile(r"\.\w+\.(?:wav|flac|ogg|mp3)\.\d+\.part")
 

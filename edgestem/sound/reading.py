@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edgestem.chunks import wav_layout
-from edgestem.descriptors import read_exactly
 from edgestem.errors import AudioError
-from edgestem.ffmpeg import FfmpegSong
-from edgestem.sndfile import NotForSndfile, SndfileSong
-from edgestem.song import PipedSong, Song, WavSong, load_soundfile, unreadable
-from edgestem.wav import WavFormat, parse
+from edgestem.sound.chunks import wav_layout
+from edgestem.sound.descriptors import read_exactly
+from edgestem.sound.ffmpeg import FfmpegSong
+from edgestem.sound.sndfile import NotForSndfile, SndfileSong
+from edgestem.sound.song import PipedSong, Song, WavSong, load_soundfile, unreadable
+from edgestem.sound.wav import WavFormat, parse
 
 MAX_SPOOL = 8 << 30  # bytes of a pipe that is no WAV: ten days of mp3
 SNIFFED = 1 << 16  # bytes that tell a song from an endless device

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from edgestem.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
 from edgestem.errors import AudioError
-from edgestem.ffmpeg import FfmpegSong
-from edgestem.grid import GRIDS, Samples
-from edgestem.song import NO_END, Song, load_soundfile, unreadable
-from edgestem.wav import WavFormat, is_open_end
+from edgestem.sound.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
+from edgestem.sound.ffmpeg import FfmpegSong
+from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
+from edgestem.sound.wav import WavFormat, is_open_end
 
 # libsndfile's name of a sample format -> the grid its samples lie on.
 _SUBTYPES = {

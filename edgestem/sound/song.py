@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from edgestem.chunks import Layout
-from edgestem.descriptors import read_exactly
 from edgestem.errors import AudioError
-from edgestem.grid import Samples
+from edgestem.sound.chunks import Layout
+from edgestem.sound.descriptors import read_exactly
+from edgestem.sound.grid import Samples
+from edgestem.sound.wav import WavFormat, unpack
 from edgestem.stems import LIMIT
-from edgestem.wav import WavFormat, unpack
 
 NO_END = "has no end mark, as if it were cut short"
 

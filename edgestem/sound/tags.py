@@ -12,7 +12,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgestem.song import load_soundfile
+from edgestem.sound.song import load_soundfile
 
 MARK = "edgestem "  # how `software` begins in every stem of flac, ogg or mp3
 MAX_TEXT = 1000  # characters of one tag: notes, not books

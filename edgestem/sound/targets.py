@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.commit import is_there, repair
 from edgestem.errors import AudioError
-from edgestem.parts import wrap
-from edgestem.reading import open_song
-from edgestem.writing import stem_exists
+from edgestem.sound.commit import is_there, repair
+from edgestem.sound.parts import wrap
+from edgestem.sound.reading import open_song
+from edgestem.sound.writing import stem_exists
 
 
 def check_targets(

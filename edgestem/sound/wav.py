@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestem.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import GRIDS, Grid, Samples
 
 UNKNOWN = 0xFFFFFFFF  # "until the end": what ffmpeg writes to pipes
 ROOM = 36  # bytes of a ds64 chunk

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.commit import commit, held_signals, repair
-from edgestem.containers import PLAIN, Details
-from edgestem.descriptors import WavOutput, write_all
 from edgestem.errors import AudioError
-from edgestem.grid import Samples
-from edgestem.parts import PartFile, remove_dead_parts, wrap
-from edgestem.tags import stem_tags
-from edgestem.wav import WavFormat, pack
+from edgestem.sound.commit import commit, held_signals, repair
+from edgestem.sound.containers import PLAIN, Details
+from edgestem.sound.descriptors import WavOutput, write_all
+from edgestem.sound.grid import Samples
+from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
+from edgestem.sound.tags import stem_tags
+from edgestem.sound.wav import WavFormat, pack
 
 
 class StemFiles:

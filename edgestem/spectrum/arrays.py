@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.learners import (
+from edgestem.spectrum.learners import (
     LANES,
     Directions,
     Repetition,
@@ -21,8 +21,8 @@ from edgestem.learners import (
     WienerFilter,
     power_of,
 )
-from edgestem.memory import Memory
-from edgestem.tables import LARGEST, LEAST_POWER, MOST_MAGNITUDE, Tables
+from edgestem.spectrum.memory import Memory
+from edgestem.spectrum.tables import LARGEST, LEAST_POWER, MOST_MAGNITUDE, Tables
 
 
 class Transform(Protocol):

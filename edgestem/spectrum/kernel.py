@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.memory import Memory
 from edgestem.native import aligned, ffi, floats, lib, name_of, require_ok
-from edgestem.tables import Tables
+from edgestem.spectrum.memory import Memory
+from edgestem.spectrum.tables import Tables
 
 
 class NativeTransform:

@@ -22,11 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem import native
-from edgestem.kernel import NativeStages, NativeTransform
-from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
-from edgestem.memory import Memory
-from edgestem.stages import ArrayStages, FftwTransform, NumpyTransform, Transform
-from edgestem.tables import Tables, require_size
+from edgestem.spectrum.arrays import (
+    ArrayStages,
+    FftwTransform,
+    NumpyTransform,
+    Transform,
+)
+from edgestem.spectrum.kernel import NativeStages, NativeTransform
+from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.memory import Memory
+from edgestem.spectrum.tables import Tables, require_size
 
 
 def available_backends() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgestem.learners import repetition_size
+from edgestem.spectrum.learners import repetition_size
 
 N_THRESHOLDS = 255  # between the 256 values of an int8
 MIN_FFT, MAX_FFT = 16, 1 << 20  # what the kernel supports

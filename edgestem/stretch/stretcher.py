@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.errors import EdgestemError
-from edgestem.stretch_kernel import NativeStretch
+from edgestem.stretch.kernel import NativeStretch
 
 Samples = NDArray[np.float32]
 Read = Callable[[int, int], Samples]
@@ -319,7 +319,7 @@ def make_engine(
         return NativeStretch(sample_rate, n_channels, keeps_formants)
     if name != "rubberband":
         raise ValueError(f"engine: expected one of {ENGINES}, got {name!r}")
-    from edgestem.stretch_rubberband import RubberBand
+    from edgestem.stretch.rubberband import RubberBand
 
     try:
         return RubberBand(sample_rate, n_channels, keeps_formants)

@@ -22,12 +22,12 @@ import pytest
 import soundfile
 
 import edgestem
-from edgestem import wav
-from edgestem.cli import main
-from edgestem.grid import GRIDS
-from edgestem.wav import WavFormat
+from edgestem.cli.main import main
+from edgestem.sound import wav
+from edgestem.sound.grid import GRIDS
+from edgestem.sound.wav import WavFormat
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 STEM_NAMES = ["instrumental.wav", "vocals.wav"]
 
 
@@ -285,7 +285,7 @@ def test_usage_errors_are_one_line_and_status_2(run, words) -> None:
 
 
 def test_a_fft_that_is_not_installed(run, write_song) -> None:
-    if "fftw" in edgestem.spectral.available_backends():
+    if "fftw" in edgestem.spectrum.spectral.available_backends():
         pytest.skip("fftw is installed here")
     result = run("separate", write_song(), "--fft", "fftw")
     assert result.returncode == 2
@@ -327,7 +327,7 @@ def test_a_missing_libsndfile_is_named(run, write_song, tmp_path) -> None:
 
 def test_a_bug_is_one_line_too(write_song, tmp_path) -> None:
     code = (
-        "import sys; import edgestem.audio as a, edgestem.cli as c\n"
+        "import sys; import edgestem.files.separate as a, edgestem.cli.main as c\n"
         "def broken(*_): raise ZeroDivisionError('oops')\n"
         "a.open_song = broken; sys.exit(c.main(sys.argv[1:]))"
     )
@@ -526,7 +526,7 @@ def test_a_full_disk_is_one_error_and_no_stem(
 def peak_mib(song: Path, out: Path, model: Path) -> float:
     """Peak memory of a run in a process of its own."""
     code = (
-        "import re, sys; from edgestem.cli import main; "
+        "import re, sys; from edgestem.cli.main import main; "
         "status = main(sys.argv[1:]); memory = open('/proc/self/status').read(); "
         "print(status, re.search(r'VmHWM:\\s+(\\d+) kB', memory)[1])"
     )

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from edgestem import descriptors
+from edgestem.cli.world import as_error
 from edgestem.errors import AudioError
-from edgestem.world import as_error
+from edgestem.sound import descriptors
 
 EDGESTEM = [sys.executable, "-m", "edgestem"]
-MODEL = ["--model", str(Path(__file__).parent / "data" / "tiny.tflite")]
+MODEL = ["--model", str(Path(__file__).parent.parent / "data" / "tiny.tflite")]
 BUFFERED = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
 UNBUFFERED = BUFFERED | {"PYTHONUNBUFFERED": "1"}
 
@@ -146,7 +146,7 @@ raise ImportError("something else")
 def test_a_signal_while_it_loads_has_its_status_and_no_traceback(
     write_song, tmp_path, module: str, number: int, fate: str
 ) -> None:
-    from edgestem.runtime import installed
+    from edgestem.network.runtime import installed
 
     distribution = module.split("/")[0].replace("_", "-")
     if module != "numpy" and distribution not in installed():
@@ -174,7 +174,7 @@ def test_a_signal_that_was_swallowed_ends_the_song_at_its_next_block(
     write_song, tmp_path
 ) -> None:
     code = (
-        "import os, signal, sys; import edgestem.audio as a, edgestem.cli as c\n"
+        "import os, signal, sys; import edgestem.files.separate as a, edgestem.cli.main as c\n"
         "def swallow(*_):\n"
         "    try: os.kill(os.getpid(), signal.SIGTERM)\n"
         "    except BaseException: pass\n"
@@ -197,8 +197,8 @@ def test_ignored_signals_stay_ignored(write_song, tmp_path) -> None:
     code = (
         "import os, signal, sys, threading\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from edgestem import interrupts; interrupts.leave_early()\n"
-        "from edgestem.cli import main\n"
+        "from edgestem.cli import interrupts; interrupts.leave_early()\n"
+        "from edgestem.cli.main import main\n"
         "os.kill(os.getpid(), signal.SIGHUP)\n"
         "sys.exit(main(sys.argv[1:]))"
     )
@@ -250,7 +250,7 @@ def test_whatever_one_song_does_the_others_are_done(
     for name in ("a.wav", "b.wav", "c.wav"):
         write_song(name)
     code = (
-        "import sys, soundfile; import edgestem.audio as a, edgestem.cli as c\n"
+        "import sys, soundfile; import edgestem.files.separate as a, edgestem.cli.main as c\n"
         "old = a.open_song\n"
         "def opened(path):\n"
         f"    if path == 'b.wav': raise {broken}\n"
@@ -309,7 +309,7 @@ def test_what_another_user_may_not_enter_is_a_sentence(write_song, tmp_path) -> 
             folder.chmod(folder.stat().st_mode | 0o011)
     nobody = "setpriv --reuid 54321 --regid 54321 --clear-groups"
     call = f'HOME={shut} {nobody} "{sys.executable}" -m edgestem'
-    probe = [*nobody.split(), sys.executable, "-c", "import edgestem.audio"]
+    probe = [*nobody.split(), sys.executable, "-c", "import edgestem.files.separate"]
     if subprocess.run(probe, cwd=tmp_path, capture_output=True, check=False).returncode:
         pytest.skip("somebody else may not import edgestem here")
     for line in (
@@ -345,7 +345,7 @@ def test_too_few_open_files_are_a_sentence(run, write_song) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root may become nobody")
 def test_a_user_without_home_and_passwd_entry_can_serve(tmp_path, monkeypatch) -> None:
-    from edgestem import daemon_config
+    from edgestem.daemon.system import config as daemon_config
 
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -370,8 +370,8 @@ def test_sockets_that_were_not_passed_are_a_sentence(tmp_path) -> None:
 
 
 def test_a_socket_without_its_folder_names_the_way_out(monkeypatch, tmp_path) -> None:
-    from edgestem import daemon_socket
-    from edgestem.daemon_config import ConfigError, DaemonConfig
+    from edgestem.daemon.system import listener as daemon_socket
+    from edgestem.daemon.system.config import ConfigError, DaemonConfig
 
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(daemon_socket, "SYSTEM_SOCKET", str(tmp_path / "no/socket"))

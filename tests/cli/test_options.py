@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from edgestem.arguments import make_parser, parse
-from edgestem.completion import SHELLS, script
-from edgestem.usage import UsageError
+from edgestem.cli.completion import SHELLS, script
+from edgestem.cli.usage import UsageError
+from edgestem.cli.words import make_parser, parse
 
-TINY = str(Path(__file__).parent / "data" / "tiny.tflite")
+TINY = str(Path(__file__).parent.parent / "data" / "tiny.tflite")
 NONSENSE = (
     *("", " ", "-", "--", "x", "nan", "-nan", "inf", "-inf", "1e15", "-1", "0", "1e-9"),
     *("9" * 30, "9" * 5000, "-" + "9" * 30, "١٢", "0x10", "1_0", "\udcff", "a\nb"),
@@ -36,7 +36,7 @@ COMMANDS = {
 # than all of it.  What would run long gets words that nobody hears.
 RUN_ALL = """
 import contextlib, io, json, os, sys
-from edgestem.cli import main
+from edgestem.cli.main import main
 for line in open(sys.argv[1]):
     words = json.loads(line)
     said = io.StringIO()
@@ -188,7 +188,7 @@ def test_the_names_of_models_are_in_the_error(run, write_song) -> None:
 
 
 def test_who_plays_along_gets_the_live_model() -> None:
-    from edgestem.stream_cli import _settings
+    from edgestem.cli.stream import _settings
 
     for words, model in (
         ("stream", "karaoke"),
@@ -201,7 +201,8 @@ def test_who_plays_along_gets_the_live_model() -> None:
 
 
 def test_the_daemon_gets_the_model_that_was_named_and_no_other(monkeypatch) -> None:
-    from edgestem import remote, separate_cli
+    from edgestem.cli import separate as separate_cli
+    from edgestem.client import files as remote
 
     asked = []
     monkeypatch.setattr(

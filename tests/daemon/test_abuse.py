@@ -17,8 +17,8 @@ import pytest
 from daemons import DATA, DaemonProcess, running, wait_for
 
 import edgestem
-from edgestem.client import ClientStream
-from edgestem.protocol import encode
+from edgestem.client.connection import ClientStream
+from edgestem.wire.protocol import encode
 
 RATE = 44100
 CONVERSATION = b"".join(

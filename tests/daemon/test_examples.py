@@ -15,7 +15,7 @@ import soundfile
 from daemons import DaemonProcess, running
 from test_daemon_jobs import local_stems
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 RATE = 44100
 
 

@@ -21,7 +21,7 @@ from daemons import DATA, DaemonProcess, read_all, running, wait_for
 
 import edgestem
 from edgestem import Client, EdgestemError
-from edgestem.protocol import encode
+from edgestem.wire.protocol import encode
 
 RATE = 44100
 

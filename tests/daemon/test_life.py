@@ -18,10 +18,10 @@ import soundfile
 from daemons import DATA, DaemonProcess, running, wait_for
 from test_daemon_jobs import local_stems, make_song, new_files, refused, submit
 
-from edgestem.daemon_config import DaemonConfig, load_config
+from edgestem.daemon.system.config import DaemonConfig, load_config
 from edgestem.errors import EdgestemError
 
-UNITS = Path(__file__).parent.parent / "docs" / "systemd"
+UNITS = Path(__file__).parent.parent.parent / "docs" / "systemd"
 KILLS = int(os.environ.get("EDGESTEM_KILLS", "6"))  # the bench does 100
 needs_toml = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="configuration files need Python 3.11"
@@ -148,7 +148,7 @@ def test_a_wrong_configuration_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_default_socket_needs_no_folder_yet() -> None:
-    from edgestem.daemon_socket import check_place
+    from edgestem.daemon.system.listener import check_place
 
     # What `serve` makes below /run must not be missed by --check-config.
     check_place(DaemonConfig(socket="/run/edgestem-of-a-test/socket"))

@@ -22,22 +22,23 @@ from daemons import DATA, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgestem import EdgestemError, daemon_paths
-from edgestem.config import read_config
-from edgestem.daemon_budget import room_for
-from edgestem.daemon_cache import Cache, digest_of_model, key_of
-from edgestem.daemon_child import Child
-from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_engine import Engine
-from edgestem.daemon_jobs import JobQueue
-from edgestem.daemon_nursery import Nursery
-from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
-from edgestem.daemon_turns import MESSAGES, Turns
-from edgestem.daemon_work import Job
-from edgestem.grid import GRIDS
-from edgestem.job import Options
-from edgestem.protocol import MAX_HEADER, Decoder, encode_reply
-from edgestem.wav import WavFormat
+from edgestem import EdgestemError
+from edgestem.daemon.jobs import paths as daemon_paths
+from edgestem.daemon.jobs.cache import Cache, digest_of_model, key_of
+from edgestem.daemon.jobs.child import Child
+from edgestem.daemon.jobs.nursery import Nursery
+from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_below
+from edgestem.daemon.jobs.queue import JobQueue
+from edgestem.daemon.jobs.work import Job
+from edgestem.daemon.pool.budget import room_for
+from edgestem.daemon.pool.engine import Engine
+from edgestem.daemon.system.config import DaemonConfig
+from edgestem.daemon.turns import MESSAGES, Turns
+from edgestem.files.output import Options
+from edgestem.network.sidecar import read_config
+from edgestem.sound.grid import GRIDS
+from edgestem.sound.wav import WavFormat
+from edgestem.wire.protocol import MAX_HEADER, Decoder, encode_reply
 
 # ---- messages --------------------------------------------------------------------
 
@@ -365,7 +366,7 @@ def test_a_separator_whose_call_failed_is_never_lent_again() -> None:
 
 def test_the_log_stays_where_stderr_was_at_the_start(tmp_path: Path) -> None:
     code = (
-        "import logging, os; from edgestem.daemon_process import start_log;"
+        "import logging, os; from edgestem.daemon.system.process import start_log;"
         "start_log('info'); os.dup2(os.open(os.devnull, os.O_WRONLY), 2);"
         "logging.info('still here\\n1 CRITICAL forged');"
     )

@@ -18,9 +18,9 @@ import pytest
 from daemons import DATA, DaemonProcess, read_all, running, wait_for
 
 import edgestem
-from edgestem.grid import GRIDS
-from edgestem.protocol import Decoder, Message, encode
-from edgestem.wav import WavFormat, pack, unpack
+from edgestem.sound.grid import GRIDS
+from edgestem.sound.wav import WavFormat, pack, unpack
+from edgestem.wire.protocol import Decoder, Message, encode
 
 RATE = 44100
 TINY = DATA / "tiny.tflite"

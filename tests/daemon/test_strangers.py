@@ -354,7 +354,7 @@ def make_fifo(path: Path) -> bool:
 
 @needs_root
 def test_a_strangers_fifo_gives_no_commands() -> None:
-    from edgestem.control import Control
+    from edgestem.live.control import Control
 
     with open_folder() as folder:
         folder.chmod(0o777)
@@ -374,7 +374,7 @@ def test_modules_beside_a_song_are_not_imported(tmp_path: Path) -> None:
             f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()"
         )
     code = (
-        "import os, sys, edgestem.probe as p; os.chdir(sys.argv[1]);"
+        "import os, sys, edgestem.devices.probe as p; os.chdir(sys.argv[1]);"
         "print(p.probe(p.Job(sys.argv[2], sys.argv[2], './none.so', {}, None)).reason)"
     )
     model = str(DATA / "tiny.tflite")

@@ -13,14 +13,16 @@ import libraries
 import numpy as np
 import pytest
 
-from edgestem import coral, devices, probe, runtime
-from edgestem.config import ModelConfig, read_config
+from edgestem.devices import choice as devices
+from edgestem.devices import coral, probe
+from edgestem.devices.trial import CLIP_FRAMES, clip
+from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
-from edgestem.model import Model, model_path
-from edgestem.separator import Separator
-from edgestem.trial import CLIP_FRAMES, clip
+from edgestem.network import runtime
+from edgestem.network.model import Model, model_path
+from edgestem.network.sidecar import ModelConfig, read_config
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 DATA = HERE / "data"
 RUNTIMES = list(runtime.installed())
 Build = Callable[[str], str]

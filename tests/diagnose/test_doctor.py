@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from edgestem import bench, doctor, machine
-from edgestem.bench import Result
-from edgestem.cli import main
-from edgestem.config import read_config
+from edgestem.cli.main import main
+from edgestem.devices.probe import Probe
+from edgestem.diagnose import bench, doctor, machine
+from edgestem.diagnose.bench import Result
 from edgestem.errors import EdgestemError
-from edgestem.probe import Probe
+from edgestem.network.sidecar import read_config
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 TINY = str(DATA / "tiny.tflite")
 REFERENCES = sorted((DATA.parent.parent / "docs/benchmarks").glob("*.json"))
 FILES = {
@@ -132,7 +132,7 @@ def test_lint_is_part_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(line) == (
         "ok   edgetpu      100 % of the work: clean by the published rules"
     )
-    monkeypatch.setattr("edgestem.graph.SCHEMAS", ())
+    monkeypatch.setattr("edgestem.lint.graph.SCHEMAS", ())
     assert doctor._edge_tpu(read_config(Path(TINY))).found == "not checked"
 
 

@@ -14,13 +14,13 @@ import pytest
 
 import edgestem
 from edgestem import ModelError
-from edgestem.config import read_config
-from edgestem.geometry import Geometry
-from edgestem.model import Model, available_models
-from edgestem.realtime import prepare_thread
-from edgestem.spectral import Spectral
+from edgestem.live.realtime import prepare_thread
+from edgestem.network.geometry import Geometry
+from edgestem.network.model import Model, available_models
+from edgestem.network.sidecar import read_config
+from edgestem.spectrum.spectral import Spectral
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 VALUES = (None, True, "", "x", [], {}, [[]], 0, -1, 1e300, float("nan"), 10**30)
 
 
@@ -118,6 +118,6 @@ def test_a_sidecar_without_its_network_is_left_out(
     for suffix in (".json", ".tflite"):
         shutil.copy(DATA / f"tiny{suffix}", tmp_path)
     shutil.copy(DATA / "tiny.json", tmp_path / "alone.json")
-    monkeypatch.setattr("edgestem.model.models_dir", lambda: tmp_path)
+    monkeypatch.setattr("edgestem.network.model.models_dir", lambda: tmp_path)
     with pytest.warns(RuntimeWarning, match="alone is left out"):
         assert [c.name for c in available_models()] == ["tiny"]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from memory import allocations
 
 import edgestem
-from edgestem.geometry import frame_sizes
-from edgestem.separator import Separator, separate
+from edgestem.engine.separator import Separator, separate
+from edgestem.network.geometry import frame_sizes
 from edgestem.stems import Stems
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 NETS = (
     "tiny",
     "twice",

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgestem import interrupts
-from edgestem.batch import check_song, plan
+from edgestem.cli import interrupts
+from edgestem.cli.progress import Estimate, Progress
 from edgestem.errors import AudioError
-from edgestem.progress import Estimate, Progress
-from edgestem.search import Found, search
+from edgestem.files.batch import check_song, plan
+from edgestem.files.search import Found, search
 
 SILENCE = np.zeros((500, 1))
 

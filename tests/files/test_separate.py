@@ -12,12 +12,12 @@ import pytest
 import soundfile
 
 import edgestem
-from edgestem import encoding, wav
-from edgestem.audio import BLOCK, FileSeparator
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.job import FileReport, Options
-from edgestem.model import model_path
-from edgestem.verify import verify
+from edgestem.files.output import FileReport, Options
+from edgestem.files.separate import BLOCK, FileSeparator
+from edgestem.files.verify import verify
+from edgestem.network.model import model_path
+from edgestem.sound import encoding, wav
 
 WriteSong = Callable[..., Path]
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from edgestem.errors import AudioError
-from edgestem.verify import verify
+from edgestem.files.verify import verify
 
 RATE = 44100
 Write = Callable[..., None]
@@ -116,7 +116,7 @@ def test_another_decoder_is_asked(
     """The half that our own readers agree on is not taken for the whole."""
     path, vocals, rest = song
     write(vocals[: RATE // 2], rest[: RATE // 2])
-    from edgestem.song import Song
+    from edgestem.sound.song import Song
 
     real = Song.read
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-with atheris.instrument_imports(include=["edgestem.protocol", "edgestem.daemon"]):
-    from edgestem.daemon_requests import REQUESTS, parse
+with atheris.instrument_imports(
+    include=["edgestem.wire.protocol", "edgestem.daemon.server"]
+):
+    from edgestem.daemon.requests import REQUESTS, parse
     from edgestem.errors import ProtocolError
-    from edgestem.protocol import Decoder, Message, encode_error, sequence_number
+    from edgestem.wire.protocol import Decoder, Message, encode_error, sequence_number
 
 
 def messages(data: bytes, step: int) -> tuple[list[Message], str]:

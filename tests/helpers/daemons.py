@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgestem import Client
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 WAIT_S = 20.0  # for anything that takes milliseconds on an idle machine
 
 

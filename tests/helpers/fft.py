@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.spectral import make_transform
+from edgestem.spectrum.spectral import make_transform
 
 
 class RealFFT:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edgestem import Separator, Stems
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 TABLE = DATA / "golden.json"
 RATE = 44100
 Samples = NDArray[np.float32]

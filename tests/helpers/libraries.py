@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent / "delegates"
+HERE = Path(__file__).parent.parent / "delegates"
 # Name -> (source, flags)
 LIBRARIES = {
     "logistic": ("logistic.c", ()),

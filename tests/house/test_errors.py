@@ -8,7 +8,7 @@ from pathlib import Path
 import edgestem
 from edgestem.errors import CODES
 from edgestem.native import STATUS
-from tools.errors_page import WHERE, page
+from tools.ci.errors_page import WHERE, page
 
 PACKAGE = Path(edgestem.__file__).parent
 # Words that were promised to programs; this list only grows.
@@ -91,5 +91,5 @@ def test_every_code_says_what_it_means_and_where() -> None:
 
 
 def test_the_page_is_made_from_the_table() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
-    assert text == page(), "python -m tools.errors_page > docs/errors.md"
+    text = (Path(__file__).parent.parent.parent / "docs" / "errors.md").read_text()
+    assert text == page(), "python -m tools.ci.errors_page > docs/errors.md"

@@ -15,7 +15,7 @@ from golden import MODELS, RATE, TABLE, clip, digest, in_blocks, known_sdr
 
 import edgestem
 from edgestem import Separator, Stems
-from edgestem.runtime import installed
+from edgestem.network.runtime import installed
 
 GOLDEN = json.loads(TABLE.read_text())
 RUNTIMES = installed()

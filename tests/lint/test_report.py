@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgestem import graph as reader
-from edgestem.edgetpu import ERROR, RULES, SUPPORTED, WARNING
 from edgestem.errors import ModelError
-from edgestem.graph import Op, Tensor, read_graph
-from edgestem.lint import check, lint, to_lines
+from edgestem.lint import graph as reader
+from edgestem.lint.edgetpu import ERROR, RULES, SUPPORTED, WARNING
+from edgestem.lint.graph import Op, Tensor, read_graph
+from edgestem.lint.report import check, lint, to_lines
 
-DATA = Path(__file__).parent / "data"
-MODELS = Path(__file__).parent.parent / "models"
+DATA = Path(__file__).parent.parent / "data"
+MODELS = Path(__file__).parent.parent.parent / "models"
 
 
 def tensor(*shape: int, dtype: str = "INT8", scale: float = 0.1, **more: Any) -> Tensor:

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgestem.jack_library import JackLibrary, ignore_messages
-from edgestem.separator import separate
+from edgestem.engine.separator import separate
+from edgestem.live.jack_library import JackLibrary, ignore_messages
 
 RATE, PERIOD = 48000, 256
-MODEL = Path(__file__).parent / "data" / "short1.tflite"
+MODEL = Path(__file__).parent.parent / "data" / "short1.tflite"
 SERVER = f"edgestem-test-{os.getpid()}"
 TOOLS = ("jackd", "jack_wait", "jack_lsp", "jack_bufsize")  # of Debian's jackd2
 pytestmark = pytest.mark.skipif(
@@ -317,7 +317,7 @@ def test_a_pedal_and_stdin_move_the_faders(
 COME_AND_GO = """
 import sys, threading, time
 import jack
-from edgestem.jack_library import JackLibrary, ignore_messages
+from edgestem.live.jack_library import JackLibrary, ignore_messages
 
 ignore_messages()
 
@@ -359,7 +359,7 @@ def test_larger_blocks_are_followed() -> None:
 CANCEL_A_MESSAGE = """
 import contextlib, ctypes, ctypes.util, sys, time
 from edgestem.errors import EdgestemError
-from edgestem.live_jack import JackDoor
+from edgestem.live.jack_door import JackDoor
 with contextlib.suppress(EdgestemError):
     JackDoor("nobody", 2, (20, 21), False)
 libjack = ctypes.CDLL(ctypes.util.find_library("jack"))
@@ -385,7 +385,7 @@ def test_a_message_of_jack_does_not_wait_for_python() -> None:
 NEVER_BACK = """
 import time
 from types import SimpleNamespace
-from edgestem.live_jack import JackDoor
+from edgestem.live.jack_door import JackDoor
 door = JackDoor("stuck", 2, (20, 21), False)
 rig = SimpleNamespace(process=lambda x, y: time.sleep(1000), latency_samples=0)
 door.start(SimpleNamespace(rig=rig, block=8192, n_door_xruns=0))

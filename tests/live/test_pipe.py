@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgestem.control import Control
+from edgestem.engine.separator import separate
 from edgestem.errors import EdgestemError
-from edgestem.separator import separate
+from edgestem.live.control import Control
 
-MODEL = Path(__file__).parent / "data" / "short1.tflite"
+MODEL = Path(__file__).parent.parent / "data" / "short1.tflite"
 LATE = 512  # of that model
 Run = Callable[..., subprocess.CompletedProcess[str]]
 EDGESTEM = [sys.executable, "-m", "edgestem"]
@@ -181,7 +181,7 @@ def test_a_missing_library_names_its_package(
 ) -> None:
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        f"from edgestem.cli import main; sys.exit(main(['stream', *{words!r}]))"
+        f"from edgestem.cli.main import main; sys.exit(main(['stream', *{words!r}]))"
     )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -202,7 +202,7 @@ def test_what_is_not_permitted_is_said() -> None:
     """An unprivileged child: no priority, and a core that is not there."""
     code = (
         "import os, resource\n"
-        "from edgestem.realtime import lock_memory, prepare_thread\n"
+        "from edgestem.live.realtime import lock_memory, prepare_thread\n"
         "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n"
@@ -221,7 +221,7 @@ def test_what_is_not_permitted_is_said() -> None:
 
 def test_a_core_can_be_chosen() -> None:
     code = (
-        "import os\nfrom edgestem.realtime import prepare_thread\n"
+        "import os\nfrom edgestem.live.realtime import prepare_thread\n"
         "core = max(os.sched_getaffinity(0))\n"
         "prepare_thread(0, core, print)\n"
         "assert os.sched_getaffinity(0) == {core}"

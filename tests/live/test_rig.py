@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from memory import allocations
 
-from edgestem.faders import MAX_BLOCK, Levels, midi_db, parse_db
-from edgestem.live import Live, Settings
-from edgestem.rig import FALLBACKS, Rig
-from edgestem.rig_worker import Crew
-from edgestem.separator import Separator, separate
+from edgestem.engine.separator import Separator, separate
+from edgestem.live.rig import FALLBACKS, Rig
+from edgestem.live.session import Live, Settings
+from edgestem.live.worker import Crew
+from edgestem.pcm.faders import MAX_BLOCK, Levels, midi_db, parse_db
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 DATA = HERE / "data"
 RATE = 44100
 BLOCK = 256
@@ -278,7 +278,7 @@ def test_a_failing_delegate_is_replaced_by_the_spare(
 def test_a_stuck_delegate_is_replaced_by_the_spare(
     make: Make, obedient: tuple[Separator, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgestem.rig_worker.STUCK_S", 0.2)
+    monkeypatch.setattr("edgestem.live.worker.STUCK_S", 0.2)
     separator, orders = obedient
     spare = Separator(RATE, 2, model=net("short1"))
     rig, crew = make(separator, spare=spare)

@@ -13,10 +13,10 @@ import pytest
 import edgestem
 from edgestem import native
 from edgestem.errors import NativeError
-from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
-from edgestem.memory import PARTS
+from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.memory import PARTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PACKAGE = Path(edgestem.__file__).parent
 HEADERS = [ROOT / "native" / name for name in ("edgestem.h", "stretch.h")]
 HEADER = "".join(path.read_text() for path in HEADERS)
@@ -96,7 +96,7 @@ def run(code: str) -> str:
 def test_without_the_kernel_numpy_works_for_who_asks_for_it() -> None:
     code = (
         "import sys; sys.modules['edgestem._native'] = None\n"
-        "from edgestem import native as n, spectral as s\n"
+        "from edgestem import native as n; from edgestem.spectrum import spectral as s\n"
         "print(s.available_backends()[0], n.simd_name(), n.simd_levels())\n"
         "print(type(s.make_transform(64, 'numpy')).__name__)"
     )
@@ -122,7 +122,7 @@ def test_a_kernel_of_another_contract_is_refused() -> None:
         "import sys, types\n"
         "lib = types.SimpleNamespace(es_abi=lambda: 99)\n"
         "sys.modules['edgestem._native'] = types.SimpleNamespace(ffi=None, lib=lib)\n"
-        "try: from edgestem import spectral\n"
+        "try: from edgestem.spectrum import spectral\n"
         "except Exception as e: print(e.code, '|', e)"
     )
     expected = (

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgestem.config import read_config
 from edgestem.errors import ModelError
-from edgestem.model import Model, available_models, model_path, models_dir
+from edgestem.network.model import Model, available_models, model_path, models_dir
+from edgestem.network.sidecar import read_config
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def changed(folder: Path, model: str = "tiny", **fields: object) -> Path:

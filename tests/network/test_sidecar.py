@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgestem.config import check_digest, read_config
 from edgestem.errors import ModelError
-from edgestem.model import Model
+from edgestem.network.model import Model
+from edgestem.network.sidecar import check_digest, read_config
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def copy_net(folder: Path, **changes: object) -> Path:

@@ -11,9 +11,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgestem import wav
-from edgestem.grid import GRIDS, convert, mix, split, to_float32
-from edgestem.wav import WavFormat
+from edgestem.sound import wav
+from edgestem.sound.grid import GRIDS, convert, mix, split, to_float32
+from edgestem.sound.wav import WavFormat
 
 INTEGERS = ("8", "16", "24", "32")
 FLOATS = ("float", "double")

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgestem.errors import EdgestemError
-from edgestem.reading import open_song
-from edgestem.wav import parse
+from edgestem.sound.reading import open_song
+from edgestem.sound.wav import parse
 
 RATE = 44100
 pytestmark = pytest.mark.usefixtures("needs_ffmpeg")
@@ -389,7 +389,7 @@ def test_a_pipe_that_is_not_ready_is_waited_for(tmp_path: Path) -> None:
     code = (
         "import os, sys, time\n"
         "os.set_blocking(0, False)\n"
-        "from edgestem.reading import open_song\n"
+        "from edgestem.sound.reading import open_song\n"
         "song = open_song('-')\n"
         "n = 0\n"
         "while len(x := song.read(5000)): n += len(x)\n"

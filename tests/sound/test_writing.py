@@ -17,20 +17,20 @@ import pytest
 import soundfile
 
 import edgestem
-from edgestem.commit import commit, repair
-from edgestem.descriptors import write_all
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.tags import is_stem
+from edgestem.sound.commit import commit, repair
+from edgestem.sound.descriptors import write_all
+from edgestem.sound.tags import is_stem
 
 RATES = (8000, 11025, 44100, 48000, 65535, 65537, 96000, 199_999, 200_000, 200_001)
 ENCODE = """
 import sys, tempfile
 from pathlib import Path
 import numpy as np
-from edgestem.encoding import open_encoder
+from edgestem.sound.encoding import open_encoder
 from edgestem.errors import AudioError
-from edgestem.grid import GRIDS
-from edgestem.wav import WavFormat
+from edgestem.sound.grid import GRIDS
+from edgestem.sound.wav import WavFormat
 for rate in map(int, sys.argv[2:]):
     for ending in ("finish", "nothing", "abandon", "loud"):
         with tempfile.TemporaryFile() as file:
@@ -104,10 +104,10 @@ def test_a_bit_rate_belongs_to_lossy_formats(
 def test_stems_carry_their_maker_and_the_tags_of_the_song(
     tmp_path: Path, file_format: str
 ) -> None:
-    from edgestem.containers import Details
-    from edgestem.grid import GRIDS
-    from edgestem.wav import WavFormat
-    from edgestem.writing import StemFiles
+    from edgestem.sound.containers import Details
+    from edgestem.sound.grid import GRIDS
+    from edgestem.sound.wav import WavFormat
+    from edgestem.sound.writing import StemFiles
 
     tags = {"title": "Größe 日本", "artist": "Ünï\n歌\udcff", "date": "1999-01-02"}
     wav = WavFormat(GRIDS["16"], 44100, 2)
@@ -213,7 +213,7 @@ def test_a_signal_between_two_names_leaves_a_whole_set(
 ) -> None:
     """At every system call of the commit in turn."""
     code = (
-        "import os, sys; from pathlib import Path; from edgestem import commit as c\n"
+        "import os, sys; from pathlib import Path; from edgestem.sound import commit as c\n"
         "left = [int(sys.argv[2])]\n"
         "def watch(event, args):\n"
         "    if event in ('os.link', 'os.rename', 'os.remove') or (\n"
@@ -299,7 +299,7 @@ def test_what_the_system_refuses_is_one_sentence(
 def test_a_lock_that_somebody_keeps_does_not_stop_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgestem.commit.WAIT_S", 0.1)
+    monkeypatch.setattr("edgestem.sound.commit.WAIT_S", 0.1)
     held = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     commit(tmp_path, pairs(tmp_path), is_forced=False)

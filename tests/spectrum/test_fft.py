@@ -7,10 +7,11 @@ import pytest
 from fft import RealFFT
 from numpy.typing import NDArray
 
-from edgestem import native, spectral
+from edgestem import native
 from edgestem.errors import NativeError
-from edgestem.tables import is_supported_size
-from edgestem.windows import hann_pair
+from edgestem.spectrum import spectral
+from edgestem.spectrum.tables import is_supported_size
+from edgestem.spectrum.windows import hann_pair
 
 ENGINES = [
     ("numpy", "best"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgestem import native
 from edgestem.errors import NativeError
-from edgestem.levels import ArrayLevels, Front, Grid, Level, make_levels
+from edgestem.spectrum.levels import ArrayLevels, Front, Grid, Level, make_levels
 
 ENGINES = [("numpy", "best"), *(("native", simd) for simd in native.simd_levels())]
 engines = pytest.mark.parametrize(("backend", "simd"), ENGINES)

@@ -14,12 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgestem import native, spectral
-from edgestem.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
-from edgestem.memory import PARTS
-from edgestem.spectral import Spectral
-from edgestem.tables import Tables, is_supported_size
-from edgestem.windows import fading_out, hann_pair, window_pair
+from edgestem import native
+from edgestem.spectrum import spectral
+from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.memory import PARTS
+from edgestem.spectrum.spectral import Spectral
+from edgestem.spectrum.tables import Tables, is_supported_size
+from edgestem.spectrum.windows import fading_out, hann_pair, window_pair
 
 ENGINES = [
     ("numpy", "best"),

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgestem import stretch, stretch_rubberband
 from edgestem.errors import EdgestemError, NativeError
-from edgestem.stretch import Stretcher
-from edgestem.stretch_kernel import NativeStretch
+from edgestem.stretch import rubberband as stretch_rubberband
+from edgestem.stretch import stretcher as stretch
+from edgestem.stretch.kernel import NativeStretch
+from edgestem.stretch.stretcher import Stretcher
 
 RATE = 16000
 Samples = NDArray[np.float32]

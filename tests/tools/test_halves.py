@@ -1,4 +1,4 @@
-"""What tools.evaluate says of two halves of the dev songs, and what it keeps."""
+"""What tools.judge.evaluate says of two halves of the dev songs, and what it keeps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ pytest.importorskip("torch", reason="needs the extra edgestem[train]")
 
 from pathlib import Path
 
-from tools import halves
-from tools.evaluate import Kept, evaluate
+from tools.judge import halves
+from tools.judge.evaluate import Kept, evaluate
 
 SONGS = ("Caesium", "new-a", "piano-trio", "new-b", "new-c")
 
@@ -58,7 +58,7 @@ def test_an_interrupted_run_goes_on_with_what_it_kept(
 ) -> None:
     x = np.random.default_rng(0).normal(0, 0.1, (3 * 44100, 2)).astype(np.float32)
     monkeypatch.setattr(
-        "tools.evaluate.mixtures", lambda root: [("a", x, x / 2, x / 2)]
+        "tools.judge.evaluate.mixtures", lambda root: [("a", x, x / 2, x / 2)]
     )
     calls = []
 

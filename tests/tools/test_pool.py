@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tools import (
+from tools.pool import (
     backing,
     corpus,
     effects,
@@ -20,8 +20,8 @@ from tools import (
     sinsy,
     styles,
 )
-from tools.licences import family
-from tools.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
+from tools.pool.licences import family
+from tools.pool.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
 
 RATE = 44100
 

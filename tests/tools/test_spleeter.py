@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import spleeter
+from tools.teach import spleeter
 
-CARD = Path(__file__).parent.parent / "models" / "MODEL_CARD.md"
+CARD = Path(__file__).parent.parent.parent / "models" / "MODEL_CARD.md"
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:

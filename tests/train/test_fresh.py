@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tools import fresh, spectrum, train
-from tools.blocks import features_of_spectrum
-from tools.checkpoint import kind_of
-from tools.lessons import Lessons
-from tools.mixtures import Mixtures
-from tools.unet import UNet
+from tools.judge.blocks import features_of_spectrum
+from tools.nets import spectrum
+from tools.nets.checkpoint import kind_of
+from tools.nets.unet import UNet
+from tools.pool.mixtures import Mixtures
+from tools.teach import fresh
+from tools.teach.lessons import Lessons
+from tools.train import karaoke as train
 
 
 @pytest.fixture(autouse=True)

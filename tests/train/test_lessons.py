@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tools import ensemble
-from tools.blocks import features_of_spectrum
-from tools.lessons import Lessons, soften
-from tools.unet import UNet
+from tools.judge.blocks import features_of_spectrum
+from tools.nets.unet import UNet
+from tools.teach import ensemble
+from tools.teach.lessons import Lessons, soften
 
 N_FRAMES = 64
 N_SAMPLES = (N_FRAMES + 3) * 1024

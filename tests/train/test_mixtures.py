@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.mixtures import Mixtures
+from tools.pool.mixtures import Mixtures
 
 N = 2 * 44100
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tools import train, train_live, training
-from tools.bands import MATRIX, WIDTHS
+from tools.nets.bands import MATRIX, WIDTHS
+from tools.train import karaoke as train
+from tools.train import live as train_live
+from tools.train import run as training
 
 
 @pytest.fixture

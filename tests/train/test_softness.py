@@ -1,4 +1,4 @@
-"""The sums of tools.softness are the engine's: needs torch, so only beside training."""
+"""The sums of tools.train.softness are the engine's: needs torch, so only beside training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgestem.learners import N_REGIONS, REGION_ENDS, UNDECIDED_SIZE, Softness
-from tools.softness import Listener, Songs, Sums
+from edgestem.spectrum.learners import N_REGIONS, REGION_ENDS, UNDECIDED_SIZE, Softness
+from tools.train.softness import Listener, Songs, Sums
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from edgestem.separator import Separator, separate
-from tools import bands, blocks, export, spectrum, stage, train_stage, training
-from tools.calibrate import calibrate
-from tools.quantise import FakeQuant
-from tools.spleeter import N_BINS
-from tools.unet import Pair, UNet
+from edgestem.engine.separator import Separator, separate
+from tools.export import block as export
+from tools.export.calibrate import calibrate
+from tools.export.quantise import FakeQuant
+from tools.judge import blocks
+from tools.nets import bands, spectrum, stage
+from tools.nets.unet import Pair, UNet
+from tools.teach.spleeter import N_BINS
+from tools.train import run as training
+from tools.train import stage as train_stage
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgestem.separator import separate
-from tools import bands, export_live, train_live
-from tools.quantise import FakeQuant
-from tools.streamnet import CHANNELS, StreamNet, channels_of
+from edgestem.engine.separator import separate
+from tools.export import live as export_live
+from tools.export.quantise import FakeQuant
+from tools.nets import bands
+from tools.nets.streamnet import CHANNELS, StreamNet, channels_of
+from tools.train import live as train_live
 
 
 @pytest.fixture(scope="module")

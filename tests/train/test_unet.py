@@ -9,13 +9,15 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
-from tools import checkpoint, export, slim, stage
-from tools.average import average
-from tools.calibrate import MaskError, calibrate, refine
-from tools.quantise import FakeQuant, group_of
-from tools.spleeter import N_BINS
-from tools.tflite_writer import Quant
-from tools.unet import Pair, Teacher, UNet, add_phases, down, phase_sums, up
+from tools.export import block as export
+from tools.export.calibrate import MaskError, calibrate, refine
+from tools.export.quantise import FakeQuant, group_of
+from tools.export.tflite_writer import Quant
+from tools.nets import checkpoint, stage
+from tools.nets.unet import Pair, Teacher, UNet, add_phases, down, phase_sums, up
+from tools.teach import slim
+from tools.teach.spleeter import N_BINS
+from tools.train.average import average
 
 CHANNELS = (4, 4, 8, 8, 8, 12)
 SHAPE = (1, 3, 64, N_BINS)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgestem.daemon_requests import REQUESTS, Open, Request, Set, parse
+from edgestem.daemon.requests import REQUESTS, Open, Request, Set, parse
 from edgestem.errors import ProtocolError
-from edgestem.protocol import (
+from edgestem.wire.protocol import (
     MAX_HEADER,
     MAX_PAYLOAD,
     Decoder,
@@ -221,7 +221,7 @@ def test_only_audio_has_a_payload() -> None:
 
 
 def test_the_document_has_every_error_code_and_request() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     text = (root / "docs" / "protocol.md").read_text()
     found = set(REQUESTS)
     for path in (root / "edgestem").glob("daemon*.py"):

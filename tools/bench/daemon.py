@@ -4,7 +4,7 @@
     python -m tools.bench.daemon throughput   through the socket against in-process
     python -m tools.bench.daemon soak         memory over 10,000 requests
     python -m tools.bench.daemon abuse        a million messages, 500 clients, mutations
-    EDGESTEM_KILLS=100 python -m pytest -s tests/test_daemon_life.py -k sigkill
+    EDGESTEM_KILLS=100 python -m pytest -s tests/daemon/test_life.py -k sigkill
 
 Everything runs against a daemon of its own, on this machine as it is: look at the
 load that is printed before you believe a latency.
@@ -28,8 +28,8 @@ import numpy as np
 import soundfile
 
 import edgestem
-from edgestem.model import model_path
-from edgestem.protocol import encode
+from edgestem.network.model import model_path
+from edgestem.wire.protocol import encode
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))

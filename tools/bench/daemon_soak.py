@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
 from daemons import DATA, DaemonProcess, running
 from strangers import ALICE, MAL, as_user, open_folder
 

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgestem.config import read_config
-from edgestem.model import Model
-from edgestem.runtime import installed, open_interpreter
+from edgestem.network.model import Model
+from edgestem.network.runtime import installed, open_interpreter
+from edgestem.network.sidecar import read_config
 
 HOP, SAMPLE_RATE = 1024, 44100  # of a bare net
 

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.faders import Levels
-from edgestem.info import collect
-from edgestem.model import model_path
-from edgestem.realtime import calm_python
-from edgestem.rig import Rig
-from edgestem.rig_worker import Crew
-from edgestem.separator import Separator
+from edgestem.diagnose.info import collect
+from edgestem.engine.separator import Separator
+from edgestem.live.realtime import calm_python
+from edgestem.live.rig import Rig
+from edgestem.live.worker import Crew
+from edgestem.network.model import model_path
+from edgestem.pcm.faders import Levels
 
 ROOT = Path(__file__).parent.parent.parent
 BLOCK = 256

@@ -1,6 +1,6 @@
 """The network alone, one thread, beside Spleeter's in TFLite float, one run.
 
-    python -m tools.export_spleeter TEACHER/spleeter.npz SPLEETER
+    python -m tools.export.spleeter TEACHER/spleeter.npz SPLEETER
     python -m tools.bench.network models/karaoke.tflite SPLEETER/spleeter_float.tflite
 
 RTF per second of audio that comes out: a block net's context frames are paid for.
@@ -14,7 +14,7 @@ import statistics
 import time
 from pathlib import Path
 
-from edgestem.runtime import installed
+from edgestem.network.runtime import installed
 from tools.bench.footprint import call_of
 
 

@@ -36,9 +36,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgestem import native
-from edgestem.spectral import Spectral
-from edgestem.tables import Tables
-from edgestem.windows import hann_pair
+from edgestem.spectrum.spectral import Spectral
+from edgestem.spectrum.tables import Tables
+from edgestem.spectrum.windows import hann_pair
 
 ROOT = Path(__file__).parent.parent.parent
 N_FRAMES = 64  # of a call: the karaoke model's block

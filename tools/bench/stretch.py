@@ -34,8 +34,8 @@ from cffi import FFI
 from numpy.typing import NDArray
 
 import edgestem
-from edgestem import stretch_rubberband as rb
-from edgestem.stretch import Stretcher
+from edgestem.stretch import rubberband as rb
+from edgestem.stretch.stretcher import Stretcher
 
 ROOT = Path(__file__).parent.parent.parent
 RATE, BLOCK = 48000, 1024

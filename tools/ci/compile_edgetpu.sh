@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compile a model for a Coral: `sh tools/compile_edgetpu.sh models/NAME.tflite`.
+# Compile a model for a Coral: `sh tools/ci/compile_edgetpu.sh models/NAME.tflite`.
 # Needs Google's edgetpu_compiler (x86-64 Debian package, closed source); writes
 # NAME_edgetpu.tflite beside the model, where --device coral looks for it.
 set -eu

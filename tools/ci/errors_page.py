@@ -1,6 +1,6 @@
 """Write docs/errors.md from the table of codes.
 
-python -m tools.errors_page > docs/errors.md
+python -m tools.ci.errors_page > docs/errors.md
 """
 
 from __future__ import annotations

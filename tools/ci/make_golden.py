@@ -1,6 +1,6 @@
 """Write tests/data/golden.json anew: bits and SDR of every model and runtime here.
 
-    python -m tools.make_golden [MODEL...]
+    python -m tools.ci.make_golden [MODEL...]
 
 Lines of other machines and runtimes stay, except those of the models named: what
 changes a model on purpose makes their old bits worthless.
@@ -12,12 +12,12 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "helpers"))
 
 import golden
 
 from edgestem import Separator
-from edgestem.runtime import installed
+from edgestem.network.runtime import installed
 
 
 def main(names: list[str]) -> None:

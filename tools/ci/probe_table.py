@@ -1,8 +1,8 @@
 """Every way a delegate can fail, tried for real, with the sentence a user reads.
 
-    python -m tools.probe_table [--runtime NAME]
+    python -m tools.ci.probe_table [--runtime NAME]
 
-Compiles the delegates of tests/delegates, lets `edgestem.probe` try each on a test
+Compiles the delegates of tests/delegates, lets `edgestem.devices.probe` try each on a test
 model, then walks the faults of a Coral through made-up /sys and /dev trees.
 """
 
@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from edgestem import coral, devices, probe, runtime
-from edgestem.config import read_config
+from edgestem.devices import choice as devices
+from edgestem.devices import coral, probe
+from edgestem.network import runtime
+from edgestem.network.sidecar import read_config
 
-TESTS = Path(__file__).parent.parent / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 MODEL = TESTS / "data/tiny.tflite"
 TIME_LIMIT = 5.0  # of a trial that hangs
 Row = tuple[str, str]

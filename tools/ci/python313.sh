@@ -1,12 +1,12 @@
 #!/bin/sh
 # Python 3.13 (Debian trixie) with ai-edge-litert and numpy 2, in a chroot:
 #
-#   sudo sh tools/python313.sh FOLDER
+#   sudo sh tools/ci/python313.sh FOLDER
 #
 # Builds the userland in FOLDER (once), installs the sdist with PyPI's wheels and
 # runs the tests of the engine, the kernel, devices and lint.  About 3 minutes.
 set -eu
-project=$(cd "$(dirname "$0")/.." && pwd)
+project=$(cd "$(dirname "$0")/../.." && pwd)
 folder=$(mkdir -p "${1:?usage: python313.sh FOLDER}" && cd "$1" && pwd)
 PYTHON=${PYTHON:-python3}
 root=$folder/root
@@ -47,9 +47,9 @@ $pip pytest hypothesis tflite "setuptools>=77" cffi
 $pip --no-build-isolation /job/edgestem-*.tar.gz
 /venv/bin/edgestem info
 cd /job
-/venv/bin/python -m pytest -q -p no:cacheprovider tests/test_spectral.py \
-    tests/test_fft.py tests/test_model.py tests/test_runtime.py tests/test_lint.py \
-    tests/test_doctor.py tests/test_separator.py
+/venv/bin/python -m pytest -q -p no:cacheprovider tests/spectrum/test_spectral.py \
+    tests/spectrum/test_fft.py tests/network/test_model.py tests/devices/test_devices.py tests/lint/test_report.py \
+    tests/diagnose/test_doctor.py tests/engine/test_separator.py
 INSIDE
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     chroot "$root" sh /job/inside.sh

@@ -1,6 +1,6 @@
 """Run a model on LiteRT's WebGPU accelerator and compare it with the CPU.
 
-    python -m tools.webgpu MODEL.tflite [--mixed]
+    python -m tools.ci.webgpu MODEL.tflite [--mixed]
 
 The accelerator comes in the wheel of ai-edge-litert and takes any Vulkan driver, also
 a software one (Debian 13: mesa-vulkan-drivers; Debian 12's is too old).  It is no
@@ -20,9 +20,9 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
-from edgestem.config import ModelConfig, read_config
-from edgestem.runtime import open_interpreter
-from edgestem.trial import clip
+from edgestem.devices.trial import clip
+from edgestem.network.runtime import open_interpreter
+from edgestem.network.sidecar import ModelConfig, read_config
 
 N_RUNS = 3
 Codes = NDArray[np.int8]

@@ -1,13 +1,13 @@
 """Write a trained U-net as .tflite with its sidecar.
 
-    python -m tools.export models/karaoke.pt models/karaoke.tflite
+    python -m tools.export.block models/karaoke.pt models/karaoke.tflite
 
 A net of the accompaniment that lies beside (karaoke-rest.pt) becomes the model's
 second file.  A checkpoint that was exported before carries its int8 grids; for one that
-was not, `--excerpts` (tools/excerpts.py) or `--pool` give what to choose them on, and
+was not, `--excerpts` (tools/pool/excerpts.py) or `--pool` give what to choose them on, and
 `--save` keeps the equalised weights (float16) with the grids that were chosen.
 `--float` writes the float32 reference instead, `--live-hop` a live net (see
-tools/stage.py).
+tools/nets/stage.py).
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools import blocks, excerpts, spectrum, stage
-from tools.calibrate import calibrate, pool_features, refine, stage_features
-from tools.checkpoint import load_net, rest_beside, save_net
-from tools.quantise import group_of
-from tools.spleeter import HOP, N_BINS, N_FFT
-from tools.tflite_writer import RELU, Graph, Quant, Tensor
-from tools.unet import UNet, decoder_spans
+from tools.export.calibrate import calibrate, pool_features, refine, stage_features
+from tools.export.quantise import group_of
+from tools.export.tflite_writer import RELU, Graph, Quant, Tensor
+from tools.judge import blocks
+from tools.nets import spectrum, stage
+from tools.nets.checkpoint import load_net, rest_beside, save_net
+from tools.nets.unet import UNet, decoder_spans
+from tools.pool import excerpts
+from tools.teach.spleeter import HOP, N_BINS, N_FFT
 
 Grid = Callable[[str], Quant | None]  # of a tensor, by its name
 
@@ -153,7 +155,7 @@ def write_unet(
 ) -> None:
     """Write the graph; float32 when there are no quants.
 
-    With a hop it is a live net: see tools/stage.py; only one frame's mask comes out.
+    With a hop it is a live net: see tools/nets/stage.py; only one frame's mask comes out.
     """
     g = Graph(f"edgestem {path.stem}, {n_frames} frames a call")
 
@@ -296,7 +298,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--frames", type=int, default=blocks.BLOCK)
     parser.add_argument("--pool", type=Path)
-    parser.add_argument("--excerpts", type=Path, help="of tools/excerpts.py")
+    parser.add_argument("--excerpts", type=Path, help="of tools/pool/excerpts.py")
     parser.add_argument("--save", type=Path, help="write the checkpoint exported")
     parser.add_argument("--float", action="store_true", dest="is_float")
     parser.add_argument(

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tools import bands, stage
-from tools.blocks import features_of
-from tools.mixtures import Mixtures
-from tools.quantise import FakeQuant, Identity, Observer, equalise, group_of
-from tools.spectrum import HOP, loudness_gain
-from tools.tflite_writer import Quant, quant_for
-from tools.unet import UNet
+from tools.export.quantise import FakeQuant, Identity, Observer, equalise, group_of
+from tools.export.tflite_writer import Quant, quant_for
+from tools.judge.blocks import features_of
+from tools.nets import bands, stage
+from tools.nets.spectrum import HOP, loudness_gain
+from tools.nets.unet import UNet
+from tools.pool.mixtures import Mixtures
 
 N_BATCHES = 16
 N_FRAMES = 128
@@ -28,7 +28,7 @@ def pool_features(net: UNet, pool: Path) -> list[Tensor]:
 
 
 def stage_features(net: UNet, pool: Path) -> list[Tensor]:
-    """Features of windows of mixtures, as each of the models of tools/stage.py hears.
+    """Features of windows of mixtures, as each of the models of tools/nets/stage.py hears.
 
     One set of grids serves all of them.
     """

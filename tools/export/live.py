@@ -1,8 +1,8 @@
 """Write a trained `live` net as .tflite with its sidecar.
 
-    python -m tools.export_live RUN/best.pt models/live.tflite --pool POOL \\
+    python -m tools.export.live RUN/best.pt models/live.tflite --pool POOL \\
         --save models/live.pt
-    python -m tools.export_live models/live.pt models/live.tflite
+    python -m tools.export.live models/live.pt models/live.tflite
 
 Batch norm is folded, int8 grids are chosen on training mixtures (kept in the checkpoint
 that `--save` writes), and the frames that a convolution over time looks back on
@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
-from tools import bands
-from tools.calibrate import pool_mixtures
-from tools.export import write_sidecar
-from tools.quantise import Observer
-from tools.spectrum import compress, loudness_gain
-from tools.streamnet import (
+from tools.export.block import write_sidecar
+from tools.export.calibrate import pool_mixtures
+from tools.export.quantise import Observer
+from tools.export.tflite_writer import NONE, RELU, Graph, Quant, Tensor
+from tools.nets import bands
+from tools.nets.spectrum import compress, loudness_gain
+from tools.nets.streamnet import (
     DILATIONS,
     FOLD,
     N_BANDS,
@@ -31,8 +32,7 @@ from tools.streamnet import (
     StreamNet,
     channels_of,
 )
-from tools.tflite_writer import NONE, RELU, Graph, Quant, Tensor
-from tools.train_live import LEVEL_SPREAD_DB
+from tools.train.live import LEVEL_SPREAD_DB
 
 ATTRIBUTION = (
     "taught by Spleeter 2stems, (c) 2019-present Deezer SA, MIT, and by true stems; "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tools.tflite_writer import Quant, quant_for
+from tools.export.tflite_writer import Quant, quant_for
 
 N_GROUPS = 5
 

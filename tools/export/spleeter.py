@@ -1,8 +1,8 @@
-"""Write Spleeter's vocals net as .tflite: `python -m tools.export_spleeter NPZ DIR`.
+"""Write Spleeter's vocals net as .tflite: `python -m tools.export.spleeter NPZ DIR`.
 
 The peer for speed (`spleeter_float.tflite`) and for the linter
 (`spleeter_int8.tflite`: plain post-training int8, as a converter would make it).
-NPZ is what `tools.spleeter` writes.  Batch norm stays as MUL and ADD, because the
+NPZ is what `tools.teach.spleeter` writes.  Batch norm stays as MUL and ADD, because the
 skips are taken before it.  Calibration uses a synthetic clip unless --song is given:
 good enough for work and structure; the int8 stems' quality is not measured with it.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.spleeter import BN_EPSILON, HOP, N_BINS, N_FFT, N_LEVELS
-from tools.tflite_writer import Graph, Quant, Tensor, quant_for
+from tools.export.tflite_writer import Graph, Quant, Tensor, quant_for
+from tools.teach.spleeter import BN_EPSILON, HOP, N_BINS, N_FFT, N_LEVELS
 
 SLOPE = 0.2  # LeakyReLU
 N_FRAMES = 512  # 11.9 s, Spleeter's own

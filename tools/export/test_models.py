@@ -1,6 +1,6 @@
 """Write the small int8 nets of the tests.
 
-    python -m tools.make_test_models tests/data
+    python -m tools.export.test_models tests/data
 
 `tiny` is a block net with context, `twice` the same with two views and a past, `slide`
 one whose window slides by a frame and that gives the last frame's mask alone, as the
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.tflite_writer import RELU, Graph, Quant, Tensor
+from tools.export.tflite_writer import RELU, Graph, Quant, Tensor
 
 INPUT = Quant(0.05, -128)
 HIDDEN = Quant(0.05, -128)

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import songs as dev_songs
-from tools.spectrum import (
+from tools.nets.spectrum import (
     HOP,
     N_BINS,
     N_FFT,
@@ -27,7 +26,8 @@ from tools.spectrum import (
     stft,
     vocals_spectrum,
 )
-from tools.unet import Pair, Teacher, UNet, ratio_mask
+from tools.nets.unet import Pair, Teacher, UNet, ratio_mask
+from tools.pool import songs as dev_songs
 
 BLOCK, CONTEXT = 192, 16  # frames a call, of which context on either side
 GAIN_STEP_DB = 0.5  # with 1.5 a song moves by 0.3 dB when it is played quieter

@@ -1,18 +1,18 @@
 """How good are the stems: every system on the same songs, in one run.
 
-    python -m tools.evaluate SONGS --checkpoint models/karaoke.pt \\
+    python -m tools.judge.evaluate SONGS --checkpoint models/karaoke.pt \\
         --teacher TEACHER/spleeter.npz --report docs/evaluation.md --extra
 
-For every song found below SONGS (see tools/songs.py for the layouts), at its
+For every song found below SONGS (see tools/pool/songs.py for the layouts), at its
 natural level: full-track SDR and the SDR of BSSEval v4 (median of 1 s windows) of
 both stems, and what is left of the vocals in the instrumental, by band
-(tools/metrics.py).  Systems: each --model through the engine, the float
+(tools/judge/metrics.py).  Systems: each --model through the engine, the float
 checkpoint, Spleeter 2stems float (both official nets, mask zero above 11 kHz as
 published), the same with its mask kept as "the rest" above 11 kHz, the same nets
 in post-training int8 through TFLite, centre cancellation, the mixture as it is,
 and the ideal ratio mask.  Songs that chose constants and songs that chose nothing are
-reported apart (tools/halves.py).  --report writes a page and its pictures; --extra
-adds loudness, 48 kHz, songs without vocals, a cappella (tools/robustness.py); --keep
+reported apart (tools/judge/halves.py).  --report writes a page and its pictures; --extra
+adds loudness, 48 kHz, songs without vocals, a cappella (tools/judge/robustness.py); --keep
 remembers each system's figures of each song, so that an interrupted run goes on.
 """
 
@@ -29,15 +29,16 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.config import read_config
-from edgestem.model import model_path
-from tools import halves, metrics, songs, systems
+from edgestem.network.model import model_path
+from edgestem.network.sidecar import read_config
 from tools.bench.footprint import footprint
-from tools.checkpoint import rest_beside
-from tools.export_spleeter import Net
-from tools.report import page, plot, spectrograms
-from tools.robustness import extra_sections
-from tools.systems import System
+from tools.export.spleeter import Net
+from tools.judge import halves, metrics, systems
+from tools.judge.report import page, plot, spectrograms
+from tools.judge.robustness import extra_sections
+from tools.judge.systems import System
+from tools.nets.checkpoint import rest_beside
+from tools.pool import songs
 
 RATE = 44100
 # Per song: both SDRs of both stems, and the two rows of metrics.leakage.
@@ -165,7 +166,7 @@ def picture_name(args: argparse.Namespace) -> str:
 
 def shown_command(args: argparse.Namespace) -> str:
     """Say how it was run, without this machine's paths."""
-    parts = ["python -m tools.evaluate SONGS"]
+    parts = ["python -m tools.judge.evaluate SONGS"]
     parts += [f"--model {Path(m).stem}" for m in args.model]
     if args.runtime:
         parts.append(f"--runtime {args.runtime}")

@@ -1,9 +1,9 @@
 """What a shorter latency costs: the ideal mask behind shorter synthesis windows.
 
-    python -m tools.latency_cost DEV
+    python -m tools.judge.latency_cost DEV
 
 Each row has an analysis window of 4096 samples, a synthesis window as long as the
-latency (one frame a call, no lookahead), and the real mask per band of tools/bands.py
+latency (one frame a call, no lookahead), and the real mask per band of tools/nets/bands.py
 that comes nearest to the true vocals in every frame.  So it is what the windows alone
 cost; a causal network loses more, as it cannot see what comes.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgestem.windows import window_pair
-from tools import songs
-from tools.bands import best_mask, expand
-from tools.spectrum import N_FFT
+from edgestem.spectrum.windows import window_pair
+from tools.nets.bands import best_mask, expand
+from tools.nets.spectrum import N_FFT
+from tools.pool import songs
 
 STEPS = ((4096, 1024), (2048, 1024), (2048, 512), (1024, 512), (512, 256))
 RATE, SECONDS = 44100, 40

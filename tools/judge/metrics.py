@@ -22,7 +22,7 @@ N_FFT, HOP = 4096, 1024
 BANDS_HZ = ((0, 120), (120, 500), (500, 2000), (2000, 8000), (8000, 22050))
 BAND_NAMES = ("< 120 Hz", "120-500 Hz", "0.5-2 kHz", "2-8 kHz", "> 8 kHz")
 ACTIVE_DB = 40.0  # a second is vocal-active if not further under the loudest
-# What tools.robustness does to every song.
+# What tools.judge.robustness does to every song.
 LEVELS_DB, EXCERPT_S = (0, -6, -12, -20), 30
 FLOOR = 1e-10  # of an energy ratio: -100 dB
 

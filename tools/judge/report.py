@@ -1,8 +1,8 @@
-"""The page and the pictures of tools.evaluate, from nothing but its figures.
+"""The page and the pictures of tools.judge.evaluate, from nothing but its figures.
 
-    python -m tools.report PAGE.md RUN.json...
+    python -m tools.judge.report PAGE.md RUN.json...
 
-puts several runs of `tools.evaluate --json` over the same songs on one page with one
+puts several runs of `tools.judge.evaluate --json` over the same songs on one page with one
 picture: a system that works through every hop anew takes as long as all others.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tools import halves
-from tools.metrics import BAND_NAMES, EXCERPT_S, HOP, LEVELS_DB, short_spectra
+from tools.judge import halves
+from tools.judge.metrics import BAND_NAMES, EXCERPT_S, HOP, LEVELS_DB, short_spectra
 
 STEMS = ("vocals", "instrumental")
 
@@ -90,7 +90,7 @@ def by_band(scores: dict, kind: str) -> str:
 
 
 def extra_text(extra: dict) -> str:
-    """The sections of tools.robustness."""
+    """The sections of tools.judge.robustness."""
     levels = [
         [name, *map(number, [*r["mean"], *r["largest change"]])]
         for name, r in extra["loudness"].items()
@@ -259,7 +259,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("page", type=Path, help="write this .md and its .png")
-    parser.add_argument("runs", type=Path, nargs="+", help="of tools.evaluate --json")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="of tools.judge.evaluate --json"
+    )
     args = parser.parse_args()
     data = joined([json.loads(path.read_text()) for path in args.runs])
     picture = args.page.with_suffix(".png")

@@ -1,6 +1,6 @@
 """What a song's level, its rate, or a missing stem does to the result.
 
-Sections of `python -m tools.evaluate --extra`, each a dict: row -> figures.
+Sections of `python -m tools.judge.evaluate --extra`, each a dict: row -> figures.
 They take the middle 30 s of every song, because they need many runs.
 """
 
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tools import metrics, songs, systems
-from tools.metrics import EXCERPT_S, LEVELS_DB
-from tools.systems import System
+from tools.judge import metrics, systems
+from tools.judge.metrics import EXCERPT_S, LEVELS_DB
+from tools.judge.systems import System
+from tools.pool import songs
 
 SKIPPED = (
     "centre cancellation",

@@ -1,6 +1,6 @@
 """Is the border between two network calls heard?  Measured, for a block net.
 
-    python -m tools.seam SONGS --model karaoke
+    python -m tools.judge.seam SONGS --model karaoke
 
 Tone: a steady chord (which should pass into the instrumental): the largest step
 of its level from hop to hop at a border, beside the largest elsewhere.
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import edgestem
-from tools import songs
+from tools.pool import songs
 
 RATE = 44100
 

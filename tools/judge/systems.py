@@ -1,4 +1,4 @@
-"""The systems that tools.evaluate puts side by side.
+"""The systems that tools.judge.evaluate puts side by side.
 
 A system is a function: mixture, float32 (n_samples, 2) at its rate, to the pair
 (vocals, instrumental) of the same shape.
@@ -13,14 +13,16 @@ import numpy as np
 import torch
 
 import edgestem
-from edgestem.runtime import open_interpreter
-from tools import blocks, export_live, spectrum, stage
-from tools.bands import SYNTHESIS
-from tools.checkpoint import load_model
-from tools.export_spleeter import write_pair
-from tools.spleeter import N_BINS
-from tools.train_live import live_vocals
-from tools.unet import Teacher, UNet, ratio_mask
+from edgestem.network.runtime import open_interpreter
+from tools.export import live as export_live
+from tools.export.spleeter import write_pair
+from tools.judge import blocks
+from tools.nets import spectrum, stage
+from tools.nets.bands import SYNTHESIS
+from tools.nets.checkpoint import load_model
+from tools.nets.unet import Teacher, UNet, ratio_mask
+from tools.teach.spleeter import N_BINS
+from tools.train.live import live_vocals
 
 Pair = tuple[np.ndarray, np.ndarray]
 System = Callable[[np.ndarray], Pair]

@@ -1,10 +1,10 @@
 """The live net's spectrogram in PyTorch: short-delay windows, bands, band lessons.
 
-    python -m tools.bands LIVE_LESSONS --lessons LESSONS [--synthesis 2048]
+    python -m tools.nets.bands LIVE_LESSONS --lessons LESSONS [--synthesis 2048]
 
 The windows are the engine's: long for analysis, short for synthesis.
 
-A band lesson is what one of `tools.lessons` holds, seen through these bands, as
+A band lesson is what one of `tools.teach.lessons` holds, seen through these bands, as
 float16 (2, channels, n_frames, 256):
 
     magnitude  root of the band's mean power: L, R, L - R
@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgestem import windows
-from tools import spectrum
-from tools.blocks import TOP
-from tools.lessons import Lessons, from_int16, whole
-from tools.spectrum import HOP, N_BINS, N_FFT
-from tools.training import overlay_gain, overlay_weight
+from edgestem.spectrum import windows
+from tools.judge.blocks import TOP
+from tools.nets import spectrum
+from tools.nets.spectrum import HOP, N_BINS, N_FFT
+from tools.teach.lessons import Lessons, from_int16, whole
+from tools.train.run import overlay_gain, overlay_weight
 
 POWER = 0.4  # exponent that compresses the magnitudes
 SYNTHESIS = 2048  # samples; with one frame a call, also the latency
@@ -175,7 +175,7 @@ def main() -> None:
     )
     parser.add_argument("output", type=Path)
     parser.add_argument("--lessons", type=Path, required=True)
-    parser.add_argument("--masks", type=Path, help="of tools.ensemble")
+    parser.add_argument("--masks", type=Path, help="of tools.teach.ensemble")
     parser.add_argument("--synthesis", type=int, default=SYNTHESIS)
     parser.add_argument("--limit", type=int, help="only so many lessons")
     args = parser.parse_args()

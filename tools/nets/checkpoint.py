@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from tools.tflite_writer import Quant
-from tools.unet import Pair, UNet
+from tools.export.tflite_writer import Quant
+from tools.nets.unet import Pair, UNet
 
 
 def load_net(path: Path) -> tuple[UNet, dict[str, Quant] | None]:

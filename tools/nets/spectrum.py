@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgestem.geometry import learnt_decay, past_frames
-from edgestem.learners import (
+from edgestem.network.geometry import learnt_decay, past_frames
+from edgestem.spectrum.learners import (
     DIRECTIONS_SIZE,
     UNDECIDED_SIZE,
     Directions,
@@ -18,7 +18,7 @@ from edgestem.learners import (
     WienerFilter,
     repetition_size,
 )
-from tools.spleeter import HOP, N_BINS, N_FFT
+from tools.teach.spleeter import HOP, N_BINS, N_FFT
 
 # Spleeter's result depends on level: of -15, -18, -22, -26 dBFS the third was best.
 TARGET_RMS_DB = -21.0

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import bands
-from tools.blocks import TOP, features_of_spectrum
-from tools.spectrum import (
+from tools.judge.blocks import TOP, features_of_spectrum
+from tools.nets import bands
+from tools.nets.spectrum import (
     HOP,
     MAX_GAIN,
     N_BINS,
@@ -25,13 +25,13 @@ from tools.spectrum import (
     TARGET_RMS,
     vocals_spectrum,
 )
-from tools.unet import UNet
+from tools.nets.unet import UNet
 
 WINDOW, HELD = 62, 2  # frames; together the 64 of the net
 HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
 PAST_FRAMES = 646  # that the engine remembers: twice as many are worth 0.006 dB
-SOFTNESS = (8.11, -11.24, 0.75)  # of gains: tools/softness.py
+SOFTNESS = (8.11, -11.24, 0.75)  # of gains: tools/train/softness.py
 
 
 def hold(features: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tools.quantise import FakeQuant, Identity
+from tools.export.quantise import FakeQuant, Identity
 
 N_BANDS, N_FEATURES, FOLD = 256, 3, 4
 # Of the levels, 64 to 8 positions, and of the bottom.

@@ -9,7 +9,7 @@ student computes the teacher's function.
 
 The teacher's first levels have a range that int8 cannot hold: music above 4 kHz lies
 50 dB under its peak.  So the engine computes the first `n_float` levels in float
-(`edgestem.levels`); what they hand on, and everything behind them, is int8.
+(`edgestem.spectrum.levels`); what they hand on, and everything behind them, is int8.
 
 Tensors are (batch, channels, n_frames, n_bins); n_frames and n_bins divide by 64.
 """
@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tools.quantise import FakeQuant, Identity
-from tools.spleeter import BN_EPSILON, N_LEVELS
+from tools.export.quantise import FakeQuant, Identity
+from tools.teach.spleeter import BN_EPSILON, N_LEVELS
 
 SLOPE = 0.2  # LeakyReLU, Spleeter's
 N_FLOAT = 3  # levels that the engine computes: EXPERIMENTS.md
@@ -231,7 +231,7 @@ class UNet(nn.Module):
         return tap.act("logits", logits)
 
     def _leaky(self, name: str, z: Tensor) -> Tensor:
-        """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export."""
+        """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export.block."""
         if type(self.tap) is Identity or self.slope == 0.0:
             return self.tap.act(f"r{name}", F.leaky_relu(z, self.slope))
         positive = self.tap.act(f"p{name}", F.relu((1 / self.slope - 1) * z))

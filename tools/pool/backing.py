@@ -2,7 +2,7 @@
 
 Piano ballads, jazz trios, acoustic guitars, rock, funk, strings, electronic and
 so on, from General MIDI soundfonts under the MIT licence.  No choir and no voice
-programs: what is rendered here is instrumental by construction (tools/styles.py).
+programs: what is rendered here is instrumental by construction (tools/pool/styles.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.styles import CRASH, DRUMS, MAJOR, MINOR, PROGRESSIONS, STYLES, TOM, Style
+from tools.pool.styles import (
+    CRASH,
+    DRUMS,
+    MAJOR,
+    MINOR,
+    PROGRESSIONS,
+    STYLES,
+    TOM,
+    Style,
+)
 
 SAMPLE_RATE = 44100
 TICKS = 480  # a quarter note

@@ -1,6 +1,6 @@
 """Build the training pool: fetch, decode, and write down where it came from.
 
-    python -m tools.corpus POOL --corpus CORPUS --packages PACKAGES
+    python -m tools.pool.corpus POOL --corpus CORPUS --packages PACKAGES
 
 Every source becomes one `<name>.npy`, int16 (n_samples, 2) at 44.1 kHz, and one
 line of `POOL/manifest.json`: role, origin, licence, minutes, split.  What is there
@@ -9,7 +9,7 @@ produced singing or speech alone), `instrumental` (no voice), `music` (anything
 else: the teacher labels it), `song` (vocals and instrumental of one song).
 Debian packages are fetched with apt-get and unpacked, not installed; licences
 come file by file from the package's own copyright file.  Then synthetic singers
-and rendered backing are made (tools/synthetic.py; about ten CPU minutes).  A split
+and rendered backing are made (tools/pool/synthetic.py; about ten CPU minutes).  A split
 goes by origin (package or artist), never by clip: `--hold-out ORIGIN`.
 """
 
@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tools import sampled, synthetic
-from tools.licences import ALLOWED, SHARED_LICENCES, family, package_licences
-from tools.phrases import extend_speech
+from tools.pool import sampled, synthetic
+from tools.pool.licences import ALLOWED, SHARED_LICENCES, family, package_licences
+from tools.pool.phrases import extend_speech
 
 SAMPLE_RATE = 44100
 ARCHIVES = (".pk3", ".zip")  # zip files that hold a game's data

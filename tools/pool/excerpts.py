@@ -1,6 +1,6 @@
 """Excerpts of varied sound, on which int8 grids and slimmed channels are chosen.
 
-    python -m tools.excerpts EXCERPTS.npy --music MUSIC --voices VOICES
+    python -m tools.pool.excerpts EXCERPTS.npy --music MUSIC --voices VOICES
 
 Every excerpt is one call of `karaoke` long.  By turns it is music as it is, the same
 in mono, music with a voice over it (in the middle, or in mono), sustained tones that
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, from_numpy
 
-from tools.blocks import BLOCK, LEVEL_DB, features_of
-from tools.songs import SUFFIXES
-from tools.spectrum import HOP, N_FFT, loudness_gain
-from tools.unet import UNet
+from tools.judge.blocks import BLOCK, LEVEL_DB, features_of
+from tools.nets.spectrum import HOP, N_FFT, loudness_gain
+from tools.nets.unet import UNet
+from tools.pool.songs import SUFFIXES
 
 RATE = 44100
 N_SAMPLES = (BLOCK - 1) * HOP + N_FFT

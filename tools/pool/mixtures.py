@@ -1,4 +1,4 @@
-"""Training mixtures made on the fly from the pool of tools/corpus.py.
+"""Training mixtures made on the fly from the pool of tools/pool/corpus.py.
 
 `Mixtures(pool, seed)` iterates over batches (mixture, vocals, weight):
 float32 (batch, 2, n_samples), the same, and float32 (batch,) saying how far the
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tools import effects
-from tools.effects import resample, rms
-from tools.spleeter import HOP, N_FFT
+from tools.pool import effects
+from tools.pool.effects import resample, rms
+from tools.teach.spleeter import HOP, N_FFT
 
 # Songs whose vocals sit 13 to 15 dB under the backing.
 RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}

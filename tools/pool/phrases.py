@@ -1,4 +1,4 @@
-"""Phrases of dry speech or singing, taken apart by WORLD for tools.singers.
+"""Phrases of dry speech or singing, taken apart by WORLD for tools.pool.singers.
 
 Voices that end at 8 to 11 kHz are continued by noise that follows the band below,
 so that a net does not learn "above 12 kHz there is never a voice".

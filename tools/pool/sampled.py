@@ -1,4 +1,4 @@
-"""Play pieces of tools.backing with recorded instruments: piano, guitar, saxophone.
+"""Play pieces of tools.pool.backing with recorded instruments: piano, guitar, saxophone.
 
 Soundfonts loop short samples; a net that has heard no struck string decay takes a
 real piano for a voice.  The recordings come from npm packages (CC-BY-3.0), one file a
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tools import effects
-from tools.backing import SAMPLE_RATE, Score, compose, fluidsynth, with_headroom
-from tools.styles import STYLES
+from tools.pool import effects
+from tools.pool.backing import SAMPLE_RATE, Score, compose, fluidsynth, with_headroom
+from tools.pool.styles import STYLES
 
 LICENCE = "CC-BY-3.0"
 PIANO = "@audio-samples/piano-mp3-velocity"

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from tools.phrases import FRAME_S, SAMPLE_RATE, Phrase, analyse, phrases_of
+from tools.pool.phrases import FRAME_S, SAMPLE_RATE, Phrase, analyse, phrases_of
 
 SCALES = (
     (0, 2, 4, 5, 7, 9, 11),

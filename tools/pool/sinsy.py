@@ -1,7 +1,7 @@
 """Sinsy sings: a statistical singer with a score (PyPI's pysinsy).
 
 Its voice is Nagoya Institute of Technology's NIT SONG070 F001 (CC-BY-3.0).  Scores are
-melodies of tools.singers on Japanese syllables without sense, as MusicXML.
+melodies of tools.pool.singers on Japanese syllables without sense, as MusicXML.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample
 
-from tools.phrases import SAMPLE_RATE
-from tools.singers import SCALES, draw_melody, pitch_of, unit_level
+from tools.pool.phrases import SAMPLE_RATE
+from tools.pool.singers import SCALES, draw_melody, pitch_of, unit_level
 
 NAMES = "CCDDEFFGGAAB"
 SHARP = {1, 3, 6, 8, 10}

@@ -1,4 +1,4 @@
-"""Kinds of music for tools.backing: progressions, drum patterns, who plays what.
+"""Kinds of music for tools.pool.backing: progressions, drum patterns, who plays what.
 
 A style is a few parts; a part is a pattern, the General MIDI programs that may play
 it, its level and its place.

@@ -1,7 +1,7 @@
 """The part of the pool that is made rather than found: singers and backing.
 
-Called by tools.corpus.  Every voice of VOICES that is in the pool is sung again
-by tools.singers; SINGERS have voices of their own; every style of tools.backing is
+Called by tools.pool.corpus.  Every voice of VOICES that is in the pool is sung again
+by tools.pool.singers; SINGERS have voices of their own; every style of tools.pool.backing is
 rendered with each soundfont.  Seeds are fixed and what is there already is kept.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample
 
-from tools import backing, kokoro, lyrics, sampled, singers, sinsy
-from tools.licences import family
-from tools.phrases import extend_speech
+from tools.pool import backing, kokoro, lyrics, sampled, singers, sinsy
+from tools.pool.licences import family
+from tools.pool.phrases import extend_speech
 
 SAMPLE_RATE = 44100
 # Voice in the pool -> where its recording ends, in Hz.
@@ -154,7 +154,7 @@ def play(
 
 
 def play_recorded(pool: Path, packages: Path, font: Path, jobs: int) -> list[str]:
-    """Render pieces with recorded instruments (tools/sampled.py); list their names."""
+    """Render pieces with recorded instruments (tools/pool/sampled.py); list their names."""
     for layers in sampled.INSTRUMENTS.values():
         for _, package in layers:
             sampled.fetch(packages, package)

@@ -1,12 +1,12 @@
 """Masks that several nets agree on, for lessons that only the teacher answered.
 
-    python -m tools.ensemble MASKS --lessons LESSONS --net START.pt --net karaoke.pt
+    python -m tools.teach.ensemble MASKS --lessons LESSONS --net START.pt --net karaoke.pt
 
-Every net is asked twice, as the teacher was (`tools.lessons.views`): as the lesson
+Every net is asked twice, as the teacher was (`tools.teach.lessons.views`): as the lesson
 is, and with its grid moved and its channels swapped.  MASKS/<number>.npy is the mean
 of the teacher's two views and of these, uint8 (2, 2, n_frames, 1024) as in the
-lesson; `tools.train --masks MASKS` learns from it.  What the mean is worth on real
-songs: `tools.teacher_views --net`.  Running it again goes on where it stopped.
+lesson; `tools.train.karaoke --masks MASKS` learns from it.  What the mean is worth on real
+songs: `tools.teach.teacher_views --net`.  Running it again goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tools.blocks import features_of_spectrum
-from tools.checkpoint import load_net
-from tools.lessons import MARGIN, from_int16, whole
-from tools.spectrum import N_BINS, stft
-from tools.training import autocast
-from tools.unet import UNet
+from tools.judge.blocks import features_of_spectrum
+from tools.nets.checkpoint import load_net
+from tools.nets.spectrum import N_BINS, stft
+from tools.nets.unet import UNet
+from tools.teach.lessons import MARGIN, from_int16, whole
+from tools.train.run import autocast
 
 SHIFT = MARGIN // 2  # frames that the second view's grid is moved
 

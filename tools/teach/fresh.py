@@ -1,8 +1,8 @@
 """Lessons made as they are needed: mixtures no two alike, and a karaoke net's answers.
 
 A net on disk (models/karaoke.pt) answers in a tenth of the time that the mixture
-takes to make, so what learns from lessons (`tools.train`, `tools.train_stage`,
-`tools.train_live`) need not come back to any of them, nor keep them.
+takes to make, so what learns from lessons (`tools.train.karaoke`, `tools.train.stage`,
+`tools.train.live`) need not come back to any of them, nor keep them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tools.blocks import CALL_LEVELS_DB, features_of_spectrum
-from tools.checkpoint import load_model
-from tools.lessons import N_FRAMES, Lessons
-from tools.mixtures import Mixtures
-from tools.spectrum import N_BINS, loudness_gain, stft
-from tools.training import autocast
-from tools.unet import Pair, UNet
+from tools.judge.blocks import CALL_LEVELS_DB, features_of_spectrum
+from tools.nets.checkpoint import load_model
+from tools.nets.spectrum import N_BINS, loudness_gain, stft
+from tools.nets.unet import Pair, UNet
+from tools.pool.mixtures import Mixtures
+from tools.teach.lessons import N_FRAMES, Lessons
+from tools.train.run import autocast
 
 N_EXAMPLES = 2  # of a lesson, as on disk
 
@@ -71,7 +71,7 @@ class FreshLessons(Mixtures):
 
 def add_fresh(parser: argparse.ArgumentParser) -> None:
     """The arguments of a run that may do without --lessons."""
-    parser.add_argument("--pool", type=Path, help="of tools.corpus")
+    parser.add_argument("--pool", type=Path, help="of tools.pool.corpus")
     parser.add_argument("--taught-by", type=Path, help="a karaoke net, for --lessons")
 
 

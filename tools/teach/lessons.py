@@ -1,11 +1,11 @@
 """Lessons: training mixtures with what the teacher says about them, on disk.
 
-    python -m tools.lessons LESSONS --pool POOL --teacher spleeter.npz --hours 10
+    python -m tools.teach.lessons LESSONS --pool POOL --teacher spleeter.npz --hours 10
 
 The teacher's two nets cost more than a student's training step, and several
 students learn from the same lessons, so its answers are computed once.  Its answer
 is the mean of two views (see `views`) of more frames than the lesson keeps
-(`tools.teacher_views` says what that is worth on real songs).  Every lesson is an
+(`tools.teach.teacher_views` says what that is worth on real songs).  Every lesson is an
 .npz of two 6-second examples (5 MB, 0.44 MB per second of audio):
 
     mixture, vocals  int16 (2, 2, n_samples), 32767 is LEVEL; brought to TARGET_RMS_DB
@@ -28,13 +28,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools.mixtures import Mixtures
-from tools.spectrum import HOP, N_BINS, loudness_gain, stft
-from tools.unet import Teacher, ratio_mask
+from tools.nets.spectrum import HOP, N_BINS, loudness_gain, stft
+from tools.nets.unet import Teacher, ratio_mask
+from tools.pool.mixtures import Mixtures
 
 LEVEL = 2.0  # headroom of the int16 samples
 N_FRAMES = 256
-SOFTNESS = 0.65  # best of 0.4 to 1.25 for the averaged mask: tools/teacher_views.py
+SOFTNESS = (
+    0.65  # best of 0.4 to 1.25 for the averaged mask: tools/teach/teacher_views.py
+)
 MARGIN = 64  # frames the teacher hears on either side of a lesson
 
 
@@ -56,7 +58,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def soften(mask: Tensor, exponent: float = SOFTNESS) -> Tensor:
-    """The teacher's mask, less sure of itself: see tools/teacher_views.py."""
+    """The teacher's mask, less sure of itself: see tools/teach/teacher_views.py."""
     vocals, rest = mask**exponent, (1 - mask) ** exponent
     return vocals / (vocals + rest)
 
@@ -69,9 +71,9 @@ class Lessons(torch.utils.data.IterableDataset):
     """Endless batches (mixture, vocals, mask, weight).
 
     The first half of a batch is `per_batch` lessons to learn from, the second as
-    many of others, to lay over them (`tools.train.overlay`).  The mask is what is to
+    many of others, to lay over them (`tools.train.karaoke.overlay`).  The mask is what is to
     be learnt, in 255ths: the teacher's, softened, or the one in the folder `masks`
-    (`tools.ensemble`); there only lessons that have one are given.
+    (`tools.teach.ensemble`); there only lessons that have one are given.
     """
 
     per_batch = 1

@@ -1,6 +1,6 @@
 """Make a U-net smaller without training: fewer channels at the bottom.
 
-    python -m tools.slim spleeter.npz START --excerpts EXCERPTS.npy --channels 244 \\
+    python -m tools.teach.slim spleeter.npz START --excerpts EXCERPTS.npy --channels 244 \\
         --stem accompaniment --gain-db -1.5 --float
 
 The deepest encoder level goes into the first decoder without a nonlinearity
@@ -9,8 +9,8 @@ the principal components of what passes through them: the best that so many
 channels can do in the squared error.  The components are then rotated at random, or
 one of them would fill the int8 range of all.  `--side` adds |L - R| as a third
 input channel with zero weights, `--float` leaves the first levels to the engine
-(tools/unet.py).  It slims a checkpoint, or one of Spleeter's own nets; what passes
-through is heard on lessons or on excerpts (tools/excerpts.py).
+(tools/nets/unet.py).  It slims a checkpoint, or one of Spleeter's own nets; what passes
+through is heard on lessons or on excerpts (tools/pool/excerpts.py).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import excerpts
-from tools.blocks import features_of
-from tools.checkpoint import kind_of, load_net, save_net, set_kind
-from tools.lessons import Lessons
-from tools.quantise import Identity
-from tools.unet import N_FLOAT, UNet
+from tools.export.quantise import Identity
+from tools.judge.blocks import features_of
+from tools.nets.checkpoint import kind_of, load_net, save_net, set_kind
+from tools.nets.unet import N_FLOAT, UNet
+from tools.pool import excerpts
+from tools.teach.lessons import Lessons
 
 
 class Bottom(Identity):

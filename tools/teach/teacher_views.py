@@ -1,12 +1,12 @@
 """What asking the teacher several times is worth, on the dev songs.
 
-    python -m tools.teacher_views --teacher spleeter.npz --dev DEV --net karaoke.pt
+    python -m tools.teach.teacher_views --teacher spleeter.npz --dev DEV --net karaoke.pt
 
 Spleeter's mask depends on where its grid begins, on the level and on which channel
 is which.  Rows: mean full-track SDR of 40 seconds from the middle of every dev song
 for one view, for the mean of several, and for that mean softened by an exponent
-(`tools.lessons.soften`); the mask goes on above 11 kHz in all of them.  Then every
-`--net`, asked twice as well, and what all agree on (`tools.ensemble`).
+(`tools.teach.lessons.soften`); the mask goes on above 11 kHz in all of them.  Then every
+`--net`, asked twice as well, and what all agree on (`tools.teach.ensemble`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import songs as dev_songs
-from tools.blocks import TOP, student_mask
-from tools.checkpoint import load_net
-from tools.lessons import soften
-from tools.spectrum import (
+from tools.judge.blocks import TOP, student_mask
+from tools.nets.checkpoint import load_net
+from tools.nets.spectrum import (
     HOP,
     N_BINS,
     N_FFT,
@@ -30,7 +28,9 @@ from tools.spectrum import (
     overlap_add,
     song_spectrum,
 )
-from tools.unet import Teacher, UNet, ratio_mask
+from tools.nets.unet import Teacher, UNet, ratio_mask
+from tools.pool import songs as dev_songs
+from tools.teach.lessons import soften
 
 BLOCK = 512  # frames, as Spleeter takes them
 SECONDS = 40

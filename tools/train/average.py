@@ -1,12 +1,12 @@
 """Average a trained net with its start, weight by weight.
 
-    python -m tools.average AVERAGE.pt --start models/karaoke.pt \\
+    python -m tools.train.average AVERAGE.pt --start models/karaoke.pt \\
         --trained RUN/best.pt --share 0.4
 
 What training takes away from a start is undone sooner by the average than what it
 brings (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, there as
 WiSE-FT; here EXPERIMENTS.md, seventh campaign).  Both must be nets of one kind, and
-share their int8 grids when they have some: `tools.train --start` leaves them alone.
+share their int8 grids when they have some: `tools.train.karaoke --start` leaves them alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from tools.checkpoint import kind_of, load_net, save_net
-from tools.unet import UNet
+from tools.nets.checkpoint import kind_of, load_net, save_net
+from tools.nets.unet import UNet
 
 
 def shapes(net: UNet) -> dict[str, torch.Size]:

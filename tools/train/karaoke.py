@@ -1,13 +1,13 @@
 """Train the karaoke U-net on lessons: mixtures with the teacher's answers.
 
-    python -m tools.train RUN --lessons LESSONS --teacher spleeter.npz --dev DEV
+    python -m tools.train.karaoke RUN --lessons LESSONS --teacher spleeter.npz --dev DEV
 
-    python -m tools.train RUN2 ... --start RUN/best.pt --minutes 60 --rate 1e-4
+    python -m tools.train.karaoke RUN2 ... --start RUN/best.pt --minutes 60 --rate 1e-4
 
 The student starts as Spleeter's vocals net, or as the checkpoint `--start`, and is
 trained to give the teacher's two-net ratio mask (with `--masks` the one that several
 nets agree on) on every mixture, and the true stem where there is one
-(`tools.lessons` holds both, brought to about -21 dBFS RMS).  The
+(`tools.teach.lessons` holds both, brought to about -21 dBFS RMS).  The
 exponent that compresses its features and LeakyReLU's slope glide from where they
 are to `--power` and `--slope`.  RUN/state.pt is written every few minutes and taken
 up again; RUN/log.jsonl plots; RUN/best.pt is the averaged student with the best
@@ -27,18 +27,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools.blocks import DevSet, features_of_spectrum
-from tools.calibrate import calibrate, pool_features
-from tools.checkpoint import kind_of, load_net
-from tools.fresh import add_fresh, checked, lessons
-from tools.lessons import Lessons
-from tools.quantise import FakeQuant
-from tools.spectrum import (
+from tools.export.calibrate import calibrate, pool_features
+from tools.export.quantise import FakeQuant
+from tools.export.tflite_writer import Quant
+from tools.judge.blocks import DevSet, features_of_spectrum
+from tools.nets.checkpoint import kind_of, load_net
+from tools.nets.spectrum import (
     N_BINS,
     stft,
 )
-from tools.tflite_writer import Quant
-from tools.training import (
+from tools.nets.unet import Teacher, UNet
+from tools.teach.fresh import add_fresh, checked, lessons
+from tools.teach.lessons import Lessons
+from tools.train.run import (
     Run,
     add_arguments,
     autocast,
@@ -46,7 +47,6 @@ from tools.training import (
     overlay_gain,
     overlay_weight,
 )
-from tools.unet import Teacher, UNet
 
 GLIDE = 0.6  # share of the run in which the exponent and the slope glide
 LEVEL_SPREAD_DB = 2.0  # so that the student does not hang on the level
@@ -131,7 +131,7 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path)
     parser.add_argument("--lessons", type=Path)
-    parser.add_argument("--masks", type=Path, help="of tools.ensemble")
+    parser.add_argument("--masks", type=Path, help="of tools.teach.ensemble")
     add_fresh(parser)
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--dev", type=Path, required=True)

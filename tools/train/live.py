@@ -1,11 +1,11 @@
-"""Train the `live` net from nothing on band lessons (tools/bands.py).
+"""Train the `live` net from nothing on band lessons (tools/nets/bands.py).
 
-    python -m tools.train_live RUN --lessons LIVE_LESSONS --dev DEV --minutes 60
+    python -m tools.train.live RUN --lessons LIVE_LESSONS --dev DEV --minutes 60
 
-    python -m tools.train_live RUN2 ... --start RUN/best.pt (or models/live.pt)
-    python -m tools.train_live RUN3 --pool POOL --taught-by models/karaoke.pt --dev DEV
+    python -m tools.train.live RUN2 ... --start RUN/best.pt (or models/live.pt)
+    python -m tools.train.live RUN3 --pool POOL --taught-by models/karaoke.pt --dev DEV
 
-The last makes its lessons as it goes (tools/fresh.py).
+The last makes its lessons as it goes (tools/teach/fresh.py).
 
 It learns the true vocals where they are known and the teacher's everywhere, both as
 masks of the bands that the engine's short-delay windows give.  Levels are spread
@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tools import bands
-from tools import songs as dev_songs
-from tools.fresh import add_fresh, checked, lessons
-from tools.spectrum import N_FFT, compress, vocals_spectrum
-from tools.streamnet import CHANNELS, StreamNet, channels_of
-from tools.training import (
+from tools.nets import bands
+from tools.nets.spectrum import N_FFT, compress, vocals_spectrum
+from tools.nets.streamnet import CHANNELS, StreamNet, channels_of
+from tools.pool import songs as dev_songs
+from tools.teach.fresh import add_fresh, checked, lessons
+from tools.train.run import (
     Run,
     add_arguments,
     autocast,
@@ -48,7 +48,7 @@ SOFT_POWER = 0.3  # of a band's power, for the term that hears quiet bands
 
 
 def overlay(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Lay the second half of a batch over the first, as `tools.train.overlay` does.
+    """Lay the second half of a batch over the first, as `tools.train.karaoke.overlay` does.
 
     The bands hold powers only, so the two parts meet at random phases, which count
     the less the more bins a band has.
@@ -136,7 +136,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path)
-    parser.add_argument("--lessons", type=Path, help="of tools.bands")
+    parser.add_argument("--lessons", type=Path, help="of tools.nets.bands")
     add_fresh(parser)
     parser.add_argument("--dev", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")

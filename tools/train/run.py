@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tools.lessons import Lessons
+from tools.teach.lessons import Lessons
 
 OVERLAY_SHARE, OVERLAY_DB = 0.4, (-14.0, 3.0)  # another lesson laid over one
 EQUALISER_DB, N_KNOTS = 4.0, 6

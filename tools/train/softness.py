@@ -1,6 +1,6 @@
 """Choose how soft a model's masks become where they are undecided.
 
-    python -m tools.softness karaoke --pool POOL
+    python -m tools.train.softness karaoke --pool POOL
 
 Prints the three weights of `softness` (es_synthesise in native/edgestem.h has the
 formula) that gain most on 20 minutes of the training pool: one of each of the album's
@@ -21,16 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgestem.geometry import Geometry
-from edgestem.learners import (
+from edgestem.engine.separator import Separator
+from edgestem.network.geometry import Geometry
+from edgestem.spectrum.learners import (
     N_REGIONS,
     UNDECIDED_SIZE,
     Softness,
     finite_power,
     softer,
 )
-from edgestem.separator import Separator
-from edgestem.spectral import Spectral
+from edgestem.spectrum.spectral import Spectral
 
 SECONDS = 60
 SAMPLES = SECONDS * 44100

@@ -1,6 +1,6 @@
-"""Train the karaoke U-net to be a live net: see tools/stage.py.
+"""Train the karaoke U-net to be a live net: see tools/nets/stage.py.
 
-    python -m tools.train_stage RUN --lessons LESSONS --teacher spleeter.npz \\
+    python -m tools.train.stage RUN --lessons LESSONS --teacher spleeter.npz \\
         --dev DEV --start models/karaoke.pt --minutes 60 --rate 1e-4
 
 It starts as a karaoke net.  Every example is a window of a lesson, seen through the
@@ -14,12 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tools import bands, stage, train
-from tools.blocks import DevSet
-from tools.calibrate import stage_features
-from tools.spectrum import HOP, N_BINS, N_FFT
-from tools.training import autocast, equaliser
-from tools.unet import UNet
+from tools.export.calibrate import stage_features
+from tools.judge.blocks import DevSet
+from tools.nets import bands, stage
+from tools.nets.spectrum import HOP, N_BINS, N_FFT
+from tools.nets.unet import UNet
+from tools.train import karaoke as train
+from tools.train.run import autocast, equaliser
 
 N_WINDOWS = 12  # of each example
 MONITOR_SHARE = 0.33  # of the lessons, seen through the shorter pair of windows

@@ -22,14 +22,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.config import ModelConfig
-from edgestem.encoding import open_encoder
-from edgestem.grid import Grid, Samples, to_float32
-from edgestem.separator import Separator
-from edgestem.song import Song
+from edgestem.engine.separator import Separator
+from edgestem.network.sidecar import ModelConfig
+from edgestem.sound.encoding import open_encoder
+from edgestem.sound.grid import Grid, Samples, to_float32
+from edgestem.sound.song import Song
+from edgestem.sound.wav import WavFormat, parse, unpack
 from edgestem.stems import Stems
 from edgestem.version import __version__
-from edgestem.wav import WavFormat, parse, unpack
 
 READ = 1 << 20  # bytes hashed at a time; a cancelled job stops within one
 

@@ -15,14 +15,14 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgestem.daemon_decoder import BLOCK, new_digest
-from edgestem.daemon_nursery import Nursery
+from edgestem.daemon.jobs.decoder import BLOCK, new_digest
+from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
-from edgestem.grid import GRIDS, Samples
-from edgestem.protocol import Decoder, Message, encode
-from edgestem.song import Song
-from edgestem.wav import WavFormat, pack, unpack
-from edgestem.writing import StemFiles
+from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.song import Song
+from edgestem.sound.wav import WavFormat, pack, unpack
+from edgestem.sound.writing import StemFiles
+from edgestem.wire.protocol import Decoder, Message, encode
 
 log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between looks whether the job is still wanted

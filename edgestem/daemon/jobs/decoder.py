@@ -20,17 +20,17 @@ from typing import Any
 
 import soundfile
 
-from edgestem.containers import Details
-from edgestem.daemon_disk import is_in_memory
-from edgestem.daemon_files import Descriptors
+from edgestem.daemon.jobs.disk import is_in_memory
+from edgestem.daemon.jobs.files import Descriptors
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.grid import GRIDS, Samples
-from edgestem.protocol import Decoder, Message, encode_error, encode_reply
-from edgestem.sndfile import SndfileSong
-from edgestem.song import Song, unreadable
-from edgestem.targets import check_targets
-from edgestem.wav import WavFormat, pack, unpack
-from edgestem.writing import StemFiles, target_paths
+from edgestem.sound.containers import Details
+from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.sndfile import SndfileSong
+from edgestem.sound.song import Song, unreadable
+from edgestem.sound.targets import check_targets
+from edgestem.sound.wav import WavFormat, pack, unpack
+from edgestem.sound.writing import StemFiles, target_paths
+from edgestem.wire.protocol import Decoder, Message, encode_error, encode_reply
 
 BLOCK = 65536  # samples a reply; stereo doubles just fit a payload
 PULSE_S = 0.5  # between two signs of life during long work
@@ -119,7 +119,7 @@ class Work:
 
     def do_model(self, message: Message, fds: list[int]) -> bytes:
         """Load a network and run it once: where it crashes, it is only this child."""
-        from edgestem.model import Model
+        from edgestem.network.model import Model
 
         Model(message.fields["path"], device="cpu").invoke()
         return encode_reply("loaded")

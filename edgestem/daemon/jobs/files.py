@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from edgestem.containers import PLAIN, Details
-from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
-from edgestem.encoding import Encoder, open_encoder
+from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_below
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
-from edgestem.grid import Samples
-from edgestem.tags import stem_tags
-from edgestem.wav import WavFormat
-from edgestem.writing import StemFiles
+from edgestem.sound.containers import PLAIN, Details
+from edgestem.sound.encoding import Encoder, open_encoder
+from edgestem.sound.grid import Samples
+from edgestem.sound.tags import stem_tags
+from edgestem.sound.wav import WavFormat
+from edgestem.sound.writing import StemFiles
 
 # O_NONBLOCK: a FIFO put in a song's place must not hold the daemon.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY

@@ -126,7 +126,7 @@ class Nursery:
 
 def main(control_fd: int) -> None:
     """Fork children until the daemon is gone; the body of the process."""
-    from edgestem.daemon_decoder import serve
+    from edgestem.daemon.jobs.decoder import serve
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they are for the daemon

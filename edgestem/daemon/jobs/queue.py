@@ -15,10 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edgestem.daemon_budget import room_for
-from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_process import lower_priority
-from edgestem.daemon_work import Job
+from edgestem.daemon.jobs.work import Job
+from edgestem.daemon.pool.budget import room_for
+from edgestem.daemon.system.config import DaemonConfig
+from edgestem.daemon.system.process import lower_priority
 from edgestem.errors import EdgestemError
 
 log = logging.getLogger(__name__)

@@ -7,21 +7,21 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edgestem.audio import FileSeparator
-from edgestem.daemon_admission import check_memory
-from edgestem.daemon_cache import Entry, Replay, digest_of_model, key_of
-from edgestem.daemon_child import Child, ChildSink, ChildSong
-from edgestem.daemon_work import Job
-from edgestem.encoding import choose_grid
+from edgestem.daemon.jobs.cache import Entry, Replay, digest_of_model, key_of
+from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
+from edgestem.daemon.jobs.work import Job
+from edgestem.daemon.pool.admission import check_memory
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.grid import GRIDS, Grid, Samples
-from edgestem.job import FileReport
-from edgestem.separator import Separator
-from edgestem.song import Song
-from edgestem.wav import WavFormat
+from edgestem.files.output import FileReport
+from edgestem.files.separate import FileSeparator
+from edgestem.sound.encoding import choose_grid
+from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.song import Song
+from edgestem.sound.wav import WavFormat
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 log = logging.getLogger(__name__)
 PROGRESS_S = 0.25  # time between two progress messages

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_files import Descriptors, Folder, opened_input, passed_input
-from edgestem.daemon_paths import AllowedFolders
-from edgestem.daemon_requests import Separate
+from edgestem.daemon.jobs.files import Descriptors, Folder, opened_input, passed_input
+from edgestem.daemon.jobs.paths import AllowedFolders
+from edgestem.daemon.requests import Separate
+from edgestem.daemon.system.config import DaemonConfig
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.job import Options
+from edgestem.files.output import Options
 from edgestem.stems import MIN_DB
 
 log = logging.getLogger(__name__)

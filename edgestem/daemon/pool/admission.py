@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgestem.daemon_budget import room_for
-from edgestem.daemon_socket import Peer, is_allowed
+from edgestem.daemon.pool.budget import room_for
+from edgestem.daemon.system.listener import Peer, is_allowed
 from edgestem.errors import EdgestemError
 
 if TYPE_CHECKING:
-    from edgestem.daemon import Daemon
+    from edgestem.daemon.server import Daemon
 
 
 def refusal(daemon: Daemon, peer: Peer) -> tuple[str, str] | None:

@@ -12,19 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.config import ModelConfig, read_config
-from edgestem.daemon_config import DaemonConfig
-from edgestem.daemon_schedule import (
+from edgestem.daemon.pool.schedule import (
     BATCH,
     Admission,
     PacedSeparator,
     Scheduler,
     n_slots,
 )
+from edgestem.daemon.system.config import DaemonConfig
+from edgestem.engine.separator import check_stream
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.model import LIVE_DEFAULT, available_models, model_path, models_dir
-from edgestem.protocol import MAX_TEXT
-from edgestem.separator import check_stream
+from edgestem.network.model import (
+    LIVE_DEFAULT,
+    available_models,
+    model_path,
+    models_dir,
+)
+from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.wire.protocol import MAX_TEXT
 
 log = logging.getLogger(__name__)
 MEASURED_CALLS = 5  # the median of so many calls decides

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgestem.daemon_child import Child
-from edgestem.daemon_nursery import Nursery
+from edgestem.daemon.jobs.child import Child
+from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.errors import EdgestemError, ModelError
 
 

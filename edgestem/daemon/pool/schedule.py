@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.separator import Separator
 
 LIVE, BATCH = 0, 1
 # Of the memory of a stream, each as measured with all our models at 44.1 and 384 kHz:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import EdgestemError
-from edgestem.place import PREFIX
+from edgestem.wire.place import PREFIX
 
 SYSTEM_FILE = Path("/etc/edgestem.toml")
 
@@ -75,7 +75,7 @@ class DaemonConfig:
     models: tuple[str, ...] = ()
     """Names or .tflite files; the first is the default.  Empty: all installed."""
     device: str = "auto"
-    """Where networks run; see `edgestem.devices`."""
+    """Where networks run; see `edgestem.devices.choice`."""
     threads: int = 1
     """Threads of one network."""
     slots: int = 0

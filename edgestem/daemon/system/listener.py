@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edgestem.daemon_config import (
+from edgestem.daemon.system.config import (
     ConfigError,
     DaemonConfig,
 )
 from edgestem.errors import EdgestemError
-from edgestem.place import SYSTEM_SOCKET, default_socket
+from edgestem.wire.place import SYSTEM_SOCKET, default_socket
 
 FIRST_FD = 3  # sd_listen_fds(3): passed sockets start here
 BACKLOG = 1024  # connections that wait for accept; the kernel may allow fewer

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgestem.daemon_config import DaemonConfig
+from edgestem.daemon.system.config import DaemonConfig
 
 log = logging.getLogger(__name__)
 SWITCH_S = 0.0005  # a thread keeps the interpreter for so long at most; Python: 5 ms

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.config import read_config
-from edgestem.geometry import Geometry
-from edgestem.runtime import open_interpreter
-from edgestem.spectral import Spectral
+from edgestem.network.geometry import Geometry
+from edgestem.network.runtime import open_interpreter
+from edgestem.network.sidecar import read_config
+from edgestem.spectrum.spectral import Spectral
 
 N_FRAMES = 64
 SPLEETER_HOP = 1024

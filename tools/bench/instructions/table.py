@@ -1,9 +1,9 @@
 """Count the work per second of audio: kernel, network, and Spleeter's in the same run.
 
-    python -m tools.instructions.table [--spleeter DIR] [--arm64 FOLDER] MODEL.tflite
+    python -m tools.bench.instructions.table [--spleeter DIR] [--arm64 FOLDER] MODEL.tflite
 
 x86-64 with callgrind; aarch64 with qemu-user and a counting plugin when FOLDER (of
-tools/arm/run.sh arm64) is given.  DIR is what tools/export_spleeter.py wrote.  Then an
+tools/ci/arm/run.sh arm64) is given.  DIR is what tools/export/spleeter.py wrote.  Then an
 estimate for Raspberry Pis whose assumptions are printed beside it.
 """
 
@@ -174,7 +174,9 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--spleeter", type=Path, help="without: only our model")
     parser.add_argument("--no-x86", action="store_true", help="only --arm64")
-    parser.add_argument("--arm64", type=Path, help="folder of tools/arm/run.sh arm64")
+    parser.add_argument(
+        "--arm64", type=Path, help="folder of tools/ci/arm/run.sh arm64"
+    )
     parser.add_argument("--runtime", choices=RUNTIMES, help="only this one")
     args = parser.parse_args()
     runtimes = [args.runtime] if args.runtime else list(RUNTIMES)

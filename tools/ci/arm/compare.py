@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 
 import edgestem
-from edgestem.bench import RATE, music
+from edgestem.diagnose.bench import RATE, music
 
-DATA = Path(__file__).parent.parent.parent / "tests/data"
+DATA = Path(__file__).parents[3] / "tests/data"
 
 
 def separate(song: Path, model: Path, runtime: str) -> dict[str, np.ndarray]:

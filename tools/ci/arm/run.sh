@@ -2,7 +2,7 @@
 # A real ARM userland on an x86 machine: Debian bookworm (Python 3.11, as Raspberry
 # Pi OS) under qemu-user, with the ARM wheels of PyPI and our sdist.
 #
-#   sudo sh tools/arm/run.sh arm64|armhf FOLDER [SONG.wav]
+#   sudo sh tools/ci/arm/run.sh arm64|armhf FOLDER [SONG.wav]
 #
 # FOLDER (1.5 GB, kept: a second run starts where the first one got) must be on a
 # file system without nodev.  Builds the userland, installs, runs the tests of the
@@ -16,7 +16,7 @@
 # the tests' libraries from Debian, and compiles cffi.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-project=$(cd "$here/../.." && pwd)
+project=$(cd "$here/../../.." && pwd)
 usage="usage: run.sh arm64|armhf FOLDER [SONG.wav]"
 arch=${1:?$usage}
 folder=$(mkdir -p "${2:?$usage}" && cd "$2" && pwd)
