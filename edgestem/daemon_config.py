@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import EdgestemError
+from edgestem.runtime import MAX_THREADS
 
 SYSTEM_SOCKET = "/run/edgestem/socket"
 SYSTEM_FILE = Path("/etc/edgestem.toml")
@@ -28,7 +29,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _MANY, _COUNT = 1e9, 1000
 _RANGES: dict[str, tuple[float, float]] = {
     "socket_mode": (0, 0o777),
-    "threads": (1, _COUNT),
+    "threads": (1, MAX_THREADS),
     "slots": (0, _COUNT),
     "live_load": (0, 1),
     "realtime_priority": (0, 99),

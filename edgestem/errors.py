@@ -48,7 +48,7 @@ CODES = {
     "model_mismatch": Code("the model, its sidecar and the runtime disagree", "model"),
     "runtime_missing": Code("no TFLite runtime that works here", "model"),
     "device_lost": Code("a device or runtime failed in mid-song", "model"),
-    "bad_threads": Code("threads are 1 to 64", "model"),
+    "bad_threads": Code("no runtime takes so many threads, or so few", "model"),
     "unknown_device": Code("no device of that name", "model"),
     "device_refused": Code("the device failed its trial; the reason is said", "model"),
     # This machine.

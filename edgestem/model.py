@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from edgestem.config import ModelConfig, check_digest, read_config
 from edgestem.devices import open_device
 from edgestem.errors import EdgestemError, ModelError
+from edgestem.runtime import MAX_THREADS
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along
-# More threads than this crash a runtime in C, and no net here gains from them.
-MAX_THREADS = 64
 
 
 def models_dir() -> Path:
