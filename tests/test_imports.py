@@ -25,6 +25,7 @@ LAYERS = (
         "tables",
         "rows",
         "geometry",
+        "mixture",
         "runtime",
         "_native",
         "coral",
