@@ -63,6 +63,10 @@ class Finished(NamedTuple):
 class Separator:
     """A stream separator: as many samples out as in, `latency_samples` later.
 
+    A context manager: `with` closes it.  One Separator belongs to one thread at a
+    time, as it takes no lock: blocks pushed by two at once would be mixed up.  Several
+    Separators in several threads are fine, and do not wait for each other.
+
     Parameters
     ----------
     sample_rate : int
