@@ -92,12 +92,19 @@ class Engine:
         return separator
 
     def give_back(self, separator: PacedSeparator) -> None:
-        """Take a separator back; it may be in any state."""
+        """Take a separator back; it may be in any state.
+
+        Of a device that was lost nothing is kept: the next one is loaded anew, and
+        its device tried anew, which may end on the CPU.
+        """
         self.admission.leave(separator)
         separator.check = _nothing
         key = (separator.config.name, separator.sample_rate, separator.n_channels)
         with self._lock:
             self._spare.append((key, separator))
+            if separator.is_lost:
+                lost = separator.device
+                self._spare = [s for s in self._spare if s[1].device != lost]
             del self._spare[:-MAX_SPARE]
 
     def admit(self, separator: PacedSeparator, share: float) -> float:

@@ -18,6 +18,8 @@ from edgestem.daemon_engine import Engine
 from edgestem.daemon_files import check_apart
 from edgestem.daemon_requests import Separate
 from edgestem.daemon_work import (
+    MAX_NOTE,
+    MAX_NOTES,
     Job,
     JobSeparator,
     claim_input,
@@ -25,7 +27,7 @@ from edgestem.daemon_work import (
     job_options,
     without_proc,
 )
-from edgestem.errors import EdgestemError, ProtocolError
+from edgestem.errors import EdgestemError, ModelError, ProtocolError
 from edgestem.protocol import encode
 
 log = logging.getLogger(__name__)
@@ -181,13 +183,24 @@ class JobQueue:
         """Do a job and tell how it ended."""
         try:
             job.check()
-            worker = JobSeparator(job, self._engine, self._cache)
-            job.tell("done", **worker.run(self._max_hours()))
+            job.tell("done", **self._separate(job))
         except EdgestemError as error:
             job.tell("error", code=error.code, text=without_proc(job, str(error)))
         except Exception:
             log.exception("job %d failed", job.number)
             job.tell("error", code="internal", text="a bug: the daemon's log has it")
+
+    def _separate(self, job: Job) -> dict[str, Any]:
+        """Do a job; where its device is lost begin it again, on what there is then."""
+        try:
+            return JobSeparator(job, self._engine, self._cache).run(self._max_hours())
+        except ModelError as error:
+            if error.code != "device_lost":
+                raise
+            log.warning("job %d begins again: %s", job.number, error)
+            done = JobSeparator(job, self._engine, self._cache).run(self._max_hours())
+            note = f"the song was begun again: {error}"
+            return done | {"warnings": [note[:MAX_NOTE], *done["warnings"]][:MAX_NOTES]}
 
 
 class ClientJobs:

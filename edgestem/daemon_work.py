@@ -34,6 +34,7 @@ from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, target_paths
 
 PROGRESS_S = 0.25  # time between two progress messages
+MAX_NOTE, MAX_NOTES = 200, 4  # characters of a warning, and warnings of a job
 
 
 @dataclass(slots=True, eq=False)
@@ -256,7 +257,7 @@ class JobSeparator(FileSeparator):
             "n_clipped_samples": report.n_clipped_samples,
             "elapsed_s": round(elapsed, 3),
             "is_cached": self._is_replay,
-            "warnings": [text[:200] for text in report.warnings[:4]],
+            "warnings": [text[:MAX_NOTE] for text in report.warnings[:MAX_NOTES]],
         }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
-from edgestem.devices import open_device
+from edgestem.devices import forget_trials, open_device
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.runtime import MAX_THREADS
 
@@ -112,6 +112,8 @@ class Model:
         Where it does run: `cpu` or the device's name.
     notes : tuple of str
         Why devices that were tried are not used.
+    is_lost : bool
+        It failed while it ran: nothing that it gives can be trusted any more.
 
     Raises
     ------
@@ -156,6 +158,7 @@ class Model:
     def _bind(self, config: ModelConfig, interpreter: Any) -> None:
         """Find the tensors that the sidecar names."""
         self.config, self._interpreter = config, interpreter
+        self.is_lost = False
         inputs = {d["name"]: d for d in self._interpreter.get_input_details()}
         outputs = {d["name"]: d for d in self._interpreter.get_output_details()}
         c = self.config
@@ -239,6 +242,8 @@ class Model:
 
     def _lost(self, cause: RuntimeError) -> ModelError:
         """Say that the device, or the runtime on the CPU, failed in mid-stream."""
+        self.is_lost = True
+        forget_trials()
         return ModelError(
             f"{self.device or 'the device'} failed while it ran {self.config.name} "
             f"({' '.join(str(cause).split())}); see whether it is still plugged in, or "

@@ -173,6 +173,11 @@ class Separator:
         """How late a stem sample leaves after its mixture sample, seconds."""
         return self.latency_samples / self.sample_rate
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the device failed in mid-stream: load a new Separator then."""
+        return self._model.is_lost
+
     def push(self, block: NDArray[Any], out: Stems | None = None) -> Stems:
         """Hand over a block, get as many samples of both stems.
 
@@ -197,6 +202,8 @@ class Separator:
         ------
         StreamClosed
             After `flush` or `close`.
+        ModelError
+            `device_lost`: the device failed, and the stream is not to be saved.
         ValueError, TypeError
             Wrong shape or dtype; the message shows both.
         """
