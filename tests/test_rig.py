@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from memory import allocations
 
-from edgestem.faders import MAX_BLOCK, Levels, midi_db, parse_db
+from edgestem.faders import MAX_BLOCK, Levels, gain_of, midi_db, parse_db
 from edgestem.live import Live, Settings
 from edgestem.rig import FALLBACKS, Rig
 from edgestem.rig_worker import Crew, Worker
@@ -479,6 +479,22 @@ def test_ramps_do_not_depend_on_blocks(dtype: type) -> None:
     levels.set(0.0, None, 10)  # turns where it is
     assert levels.take(1)[0, 0] == pytest.approx(0.55, abs=1e-6)
     assert levels.take(MAX_BLOCK)[-1, 0] == 1.0
+
+
+def test_a_move_of_both_faders_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that plays in the middle of a move takes all of it or nothing."""
+    levels, early = Levels(-100.0, 0.0), []
+
+    def gain(level_db: float) -> float:
+        early.append(levels.take(1)[0].copy())  # the other thread, at the worst moment
+        return gain_of(level_db)
+
+    monkeypatch.setattr("edgestem.faders.gain_of", gain)
+    levels.set(0.0, -100.0, 1000)
+    assert np.array_equal(early, [[0.0, 1.0]] * 2)
+    gains = levels.take(1000)
+    assert np.abs(gains.sum(1) - 1.0).max() < 1e-12  # one ramp for both
+    assert gains[999, 0] == 1.0
 
 
 def test_levels_are_read_or_refused() -> None:
