@@ -75,8 +75,10 @@ def separate_file(
         kbit/s of mp3 and (about) ogg, 64 to 320; default 320.
     force : bool
         Replace stems that exist.
-    model, threads, fft, runtime, device, device_options, fallback
+    model, threads, fft, runtime, device, device_options
         See `Separator`.
+    fallback : bool
+        See `Separator`; a song whose device fails is begun again on the CPU, too.
     progress : callable, optional
         Called with (samples done, samples in all or None).
 

@@ -4,8 +4,8 @@
  * Built with -DCRASH it dies in the first inference; with -DHANG it never ends.
  * While there is a file "unplugged" in the folder DELEGATE_TEST_USB it refuses.
  * Built with -DORDERS it does what the file that its option `orders`, or
- * DELEGATE_TEST_ORDERS, names says, while there is one: "stall MS" once, "fail" or "garbage" until the file
- * goes.
+ * DELEGATE_TEST_ORDERS, names says, while there is one: "stall MS" once, "fail"
+ * or "garbage" until the file goes.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>

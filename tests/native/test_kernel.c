@@ -469,12 +469,13 @@ static void test_config_statuses(void)
     free_tables(&t);
 }
 
-/* What repeats is never larger than a size_t says: 17 GiB are none in 32 bits. */
+/* What repeats has a size that a size_t can say: 17 GiB are refused below. */
 static void test_large_past(void)
 {
     tables t = make_tables((size_t)1 << 16, 1 << 14, 2, 2, ES_SIMD_BEST);
 
-    REFUSES(n_past, (size_t)1 << 16, SIZE_MAX > UINT32_MAX ? ES_OK : ES_ERR_SIZE);
+    REFUSES(n_past, (size_t)1 << 16,
+            SIZE_MAX > UINT32_MAX ? ES_OK : ES_ERR_SIZE);
     REFUSES(n_past, ((size_t)1 << 16) + 1, ES_ERR_SIZE);
     REFUSES(n_past, (size_t)1 << 10, ES_OK);
     free_tables(&t);
