@@ -13,7 +13,7 @@ from edgestem.daemon_cache import Entry, Replay, digest_of_model, key_of
 from edgestem.daemon_child import Child, ChildSink, ChildSong
 from edgestem.daemon_work import Job
 from edgestem.encoding import choose_grid
-from edgestem.errors import EdgestemError
+from edgestem.errors import EdgestemError, ModelError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.job import FileReport
 from edgestem.separator import Separator
@@ -32,7 +32,7 @@ def do_job(daemon: Daemon, job: Job) -> None:
     """Do a job and tell how it ended."""
     try:
         job.check()
-        job.say("done", **JobSeparator(daemon, job).run())
+        job.say("done", **_separate(daemon, job))
     except EdgestemError as error:
         job.say("error", code=error.code, text=str(error))
     except Exception:
@@ -40,6 +40,19 @@ def do_job(daemon: Daemon, job: Job) -> None:
         job.say("error", code="internal", text="a bug: the daemon's log has it")
     finally:
         job.memory = 0
+
+
+def _separate(daemon: Daemon, job: Job) -> dict[str, Any]:
+    """Do a job; where its device is lost begin it again, on what there is then."""
+    try:
+        return JobSeparator(daemon, job).run()
+    except ModelError as error:
+        if error.code != "device_lost":
+            raise
+        log.warning("job %d begins again: %s", job.number, error)
+        done = JobSeparator(daemon, job).run()
+        note = f"the song was begun again: {error}"
+        return done | {"warnings": [note, *done["warnings"]]}
 
 
 class JobSeparator(FileSeparator):

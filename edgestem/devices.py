@@ -184,6 +184,11 @@ def _probe_once(
     return probe(Job(*files, dict(options), runtime))
 
 
+def forget_trials() -> None:
+    """Try every device anew before it is used again: one has failed since."""
+    _probe_once.cache_clear()
+
+
 def _absent(device: Device) -> str:
     if device.kind == "delegate":
         return f"there is no file {device.libraries[0]}; check the path"

@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.config import ModelConfig, check_digest, read_config
-from edgestem.devices import open_beside, open_device
+from edgestem.devices import forget_trials, open_beside, open_device
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.levels import Scratch
 from edgestem.network import Network
+from edgestem.runtime import MAX_THREADS
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along
-# More threads than this crash a runtime in C, and no net here gains from them.
-MAX_THREADS = 64
 
 
 def models_dir() -> Path:
@@ -122,6 +121,8 @@ class Model:
         Where it does run: `cpu` or the device's name.
     notes : tuple of str
         Why devices that were tried are not used.
+    is_lost : bool
+        It failed while it ran: nothing that it gives can be trusted any more.
 
     Raises
     ------
@@ -129,6 +130,8 @@ class Model:
         Missing or damaged model, no runtime, tensors that differ from the sidecar,
         a device that is unknown, or refused without `fallback`.
     """
+
+    _crew: ThreadPoolExecutor | None = None
 
     def __init__(
         self,
@@ -186,7 +189,7 @@ class Model:
     def _bind(self, config: ModelConfig, networks: list[Network]) -> None:
         """Make room for what is heard and for the masks."""
         self.config, self._networks = config, networks
-        self._crew: ThreadPoolExecutor | None = None
+        self.is_lost = False
         c = config
         shape = (c.frames_per_call, c.n_bands, c.n_features)
         self._magnitudes = np.zeros(shape if c.levels else (0, 0, 0), np.float32)
@@ -249,6 +252,8 @@ class Model:
 
     def _lost(self, cause: RuntimeError) -> ModelError:
         """Say that the device, or the runtime on the CPU, failed in mid-stream."""
+        self.is_lost = True
+        forget_trials()
         return ModelError(
             f"{self.device or 'the device'} failed while it ran {self.config.name} "
             f"({' '.join(str(cause).split())}); see whether it is still plugged in, or "

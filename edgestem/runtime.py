@@ -20,6 +20,8 @@ from edgestem.errors import ModelError
 
 # Descriptor 2 belongs to the whole process: one load at a time borrows it.
 _BORROWED = threading.Lock()
+# More threads than this crash a runtime in C, and no net here gains from them.
+MAX_THREADS = 64
 # (import name of the interpreter's module, distribution that brings it)
 RUNTIMES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),

@@ -15,6 +15,7 @@ import pytest
 
 from edgestem import descriptors
 from edgestem.errors import AudioError
+from edgestem.parts import wrap
 from edgestem.world import as_error
 
 EDGESTEM = [sys.executable, "-m", "edgestem"]
@@ -379,3 +380,12 @@ def test_a_socket_without_its_folder_names_the_way_out(monkeypatch, tmp_path) ->
     with pytest.raises(ConfigError, match="XDG_RUNTIME_DIR") as caught:
         daemon_socket.check_place(DaemonConfig())
     assert "--socket PATH" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EIO])
+def test_a_stem_and_the_roof_say_the_same_way_out(number: int) -> None:
+    cause = OSError(number, os.strerror(number), "/some/where")
+    way = str(as_error(cause)).partition("; ")[2]
+    with pytest.raises(AudioError) as caught, wrap(Path("/some/where")):
+        raise cause
+    assert way and str(caught.value).endswith(f"; {way}")

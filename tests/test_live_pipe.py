@@ -198,6 +198,24 @@ def test_a_control_that_is_no_fifo_is_refused(tmp_path: Path) -> None:
         assert caught.value.code == "unwritable"
 
 
+def test_commands_that_end_by_a_bug_are_said() -> None:
+    def handle(line: str) -> str:
+        raise KeyError(line)
+
+    said: list[str] = []
+    source, sink = os.pipe()
+    control = Control(handle, said.append, stdin=source)
+    control.start()
+    os.write(sink, b"vocals -3\n")
+    control._thread.join(10)
+    control.close()
+    for fd in (source, sink):
+        os.close(fd)
+    assert said == [
+        "no commands any more (KeyError: 'vocals -3'): start again, and report this"
+    ]
+
+
 def test_what_is_not_permitted_is_said() -> None:
     """An unprivileged child: no priority, and a core that is not there."""
     code = (

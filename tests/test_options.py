@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from edgestem import values
 from edgestem.arguments import make_parser, parse
 from edgestem.completion import SHELLS, script
+from edgestem.daemon_config import ConfigError, DaemonConfig
+from edgestem.errors import EdgestemError
+from edgestem.runtime import MAX_THREADS
+from edgestem.separator import Separator
 from edgestem.usage import UsageError
 
 TINY = str(Path(__file__).parent / "data" / "tiny.tflite")
@@ -253,3 +258,13 @@ def test_shells_complete_commands_options_and_words(shell: str, tmp_path: Path) 
         )  # fmt: skip
         assert found.stderr == ""
         assert set(found.stdout.split()) == wanted, words
+
+
+def test_threads_have_one_bound_at_every_door(tiny_model: Path) -> None:
+    too_many = str(MAX_THREADS + 1)
+    with pytest.raises(argparse.ArgumentTypeError, match=f"1 to {MAX_THREADS}"):
+        values.threads(too_many)
+    with pytest.raises(ConfigError, match=f"1 to {MAX_THREADS}"):
+        DaemonConfig(threads=MAX_THREADS + 1)
+    with pytest.raises(EdgestemError, match=f"1 to {MAX_THREADS}"):
+        Separator(44100, 2, model=tiny_model, threads=MAX_THREADS + 1)
