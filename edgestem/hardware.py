@@ -94,7 +94,8 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
     config = read_config(model_path(args.model or DEFAULT))
     names = tuple(args.names or AUTO)
     found = survey(config, names, dict(args.delegate_options))
-    text = json.dumps(to_json(found)) if args.json else "\n".join(device_lines(found))
+    lines = device_lines(found, is_verbose=args.verbose)
+    text = json.dumps(to_json(found)) if args.json else "\n".join(lines)
     refused = any(done is None or done.reason for done in found.values())
     return text, 1 if args.names and refused else 0
 
@@ -103,7 +104,7 @@ def _doctor(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.doctor import examine, worst
 
     lines = list(examine(args.model or DEFAULT))
-    text = "\n".join(map(str, lines))
+    text = "\n".join(line.in_full() if args.verbose else str(line) for line in lines)
     if args.json:
         text = json.dumps([asdict(line) for line in lines])
     return text, 1 if worst(lines) == "fail" else 0

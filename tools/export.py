@@ -210,8 +210,11 @@ def write_unet(
 
 def write_sidecar(path: Path, features: Quant, about: dict) -> None:
     """Write what the engine needs beside a .tflite file; `about` is the net's own."""
+    sidecar = path.with_suffix(".json")
+    before = json.loads(sidecar.read_text()) if sidecar.exists() else {}
     data = {
         "name": path.stem,
+        "purpose": before.get("purpose", ""),  # written by hand
         "sample_rate": 44100,
         "n_fft": N_FFT,
         "hop": HOP,
@@ -232,7 +235,7 @@ def write_sidecar(path: Path, features: Quant, about: dict) -> None:
         "licence": LICENCE,
         "figures": {},
     }
-    path.with_suffix(".json").write_text(json.dumps(data | about, indent=1) + "\n")
+    sidecar.write_text(json.dumps(data | about, indent=1) + "\n")
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 
