@@ -251,7 +251,7 @@ def _judge(result: Result, late_s: float = 0.0) -> tuple[str, str]:
     """Level and verdict of a speed; a slow runtime is the first thing to replace."""
     if late_s > PLAYABLE_S and result.rtf <= 1:
         return "ok", (
-            f"fast enough for songs and streams; {late_s:.1f} s late: to play along, see "
+            f"fast enough for songs; {late_s:.1f} s late: to play along, see "
             f"edgestem doctor --model {LIVE_DEFAULT}"
         )
     # Beside a player, effects and the system, half a core is what a rig can have.
