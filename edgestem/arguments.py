@@ -132,7 +132,10 @@ missing, or a file cannot be read.
 def _add_verify_and_info(command: _Command) -> None:
     verify = command("verify", "check that the stems add up to the song", _VERIFY)
     verify.add_argument(
-        "dir", type=filled, metavar="DIR", help="what separate had as -o"
+        "dir",
+        type=filled,
+        metavar="DIR",
+        help="what separate had as -o, or the folder of the stems",
     )
     verify.add_argument(
         "song", type=filled, metavar="SONG", help="the song that was separated"
