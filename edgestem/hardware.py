@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -31,8 +32,9 @@ def add_parsers(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--save", type=Path, metavar="FILE", help="write a reference")
     bench.add_argument("--compare", type=Path, metavar="FILE",
         help="warn when slower or faster than this reference")  # fmt: skip
-    lint = command("lint", "check a .tflite file against the Edge TPU's rules")
-    lint.add_argument("files", nargs="+", type=Path, metavar="MODEL.tflite")
+    lint = command("lint", "check a model against the Edge TPU's rules")
+    lint.add_argument("files", nargs="+", type=filled, metavar="MODEL",
+        help="name or .tflite file")  # fmt: skip
     lint.add_argument("--target", choices=("edgetpu",), default="edgetpu")
     for parser in (devices, doctor):
         add_model_option(parser)
@@ -128,10 +130,20 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
     return text, 0 if found.is_alike else 1
 
 
+def _network(name: str) -> Path:
+    """Find the .tflite file of a model's name, or of a path to any such file."""
+    from edgestem.config import read_config
+    from edgestem.model import model_path
+
+    if name.endswith(".tflite") or os.path.exists(name):  # noqa: PTH110 - never raises
+        return Path(name)
+    return read_config(model_path(name)).path
+
+
 def _lint(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.lint import lint, to_lines
 
-    reports = [lint(path) for path in args.files]
+    reports = [lint(_network(name)) for name in args.files]
     if args.json:
         text = json.dumps([report.to_json() for report in reports])
     else:
