@@ -216,16 +216,16 @@ def test_devices_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_lint_takes_names_as_all_commands_do(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("tflite")
     assert main(["lint", "fast"]) == 0  # which has the network of another model
-    assert capsys.readouterr().out.startswith("karaoke.tflite: clean")
+    assert capfd.readouterr().out.startswith("karaoke.tflite: clean")
     assert main(["lint", "karaok"]) == 1
-    assert "name one of best, fast, karaoke" in capsys.readouterr().err
+    assert "name one of best, fast, karaoke" in capfd.readouterr().err
 
 
-def test_lint_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lint_command(capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tflite")
     assert main(["lint", TINY]) == 0
     assert "clean by the published rules" in capsys.readouterr().out
