@@ -225,7 +225,7 @@ def test_lint_takes_names_as_all_commands_do(
     assert "name one of best, fast, karaoke" in capfd.readouterr().err
 
 
-def test_lint_command(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lint_command(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tflite")
     assert main(["lint", TINY]) == 0
     assert "clean by the published rules" in capsys.readouterr().out
