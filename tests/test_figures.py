@@ -1,4 +1,4 @@
-"""Figures of quality on every page are those of the sidecars, made by tools.evaluate."""
+"""Figures of quality on every page are those of the sidecars, by tools.evaluate."""
 
 from __future__ import annotations
 
