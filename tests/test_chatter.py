@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from libraries import build, why_not
 
 from edgestem.chatter import silenced
+from edgestem.runtime import installed
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.skipif(
@@ -80,3 +82,15 @@ def test_threads_share_it() -> None:
     for thread in threads:
         thread.join()
     assert stderr.value == before
+
+
+@pytest.mark.parametrize("runtime", installed())
+def test_a_runtime_with_a_delegate_says_nothing_either(
+    run: Run, write_song: Callable[..., Path], tmp_path: Path, runtime: str
+) -> None:
+    if why := why_not():
+        pytest.skip(why)
+    device = f"delegate:{build('logistic', tmp_path)}"
+    words = ("-q", "--device", device, "--no-fallback", "--runtime", runtime)
+    result = run("separate", write_song(), *words)
+    assert (result.returncode, result.stderr) == (0, "")
