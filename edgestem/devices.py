@@ -53,8 +53,7 @@ KINDS = {
     "gpu": Kind(
         ("libtensorflowlite_gpu_external_delegate.so", "gpu_external_delegate.so"),
         {},
-        "there is no packaged one for Linux: build it from TensorFlow's sources; "
-        "LiteRT's WebGPU accelerator is no external delegate (docs/hardware.md)",
+        "no package has it: build it from TensorFlow's sources (docs/hardware.md)",
     ),
 }
 

@@ -144,7 +144,7 @@ def open_interpreter(
         delegates = []
         if library is not None:
             delegates.append(module.load_delegate(library, dict(options or {})))
-        with _without_chatter() if library is None else contextlib.nullcontext():
+        with _without_chatter():
             interpreter = module.Interpreter(
                 model_path=str(path),
                 num_threads=threads,
@@ -179,7 +179,8 @@ def constants(path: Path, distribution: str | None = None) -> dict[str, Any]:
 def _without_chatter() -> Iterator[None]:
     """Keep "INFO: Created TensorFlow Lite XNNPACK delegate" off stderr.
 
-    The runtime writes it to the file descriptor; anything else is passed on.
+    The runtime writes it to the file descriptor; anything else is passed on, also what
+    a delegate says, which `edgestem.probe` has seen load before.
     """
     # A memory file needs no folder: boards run with all of / read-only.
     with _BORROWED, _memory_file() as heard:

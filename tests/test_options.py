@@ -106,6 +106,7 @@ def test_no_word_of_the_user_is_a_bug(tmp_path: Path) -> None:
         ("stream", "--cpu", "1" + "0" * 20),
         ("stream", "--rate", "1"),
         ("bench", "--threads", "0"),
+        ("bench", "--threads", "65"),
         ("bench", "--seconds", "0"),
         ("bench", "--seconds", "-1"),
         ("bench", "--seconds", "nan"),
@@ -167,6 +168,8 @@ def test_karaoke_without_vocals_is_the_instrumental(run, write_song, tmp_path) -
         ("stream --vocal-db 3", "did you mean --vocals-db?; see edgestem stream"),
         ("info --jsno", "did you mean --json?"),
         ("help sepparate", "did you mean separate?"),
+        ("--bogus info", "there is no option --bogus before a command"),
+        ("--force separate a", "no option --force before a command, perhaps behind it"),
     ],
 )  # fmt: skip
 def test_what_is_nearly_right_is_understood(words: str, meant: str) -> None:
