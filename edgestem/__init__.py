@@ -4,6 +4,13 @@
 >>> separator = edgestem.Separator(44100, 2)
 >>> separator.latency_samples > 0
 True
+
+A song from a file to files, a song in memory, and a stream:
+
+    report = edgestem.separate_file("song.flac", "separated")
+    vocals, instrumental = edgestem.separate(mixture, sample_rate)
+    with edgestem.Separator(sample_rate, n_channels) as separator:
+        stems = separator.push(block)
 """
 
 from importlib import import_module
@@ -20,16 +27,23 @@ from edgestem.version import __version__
 
 TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
-    from edgestem.client.connection import Client
+    from edgestem.client.connection import Client, ClientStream
     from edgestem.engine.separator import Separator, separate
+    from edgestem.files.output import FileReport
     from edgestem.files.separate import separate_file
+    from edgestem.network.sidecar import ModelConfig
     from edgestem.stems import Stems
     from edgestem.wire.place import find_socket
+    from edgestem.wire.protocol import Message
 
 __all__ = [
     "AudioError",
     "Client",
+    "ClientStream",
     "EdgestemError",
+    "FileReport",
+    "Message",
+    "ModelConfig",
     "ModelError",
     "NativeError",
     "ProtocolError",
@@ -44,6 +58,10 @@ __all__ = [
 
 _HOMES = {
     "Client": "client.connection",
+    "ClientStream": "client.connection",
+    "FileReport": "job",
+    "Message": "protocol",
+    "ModelConfig": "config",
     "find_socket": "wire.place",
     "Separator": "engine.separator",
     "Stems": "stems",
@@ -62,3 +80,8 @@ def __getattr__(name: str) -> object:
     found: object = getattr(import_module(f"edgestem.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
+
+
+def __dir__() -> list[str]:
+    """List what is public; modules that happen to be imported are not."""
+    return __all__

@@ -48,7 +48,7 @@ CODES = {
     "model_mismatch": Code("the model, its sidecar and the runtime disagree", "model"),
     "runtime_missing": Code("no TFLite runtime that works here", "model"),
     "device_lost": Code("a device or runtime failed in mid-song", "model"),
-    "bad_threads": Code("threads are 1 to 64", "model"),
+    "bad_threads": Code("no runtime takes so many threads, or so few", "model"),
     "unknown_device": Code("no device of that name", "model"),
     "device_refused": Code("the device failed its trial; the reason is said", "model"),
     # This machine.
@@ -66,6 +66,8 @@ CODES = {
     "bad_config": Code("the configuration cannot be used", "daemon"),
     "socket_in_use": Code("another daemon has the socket", "daemon"),
     "no_daemon": Code("nothing answers at the socket", "daemon"),
+    "stalled": Code("a job made no progress for stall_s and was ended", "daemon"),
+    "died": Code("a job's or a trial's process ended before its work", "daemon"),
     "hung_up": Code("the other side closed the connection", "daemon"),
     "forbidden": Code("this user may not connect (closes), or not this path", "daemon"),
     "too_many_clients": Code("on connecting: all places are taken", "daemon", True),

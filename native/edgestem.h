@@ -103,7 +103,8 @@ typedef struct es_config {
     const float *thresholds;       /* 255 */
     const float *mask_table;       /* 256: gain of mask code q at q + 128 */
     float decay;                   /* 0 to below 1; see es_synthesise */
-    size_t n_past;                 /* frames remembered, 0 to 2^16; likewise */
+    size_t n_past;                 /* frames remembered, 0 to 2^16, and as far
+                                      as their bytes are a size_t; likewise */
     float softness[3];             /* finite weights; likewise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;

@@ -194,6 +194,19 @@ static void fill_windows(es_spectral *s, const es_config *c)
 /* ---- Plans ---------------------------------------------------------------
  */
 
+/* Say whether what repeats has a size at all: where size_t has 32 bits, the
+ * largest windows with the most frames have none.  Everything else that
+ * es_take() adds up is bounded by es_size_ok() and ES_MAX_BANDS. */
+static int past_fits(const es_config *c)
+{
+    size_t most = SIZE_MAX / sizeof(float);
+    size_t profile = in_lanes(ES_MAX_PROFILE);
+    size_t plane = in_lanes(c->n_fft / 2 + 1 + ES_LANES);
+
+    return c->n_past <= (most - ES_PAST_HEAD - profile) /
+                            (1 + profile + c->n_channels * plane);
+}
+
 static int check(const es_config *c, es_quantiser *q)
 {
     if (!c || !c->analysis_window || !c->synthesis_window || !c->band_edges ||
@@ -209,6 +222,8 @@ static int check(const es_config *c, es_quantiser *q)
         if (!isfinite(c->softness[i]))
             return ES_ERR_SIZE;
     }
+    if (!past_fits(c))
+        return ES_ERR_SIZE;
     if (!es_choose(c->simd, c->n_fft))
         return ES_ERR_SIMD;
     int status = check_bands(c);

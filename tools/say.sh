@@ -38,15 +38,16 @@ p = os.path.join(sysconfig.get_paths()["include"], "Python.h")
 raise SystemExit(not os.path.exists(p))' 2>/dev/null || printf ' python3-dev'
 }
 
-# May this user install packages?  Sets `sudo`.  A password is asked for on a
-# terminal only.
+# May this user install $missing?  Sets `sudo`.  A password is asked for on a terminal
+# only; what sudo says of those who may not use it is said better by the caller.
 may_install() {
     sudo=
     command -v apt-get >/dev/null || return 1
     [ "$(id -u)" != 0 ] || return 0
     command -v sudo >/dev/null || return 1
     sudo=sudo
-    sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; }
+    sudo -n true 2>/dev/null && return 0
+    [ -t 0 ] && sudo -v -p "password of %u, for apt-get install$missing: " 2>/dev/null
 }
 
 # apt PACKAGES: install them; jackd2 would ask a question.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -31,8 +32,9 @@ def add_parsers(command: Callable[[str, str], Parser]) -> None:
     bench.add_argument("--save", type=Path, metavar="FILE", help="write a reference")
     bench.add_argument("--compare", type=Path, metavar="FILE",
         help="warn when slower or faster than this reference")  # fmt: skip
-    lint = command("lint", "check a .tflite file against the Edge TPU's rules")
-    lint.add_argument("files", nargs="+", type=Path, metavar="MODEL.tflite")
+    lint = command("lint", "check a model against the Edge TPU's rules")
+    lint.add_argument("files", nargs="+", type=filled, metavar="MODEL",
+        help="name or .tflite file")  # fmt: skip
     lint.add_argument("--target", choices=("edgetpu",), default="edgetpu")
     for parser in (devices, doctor):
         add_model_option(parser)
@@ -94,7 +96,8 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
     config = read_config(model_path(args.model or DEFAULT))
     names = tuple(args.names or AUTO)
     found = survey(config, names, dict(args.delegate_options))
-    text = json.dumps(to_json(found)) if args.json else "\n".join(device_lines(found))
+    lines = device_lines(found, is_verbose=args.verbose)
+    text = json.dumps(to_json(found)) if args.json else "\n".join(lines)
     refused = any(done is None or done.reason for done in found.values())
     return text, 1 if args.names and refused else 0
 
@@ -103,7 +106,7 @@ def _doctor(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.diagnose.doctor import examine, worst
 
     lines = list(examine(args.model or DEFAULT))
-    text = "\n".join(map(str, lines))
+    text = "\n".join(line.in_full() if args.verbose else str(line) for line in lines)
     if args.json:
         text = json.dumps([asdict(line) for line in lines])
     return text, 1 if worst(lines) == "fail" else 0
@@ -127,10 +130,20 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
     return text, 0 if found.is_alike else 1
 
 
+def _network(name: str) -> Path:
+    """Find the .tflite file of a model's name, or of a path to any such file."""
+    from edgestem.network.model import model_path
+    from edgestem.network.sidecar import read_config
+
+    if name.endswith(".tflite") or os.path.exists(name):  # noqa: PTH110 - never raises
+        return Path(name)
+    return read_config(model_path(name)).path
+
+
 def _lint(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.lint.report import lint, to_lines
 
-    reports = [lint(path) for path in args.files]
+    reports = [lint(_network(name)) for name in args.files]
     if args.json:
         text = json.dumps([report.to_json() for report in reports])
     else:

@@ -110,7 +110,8 @@ def _info(args: argparse.Namespace) -> int:
     from edgestem.diagnose.info import collect, to_lines
 
     found = collect()
-    put(json.dumps(found) if args.json else "\n".join(to_lines(found)))
+    lines = to_lines(found, is_verbose=args.verbose)
+    put(json.dumps(found) if args.json else "\n".join(lines))
     return 0
 
 

@@ -242,7 +242,7 @@ def _run_pipe(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     wav = pipe.wav
     with ExitStack() as ending:
         live = Live(_settings(args), wav.sample_rate, wav.n_channels, args.block, say)
-        pipe.begin()
+        ending.enter_context(pipe.begun())
         live.start()
         ending.callback(live.stop)
         _listen(args, live, say, ending)
@@ -261,7 +261,6 @@ def _run_waiting(args: argparse.Namespace, pipe: Any, say: Any) -> None:
     levels = Levels(args.vocals_db, args.instrumental_db)
     n_ramp = round(RAMP_MS * wav.sample_rate / 1000)
     late, rate = separator.latency_samples, wav.sample_rate
-    pipe.begin()
     hint = _hint(args, late / rate)
     say(f"latency {late} samples, {late / rate:.3f} s at {rate} Hz{hint}")
 
@@ -269,6 +268,7 @@ def _run_waiting(args: argparse.Namespace, pipe: Any, say: Any) -> None:
         return obey(levels, n_ramp, line) or f"{line[:40]!r} is no fader's line"
 
     with ExitStack() as ending:
+        ending.enter_context(pipe.begun())
         if args.control:
             control = Control(handle, say, fifo=args.control)
             control.start()

@@ -46,6 +46,9 @@ class Parser(argparse.ArgumentParser):
                 near = did_you_mean(word.split("=")[0], self._option_string_actions)
                 self.error(f"there is no option {word.split('=')[0]}{near}")
         found, rest = super().parse_known_args(args, namespace)
+        if rest and rest[0].startswith("-"):
+            name = rest[0].split("=")[0]
+            self.error(f"there is no option {name} before a command, perhaps behind it")
         if rest:
             self.error(f"too many words: {' '.join(rest)}")
         return found, rest

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable
 
-MAX_THREADS = 128  # far above what the nets use; runtimes crash with thousands
+from edgestem.network.runtime import MAX_THREADS
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

@@ -13,9 +13,10 @@ from edgestem.cli.hardware import add_network_options, add_options, add_parsers
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
-from edgestem.cli.values import filled, level
+from edgestem.cli.values import filled, level, whole
 from edgestem.files.output import SUBTYPES, Options
 from edgestem.network.model import DEFAULT
+from edgestem.sound.containers import LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.encoding import FORMATS
 from edgestem.spectrum.spectral import available_backends
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
@@ -132,7 +133,10 @@ missing, or a file cannot be read.
 def _add_verify_and_info(command: _Command) -> None:
     verify = command("verify", "check that the stems add up to the song", _VERIFY)
     verify.add_argument(
-        "dir", type=filled, metavar="DIR", help="what separate had as -o"
+        "dir",
+        type=filled,
+        metavar="DIR",
+        help="what separate had as -o, or the folder of the stems",
     )
     verify.add_argument(
         "song", type=filled, metavar="SONG", help="the song that was separated"
@@ -156,6 +160,9 @@ def _add_separate(parser: Parser) -> None:
     add("--format", choices=FORMATS, default="wav", help="default: wav")
     add("--subtype", choices=SUBTYPES, default="keep",
         help="sample format of wav and flac (default: keep the song's)")  # fmt: skip
+    add("--bitrate", type=whole(MIN_BITRATE, MAX_BITRATE), metavar="KBITS",
+        help=f"of mp3, and about that of ogg, {MIN_BITRATE} to {MAX_BITRATE} kbit/s "
+        f"(default: {MAX_BITRATE})")  # fmt: skip
     present = parser.add_mutually_exclusive_group()
     present.add_argument("--force", action="store_true",
         help="replace stems that exist")  # fmt: skip
@@ -188,13 +195,9 @@ def make_options(args: argparse.Namespace) -> Options:
         raise UsageError("--only karaoke and --vocals-db DB belong together")
     if args.out == "-":
         _check_stdout(args, stems)
-    if args.socket is not None and (
-        args.threads or args.runtime or args.fft != "auto" or args.device != "auto"
-    ):
-        raise UsageError(
-            "--threads, --runtime, --fft and --device are the daemon's to choose: "
-            "leave them out with --socket"
-        )
+    _check_socket(args)
+    if args.bitrate is not None:
+        _check_bitrate(args)
     if args.fft not in ("auto", *available_backends()):
         raise UsageError(f"--fft {args.fft} is not installed; edgestem info lists them")
     try:
@@ -203,6 +206,7 @@ def make_options(args: argparse.Namespace) -> Options:
             vocals_db=args.vocals_db,
             file_format=args.format,
             subtype=args.subtype,
+            bitrate=args.bitrate,
             is_forced=args.force,
             model=args.model or DEFAULT,
             threads=args.threads,
@@ -214,6 +218,27 @@ def make_options(args: argparse.Namespace) -> Options:
         )
     except ValueError as cause:
         raise UsageError(str(cause)) from cause
+
+
+def _check_socket(args: argparse.Namespace) -> None:
+    """Refuse beside --socket what the daemon chooses, or does not know."""
+    if args.socket is None:
+        return
+    if args.threads or args.runtime or args.fft != "auto" or args.device != "auto":
+        raise UsageError(
+            "--threads, --runtime, --fft and --device are the daemon's to choose: "
+            "leave them out with --socket"
+        )
+    if args.bitrate is not None:
+        raise UsageError("--bitrate is not known to the daemon: leave out --socket")
+
+
+def _check_bitrate(args: argparse.Namespace) -> None:
+    if args.format not in LOSSY:
+        raise UsageError(
+            f"--bitrate is for lossy stems: say --format {' or '.join(LOSSY)} too, "
+            f"or leave it out, for {args.format} keeps every bit"
+        )
 
 
 def _check_stdout(args: argparse.Namespace, stems: tuple[str, ...]) -> None:

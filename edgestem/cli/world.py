@@ -16,7 +16,7 @@ _WAYS_OUT = {
     errno.EACCES: "ask its owner, or choose another place",
     errno.EPERM: "ask its owner, or choose another place",
     errno.EROFS: "nothing can be written there; choose another folder",
-    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ENAMETOOLONG: "use a shorter name for the song or the folder",
     errno.ENOSPC: "make room there, or choose a folder on another disk",
     errno.EDQUOT: "make room there, or choose a folder on another disk",
     errno.EFBIG: "raise the limit (ulimit -f), or choose another disk",
@@ -54,13 +54,18 @@ def as_error(cause: Exception) -> EdgestemError | None:
     return None
 
 
+def way_out(cause: OSError, otherwise: str = "") -> str:
+    """Say what to do about an error of the system; `otherwise` where nobody knows."""
+    return _WAYS_OUT.get(cause.errno or 0, otherwise)
+
+
 def _os_sentence(cause: OSError) -> str:
     if "No usable temporary directory" in str(cause):
         return _NO_FOLDER
     what = cause.strerror or str(cause) or type(cause).__name__
     names = [name for name in (cause.filename, cause.filename2) if name is not None]
     where = "".join(f"{_text(name)}: " for name in names[:1])
-    way = _WAYS_OUT.get(cause.errno or 0, "")
+    way = way_out(cause)
     return f"{where}{what}" + (f"; {way}" if way else "")
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestem.errors import EdgestemError, ProtocolError
+from edgestem.mixture import as_float32, as_mixture
 from edgestem.sound.grid import Samples
 from edgestem.stems import Stems
 from edgestem.wire.place import find_socket
@@ -130,12 +132,15 @@ class Client:
         """Ask how the daemon is: device, load, streams, jobs, hop times, xruns."""
         return self.request("status", "status").fields
 
-    def separate(self, mixture: Samples, sample_rate: int, *, model: str = "") -> Stems:
+    def separate(
+        self, mixture: NDArray[Any], sample_rate: int, *, model: str = ""
+    ) -> Stems:
         """Separate a song held in memory; as `edgestem.separate`, in the daemon.
 
         Parameters
         ----------
-        mixture : shape (n_samples, n_channels), float32
+        mixture : shape (n_samples, n_channels), or (n_samples,) for mono
+            Floats or integers, as for `edgestem.separate`.
         sample_rate : int
         model : str
             Default the daemon's.
@@ -143,22 +148,23 @@ class Client:
         Returns
         -------
         Stems
-            Each like `mixture`.
+            float32, shaped like `mixture`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Wrong dtype or shape; the message says what to do.
         """
-        if mixture.ndim != 2 or mixture.dtype != np.float32:
-            raise ValueError(
-                f"mixture: expected float32 (n_samples, n_channels), got "
-                f"{mixture.dtype} {mixture.shape}"
-            )
-        stream = self.open(sample_rate, mixture.shape[1], model=model)
-        sender = threading.Thread(target=self._send_all, args=(mixture,), daemon=True)
+        x = as_mixture(mixture)
+        stream = self.open(sample_rate, x.shape[1], model=model)
+        sender = threading.Thread(target=self._send_all, args=(x,), daemon=True)
         sender.start()
-        late, n = stream.latency_samples, len(mixture)
+        late, n = stream.latency_samples, len(x)
         stems = stream.read(late + n)
         sender.join()
         self.receive("flushed")
         self.request("close", "closed")
-        return Stems(*(stem[late:] for stem in stems))
+        return Stems(*(stem[late:].reshape(mixture.shape) for stem in stems))
 
     def _send_all(self, mixture: Samples) -> None:
         with contextlib.suppress(OSError):  # the reading side says why
@@ -213,8 +219,9 @@ class ClientStream:
         self.latency_samples: int = opened["latency_samples"]
         self.info = opened
 
-    def push(self, block: Samples) -> Any:
+    def push(self, block: NDArray[Any]) -> Any:
         """Send a block, wait for as many samples of each stem."""
+        block = as_float32(block, "block")
         if len(block) > BLOCK:  # piece by piece, or both sides would wait to write
             pieces = [self.push(block[i : i + BLOCK]) for i in _starts(len(block))]
             stems = [np.concatenate(stem) for stem in zip(*pieces, strict=True)]

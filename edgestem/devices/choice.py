@@ -53,8 +53,7 @@ KINDS = {
     "gpu": Kind(
         ("libtensorflowlite_gpu_external_delegate.so", "gpu_external_delegate.so"),
         {},
-        "there is no packaged one for Linux: build it from TensorFlow's sources; "
-        "LiteRT's WebGPU accelerator is no external delegate (docs/hardware.md)",
+        "no package has it: build it from TensorFlow's sources (docs/hardware.md)",
     ),
 }
 
@@ -182,6 +181,11 @@ def _probe_once(
 ) -> Probe:
     """One process tries the same files once; `stamps` tells whether they are."""
     return probe(Job(*files, dict(options), runtime))
+
+
+def forget_trials() -> None:
+    """Try every device anew before it is used again: one has failed since."""
+    _probe_once.cache_clear()
 
 
 def _absent(device: Device) -> str:

@@ -14,10 +14,6 @@ from pathlib import Path
 # (vendor, product): first as plugged in, then with its firmware loaded.
 USB_IDS = (("1a6e", "089a"), ("18d1", "9302"))
 PCI_ID = ("0x1ac1", "0x089a")
-UDEV_RULE = (
-    'SUBSYSTEM=="usb",ATTRS{idVendor}=="1a6e",GROUP="plugdev"',
-    'SUBSYSTEM=="usb",ATTRS{idVendor}=="18d1",ATTRS{idProduct}=="9302",GROUP="plugdev"',
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,14 @@ from edgestem import native
 from edgestem.devices.choice import AUTO, KINDS, find_library, parse_device, try_device
 from edgestem.devices.probe import Probe
 from edgestem.diagnose import machine
-from edgestem.diagnose.bench import Result, bench
+from edgestem.diagnose.bench import RATE, Result, bench
 from edgestem.errors import EdgestemError
 from edgestem.lint.report import lint
 from edgestem.network import runtime
-from edgestem.network.model import DEFAULT, Model, model_path
+from edgestem.network.geometry import Geometry
+from edgestem.network.model import DEFAULT, LIVE_DEFAULT, Model, model_path
 from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.sound.song import load_soundfile
 from edgestem.spectrum import spectral
 from edgestem.version import __version__
 
@@ -31,6 +33,7 @@ BENCH_SECONDS = 5.0
 SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
 DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni"}
 LEVELS = ("--", "ok", "warn", "fail")
+PLAYABLE_S = 0.2  # nobody plays along to what comes later
 COMFORTABLE = 1 / 3  # of its time that the slowest push may take, as docs/live.md says
 
 
@@ -44,9 +47,15 @@ class Line:
     found: str
     verdict: str
     """One sentence."""
+    details: tuple[str, ...] = ()
+    """What only --verbose shows."""
 
     def __str__(self) -> str:
         return f"{self.level:4} {self.topic:12} {self.found}: {self.verdict}"
+
+    def in_full(self) -> str:
+        """Write it with its details."""
+        return "\n".join([str(self), *(f"{'':18}{text}" for text in self.details)])
 
 
 def examine(model: str | Path = DEFAULT) -> Iterator[Line]:
@@ -83,11 +92,16 @@ def _python() -> Line:
 
 
 def _packages() -> Line:
-    found = ", ".join(
-        f"{name} {runtime.version(name)} ({machine.wheel_tag(name) or 'no wheel'})"
-        for name in ("numpy", "cffi", "soundfile")
-    )
-    return Line("ok", "packages", found, "these are the builds that pip chose")
+    versions = {name: runtime.version(name) for name in ("numpy", "cffi", "soundfile")}
+    found = ", ".join(f"{name} {v or 'missing'}" for name, v in versions.items())
+    tags = tuple(f"{n}: {machine.wheel_tag(n) or 'no wheel'}" for n in versions)
+    if lacking := [name for name, v in versions.items() if not v]:
+        return Line("fail", "packages", found, f"pip install {' '.join(lacking)}", tags)
+    try:
+        load_soundfile()
+    except EdgestemError as error:
+        return Line("fail", "packages", found, str(error), tags)
+    return Line("ok", "packages", found, "all that edgestem needs", tags)
 
 
 def _programs() -> Line:
@@ -103,18 +117,18 @@ def _runtimes(model: str | Path) -> Iterator[Line]:
     if not versions:
         yield Line("fail", "runtime", "none", runtime.advice())
     for name, number in versions.items():
-        found = f"{name} {number} ({machine.wheel_tag(name)})"
+        found, tags = f"{name} {number}", (machine.wheel_tag(name) or "no wheel",)
         try:
             Model(model, runtime=name, device="cpu").invoke()
         except EdgestemError as error:
             level = "warn" if error.code == "model_not_found" else "fail"
-            yield Line(level, "runtime", found, str(error))
+            yield Line(level, "runtime", found, str(error), tags)
         else:
-            yield Line("ok", "runtime", found, "loads and runs the model")
+            yield Line("ok", "runtime", found, "loads and runs the model", tags)
     if list(versions) == ["tflite-runtime"]:
         yield Line(
             "warn", "runtime", "no ai-edge-litert",
-            'pip install "edgestem[litert]" runs the same model about twice as fast',
+            "pip install ai-edge-litert runs the same model two to four times as fast",
         )  # fmt: skip
 
 
@@ -144,7 +158,10 @@ def _board() -> Iterator[Line]:
 
 def _features() -> Line:
     features = machine.cpu_features()
-    found = " ".join(features) or "flags not shown"
+    if not features:
+        verdict = "nobody can tell whether it has int8 dot products"
+        return Line("--", "cpu", "flags not shown", verdict)
+    found = " ".join(features)
     if set(features) & DOT_PRODUCTS:
         return Line("ok", "cpu", found, "int8 dot products: the network's fast way")
     verdict = "no int8 dot products: the network takes two to three times the work"
@@ -162,7 +179,9 @@ def _clock() -> Line:
     if governor not in ("", "performance"):
         verdict = "for live use set it to performance"
         return Line("warn", "clock", found, verdict)
-    verdict = "not throttled" if slow == [] else "this machine tells of no throttling"
+    if slow is None and not governor:
+        return Line("--", "clock", found, "this machine does not tell of its clock")
+    verdict = "not throttled" if slow == [] else "it does not tell of throttling"
     return Line("ok", "clock", found, verdict)
 
 
@@ -210,10 +229,12 @@ def _device(name: str, done: Probe | None) -> Line:
         return Line("--", name, "not installed", KINDS[name].install)
     if done.reason:
         return Line("warn", name, "refused", done.reason)
-    found = f"works, {done.n_partitions} part(s) of the model, mask off the CPU's by "
-    found += f"up to {done.max_difference:.3f}, RMS {done.rms_difference:.4f}"
+    details = f"{done.n_partitions} part(s) of the model, mask off the CPU's by "
+    details += f"up to {done.max_difference:.3f}, RMS {done.rms_difference:.4f}"
     verdict = f"{done.device_ms:.1f} ms a call, CPU {done.cpu_ms:.1f} ms"
-    return Line("ok", name, found, verdict)
+    if done.device_ms >= done.cpu_ms:
+        verdict += "; --device auto takes the CPU"
+    return Line("ok", name, "works", verdict, (details,))
 
 
 def _speed(model: str | Path) -> Line:
@@ -224,12 +245,19 @@ def _speed(model: str | Path) -> Line:
     found = f"RTF {result.rtf:.3f} on one core with {result.setup['runtime']}, "
     found += f"slowest push {100 * result.call_share:.0f} % of its time, "
     found += f"peak RSS {result.peak_rss_mib:.0f} MiB"
-    level, verdict = _judge(result)
+    config = _config(model)
+    late_s = Geometry.of(config, RATE).latency_samples / RATE if config else 0.0
+    level, verdict = _judge(result, late_s)
     return Line(level, "speed", found, verdict)
 
 
-def _judge(result: Result) -> tuple[str, str]:
+def _judge(result: Result, late_s: float = 0.0) -> tuple[str, str]:
     """Level and verdict of a speed; a slow runtime is the first thing to replace."""
+    if late_s > PLAYABLE_S and result.rtf <= 1:
+        return "ok", (
+            f"fast enough for songs; {late_s:.1f} s late: to play along, see "
+            f"edgestem doctor --model {LIVE_DEFAULT}"
+        )
     # Beside a player, effects and the system, half a core is what a rig can have.
     if result.rtf <= 0.5 and result.call_share <= COMFORTABLE:
         return "ok", "fast enough to play along, with room"
@@ -243,10 +271,20 @@ def _judge(result: Result) -> tuple[str, str]:
     return "warn", f"fast enough on the whole, but a push took long: {way_out}"
 
 
-def device_lines(found: Mapping[str, Probe | None]) -> list[str]:
+def device_lines(
+    found: Mapping[str, Probe | None], *, is_verbose: bool = False
+) -> list[str]:
     """Write what `edgestem devices` prints."""
-    lines = ["ok   cpu          XNNPACK or TFLite's own kernels: the reference"]
-    return lines + [str(_device(name, done)) for name, done in found.items()]
+    lines = [_cpu(), *(_device(name, done) for name, done in found.items())]
+    return [line.in_full() if is_verbose else str(line) for line in lines]
+
+
+def _cpu() -> Line:
+    versions = runtime.installed()
+    if not versions:
+        return Line("fail", "cpu", "no runtime", runtime.advice())
+    name, number = next(iter(versions.items()))
+    return Line("ok", "cpu", f"{name} {number}", "the reference")
 
 
 def to_json(found: Mapping[str, Probe | None]) -> dict[str, Any]:

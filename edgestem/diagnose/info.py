@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import shutil
 from typing import Any
 
@@ -53,6 +54,7 @@ def _describe(config: ModelConfig) -> dict[str, Any]:
     late = Geometry.of(config, config.sample_rate).latency_samples
     return {
         "name": config.name,
+        "purpose": config.purpose,
         "is_default": config.name == DEFAULT,
         "path": str(config.path),
         "n_bytes": config.n_bytes,
@@ -69,8 +71,8 @@ def _describe(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def to_lines(found: dict[str, Any]) -> list[str]:
-    """Write it down for a person."""
+def to_lines(found: dict[str, Any], *, is_verbose: bool = False) -> list[str]:
+    """Write it down for a person: a line a model, or all that is known of it."""
     sound = f"{found['soundfile']} (libsndfile {found['libsndfile']})"
     runtimes = [f"{name} {version}" for name, version in found["runtimes"].items()]
     rows = {
@@ -78,15 +80,38 @@ def to_lines(found: dict[str, Any]) -> list[str]:
         "python": f"{found['python']} on {found['machine']}",
         "numpy": found["numpy"],
         "cffi": found["cffi"],
-        "soundfile": sound,
+        "soundfile": sound if found["libsndfile"] else "none: no song can be read",
         "ffmpeg": found["ffmpeg"] or "none: m4a, mp4, webm ... cannot be read",
         "runtime": ", ".join(runtimes) or "none: nothing can be separated",
         "fft": f"{', '.join(found['fft'])} (simd: {found['simd']})",
     }
     lines = [f"{name:12}{value}" for name, value in rows.items()]
+    if not found["models"]:
+        return [*lines, "no models: reinstall edgestem"]
+    if not is_verbose:
+        return [*lines, "", *_table(found["models"])]
     for model in found["models"]:
         lines += _model_lines(model)
-    return lines if found["models"] else [*lines, "no models: reinstall edgestem"]
+    return lines
+
+
+def _table(models: list[dict[str, Any]]) -> list[str]:
+    head = ("model", "live delay", "SDR of vocals, instrumental", "for")
+    rows = [head, *(_row(model) for model in models)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)] + [0]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _row(model: dict[str, Any]) -> tuple[str, str, str, str]:
+    late = model["latency"]
+    delay = f"{late:.1f} s" if late >= 1 else f"{1000 * late:.0f} ms"
+    figures = model["figures"].get(f"edgestem {model['name']} int8", "")
+    numbers = [
+        f"{float(number):.1f} dB" for number in re.findall(r"-?\d+\.\d+", figures)
+    ]
+    quality = ", ".join(numbers) or "not measured"
+    default = " (the default)" if model["is_default"] else ""
+    return model["name"], delay, quality, f"{model['purpose']}{default}"
 
 
 def _latencies(model: dict[str, Any]) -> str:
@@ -100,6 +125,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"model {model['name']}{default}",
+        f"  for         {model['purpose'] or 'not said'}",
         f"  latency     {_latencies(model)}; compensated in files",
         f"  size        {model['n_bytes'] / 2**20:.1f} MiB",
         f"  licence     {model['licence']}",

@@ -21,13 +21,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestem.engine.rows import Sliding
 from edgestem.errors import EdgestemError, StreamClosed
+from edgestem.mixture import as_float32, as_mixture, shape_hint
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import DEFAULT, Model
 from edgestem.spectrum.spectral import Spectral
@@ -49,6 +52,10 @@ class Finished(NamedTuple):
 
 class Separator:
     """A stream separator: as many samples out as in, `latency_samples` later.
+
+    A context manager: `with` closes it.  One Separator belongs to one thread at a
+    time, as it takes no lock: blocks pushed by two at once would be mixed up.  Several
+    Separators in several threads are fine, and do not wait for each other.
 
     Parameters
     ----------
@@ -158,16 +165,23 @@ class Separator:
         """How late a stem sample leaves after its mixture sample, seconds."""
         return self.latency_samples / self.sample_rate
 
-    def push(self, block: Samples, out: Stems | None = None) -> Stems:
+    @property
+    def is_lost(self) -> bool:
+        """Whether the device failed in mid-stream: load a new Separator then."""
+        return self._model.is_lost
+
+    def push(self, block: NDArray[Any], out: Stems | None = None) -> Stems:
         """Hand over a block, get as many samples of both stems.
 
         Parameters
         ----------
         block : shape (n_samples, n_channels), float32
-            Any length, also 0; full scale is +-1.  NaN, infinities and values
+            Any length, also 0; full scale is +-1.  Other floats, int16 and int32
+            are converted, which copies them.  NaN, infinities and values
             beyond 2^25 count as silence and add to `n_bad_samples`.
         out : Stems, optional
-            Written and returned; each like `block`, not overlapping it.
+            Written and returned; each float32, shaped like `block`, not overlapping
+            it.
 
         Returns
         -------
@@ -180,11 +194,14 @@ class Separator:
         ------
         StreamClosed
             After `flush` or `close`.
+        ModelError
+            `device_lost`: the device failed, and the stream is not to be saved.
         ValueError, TypeError
             Wrong shape or dtype; the message shows both.
         """
         if self._is_closed:
             raise StreamClosed("the stream has ended: call reset() for a new one")
+        block = as_float32(block, "block")
         self._check_block(block, "block")
         if out is None:
             out = Stems(np.empty_like(block), np.empty_like(block))
@@ -335,6 +352,7 @@ class Separator:
         if x.ndim != 2 or x.shape[1] != self.n_channels or n not in (None, len(x)):
             raise ValueError(
                 f"{what}: expected ({wanted}, {self.n_channels}), got {x.shape}"
+                + shape_hint(x.shape, what)
             )
 
     def _without_damage(self, block: Samples) -> Samples:
@@ -355,7 +373,11 @@ def check_stream(sample_rate: int, n_channels: int) -> None:
     ------
     EdgestemError
         `unsupported_sample_rate` or `unsupported_channels`.
+    TypeError
+        The rate is no number.
     """
+    if not isinstance(sample_rate, Real):
+        raise TypeError(f"sample_rate: expected a number of Hz, got {sample_rate!r}")
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise EdgestemError(
             f"a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
@@ -370,47 +392,64 @@ def check_stream(sample_rate: int, n_channels: int) -> None:
 
 
 def separate(
-    mixture: Samples,
+    mixture: NDArray[Any],
     sample_rate: int,
     *,
     model: str | Path = DEFAULT,
+    threads: int | None = None,
+    fft: str = "auto",
+    runtime: str | None = None,
     device: str = "auto",
+    device_options: Mapping[str, str] | None = None,
+    fallback: bool = True,
 ) -> Stems:
     """Separate a whole song held in memory: a loop over `Separator`.
 
     Parameters
     ----------
-    mixture : shape (n_samples, n_channels), float32
-        1 or 2 channels, full scale +-1.
+    mixture : shape (n_samples, n_channels), or (n_samples,) for mono
+        1 or 2 channels; floats of any width, full scale +-1, or int16 or int32 of
+        their own full scale, which are divided by 2^15 or 2^31.
     sample_rate : int
         Hz.
-    model : str or Path
-        A name or a .tflite file.
-    device : str
-        Where the network runs, as for `Separator`.
+    model, threads, fft, runtime, device, device_options, fallback
+        As for `Separator`.
 
     Returns
     -------
     Stems
-        Each like `mixture`, every sample at its own place.
+        float32, shaped like `mixture`, every sample at its own place; full scale
+        is +-1.
 
     Raises
     ------
     ValueError, TypeError
-        Wrong shape or dtype.
+        Wrong shape or dtype; the message says what to do.
     EdgestemError
         Unsupported rate or channel count, or no usable model.
     """
-    if getattr(mixture, "ndim", 0) != 2:
-        got = getattr(mixture, "shape", type(mixture).__name__)
-        raise ValueError(f"mixture: expected (n_samples, n_channels), got {got}")
-    separator = Separator(sample_rate, mixture.shape[1], model=model, device=device)
-    late = separator.latency_samples
-    n_samples = len(mixture)
-    total = Stems(
-        *(np.empty((n_samples + late, mixture.shape[1]), np.float32) for _ in range(2))
+    x = as_mixture(mixture)
+    separator = Separator(
+        sample_rate,
+        x.shape[1],
+        model=model,
+        threads=threads,
+        fft=fft,
+        runtime=runtime,
+        device=device,
+        device_options=device_options,
+        fallback=fallback,
     )
-    separator.push(mixture, Stems(*(stem[:n_samples] for stem in total)))
+    stems = _whole(separator, x)
+    return Stems(*(stem.reshape(mixture.shape) for stem in stems))
+
+
+def _whole(separator: Separator, x: Samples) -> Stems:
+    """Push and flush; leave the latency out."""
+    late, n_samples = separator.latency_samples, len(x)
+    shape = (n_samples + late, x.shape[1])
+    total = Stems(*(np.empty(shape, np.float32) for _ in range(2)))
+    separator.push(x, Stems(*(stem[:n_samples] for stem in total)))
     for whole, rest in zip(total, separator.flush(), strict=True):
         whole[n_samples:] = rest
     return Stems(*(stem[late:] for stem in total))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def plan(paths: Sequence[str], out_dir: Path) -> Plan:
             text = f"{path} holds no songs (files named .wav, .mp3, .flac ...)"
             made.problems.append(AudioError(text, code="no_audio", path=path))
     made.problems += made.found.problems if made.found else []
-    _place(_once(songs), made)
+    _place(_once(songs), out_dir, made)
     return made
 
 
@@ -82,25 +84,56 @@ def _once(songs: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
     return list(kept.values())
 
 
-def _place(songs: list[tuple[str, Path]], made: Plan) -> None:
+def _place(songs: list[tuple[str, Path]], out_dir: Path, made: Plan) -> None:
     """Give every song a folder of its own."""
-    groups: dict[Path, list[str]] = {}
+    key = _spelling(songs, out_dir)
+    groups: dict[str, list[str]] = {}
     for path, parent in songs:
-        groups.setdefault(parent / song_name(path), []).append(path)
-    owners: dict[Path, str] = {}
+        groups.setdefault(key(parent / song_name(path)), []).append(path)
+    owners: dict[str, str] = {}
     for path, parent in songs:
         folder = parent / song_name(path)
-        names = {Path(other).name for other in groups[folder]}
+        names = {key(Path(Path(other).name)) for other in groups[key(folder)]}
         if len(names) > 1:
             folder = parent / Path(path).name
             made.notes.append(
                 f"{path} shares its name with another song: its stems go to {folder}"
             )
-        owner = owners.setdefault(folder, path)
+        owner = owners.setdefault(key(folder), path)
         if owner == path:
             made.tasks.append(Task(path, folder))
         else:
             made.problems.append(_same_name(owner, path, folder))
+
+
+def _spelling(songs: list[tuple[str, Path]], out_dir: Path) -> Callable[[Path], str]:
+    """Return what makes two folders the same on the disk that stems go to.
+
+    The disk is only asked when it matters: it takes writing a file.
+    """
+    folders = {str(parent / song_name(path)) for path, parent in songs}
+    if len({_fold(Path(folder)) for folder in folders}) == len(folders):
+        return str
+    return _fold if folds_case(out_dir) else str
+
+
+def _fold(path: Path) -> str:
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def folds_case(folder: Path) -> bool:
+    """Find out whether `A` and `a` are one file where a folder is, or will be.
+
+    A folder that may not be written to says no: stems will not get there anyway.
+    """
+    while not os.path.isdir(folder) and folder != folder.parent:  # noqa: PTH112
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".Edgestem-", dir=folder) as probe:
+            path = Path(probe.name)
+            return path.samefile(path.with_name(path.name.swapcase()))
+    except OSError:
+        return False
 
 
 def _same_name(owner: str, path: str, folder: Path) -> AudioError:

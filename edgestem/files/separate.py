@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from edgestem.engine.separator import Separator, check_stream
-from edgestem.errors import AudioError, EdgestemError
+from edgestem.errors import AudioError, EdgestemError, ModelError
 from edgestem.files.output import FileReport, Options
 from edgestem.network.model import DEFAULT
 from edgestem.sound.containers import Details
@@ -76,8 +76,10 @@ def separate_file(
         kbit/s of mp3 and (about) ogg, 64 to 320; default 320.
     force : bool
         Replace stems that exist.
-    model, threads, fft, runtime, device, device_options, fallback
+    model, threads, fft, runtime, device, device_options
         See `Separator`.
+    fallback : bool
+        See `Separator`; a song whose device fails is begun again on the CPU, too.
     progress : callable, optional
         Called with (samples done, samples in all or None).
 
@@ -120,16 +122,47 @@ class FileSeparator:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self._device = options.device
         self._separator: Separator | None = None
 
     def to_folder(
         self, path: str | Path, folder: Path, progress: Progress | None = None
     ) -> FileReport:
-        """Write a song's stems into `folder`; see `separate_file`."""
+        """Write a song's stems into `folder`; see `separate_file`.
+
+        Where the device fails, the song is begun again on the CPU, which keeps the
+        work from then on; the report says so.
+        """
         o = self.options
         started = time.perf_counter()
         targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
+        try:
+            report = self._to_folder(path, folder, progress)
+        except ModelError as error:
+            if not self._may_begin_again(path, error):
+                raise
+            self._device = "cpu"
+            report = self._to_folder(path, folder, progress)
+            report.warnings.insert(0, f"{path}: begun again on the CPU, for {error}")
+        report.outputs = {name: str(target) for name, target in targets.items()}
+        report.elapsed = time.perf_counter() - started
+        return report
+
+    def _may_begin_again(self, path: str | Path, error: ModelError) -> bool:
+        """Say whether the CPU may do what a device has left unfinished."""
+        s = self._separator
+        is_device = s is not None and s.device != "cpu"
+        # What came through a pipe is gone.
+        is_there = str(path) != "-" and Path(path).is_file()
+        may = self.options.fallback and is_device and is_there
+        return may and error.code == "device_lost"
+
+    def _to_folder(
+        self, path: str | Path, folder: Path, progress: Progress | None
+    ) -> FileReport:
+        """Separate a song that is checked."""
+        o = self.options
         song = open_song(path)
         try:
             grid, report = self._begin(song, str(path))
@@ -146,8 +179,6 @@ class FileSeparator:
                 files.commit()
         finally:
             song.close()
-        report.outputs = {name: str(target) for name, target in targets.items()}
-        report.elapsed = time.perf_counter() - started
         return report
 
     def to_stream(
@@ -195,7 +226,8 @@ class FileSeparator:
     def _separator_for(self, song: Song) -> Separator:
         s, o = self._separator, self.options
         stream = (song.sample_rate, song.n_channels)
-        if s is not None and (s.sample_rate, s.n_channels) == stream:
+        is_fit = s is not None and (s.sample_rate, s.n_channels) == stream
+        if s is not None and is_fit and not s.is_lost:
             s.reset()
             return s
         self._separator = Separator(
@@ -204,7 +236,7 @@ class FileSeparator:
             threads=o.threads,
             fft=o.fft,
             runtime=o.runtime,
-            device=o.device,
+            device=self._device,
             device_options=o.device_options,
             fallback=o.fallback,
         )

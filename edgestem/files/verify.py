@@ -118,8 +118,8 @@ def _verify_set(folder: Path, stems: list[Path], path: str | Path) -> Residual:
 
 def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]]:
     """Find the complete sets of stems, with the karaoke mix where there is one."""
-    out_dir = Path(out_dir)
-    for folder in (out_dir / song_name(path), out_dir):
+    folders = _folders(Path(out_dir), path)
+    for folder in folders:
         found = []
         for file_format in FORMATS:
             stems = [folder / f"{stem}.{file_format}" for stem in OUTPUTS]
@@ -128,10 +128,47 @@ def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]
         if found:
             return found
     raise AudioError(
-        f"no vocals and instrumental of {path} in {out_dir}; "
-        "edgestem separate writes them",
-        code="no_stems",
-        path=str(out_dir),
+        _what_is_missing(folders, path), code="no_stems", path=str(out_dir)
+    )
+
+
+def _folders(out_dir: Path, path: str | Path) -> list[Path]:
+    """List where `separate` may have put a song's stems, the surest place first.
+
+    Songs of one name keep their extensions, and those of a folder the folders between.
+    """
+    if str(path) == "-":
+        return [out_dir / song_name(path), out_dir]
+    above = [part for part in Path(path).parent.parts if part not in ("/", "..")]
+    below = [out_dir.joinpath(*above[at:]) for at in range(len(above) + 1)]
+    names = (Path(path).name, song_name(path))
+    return [folder / name for folder in below for name in names] + [out_dir]
+
+
+def _what_is_missing(folders: list[Path], path: str | Path) -> str:
+    """Say which stem is not there, or that there is none at all."""
+    *likely, out_dir = folders
+    for folder in folders:
+        stems = {
+            stem: [f for f in FORMATS if (folder / f"{stem}.{f}").is_file()]
+            for stem in STEMS
+        }
+        lacking = [stem for stem, formats in stems.items() if not formats]
+        if not lacking:
+            return (
+                f"{folder} has no vocals and instrumental of {path} in one format: "
+                "edgestem separate --force writes both"
+            )
+        if len(lacking) < len(STEMS):
+            return (
+                f"{folder} has no {lacking[0]} of {path}: edgestem separate without "
+                "--only writes both stems"
+            )
+    if not out_dir.is_dir():
+        return f"there is no folder {out_dir}: name the one that separate had as -o"
+    return (
+        f"no stems of {path} in {out_dir}, nor in {likely[-1]}: name the folder that "
+        "separate had as -o, or separate the song first"
     )
 
 

@@ -14,8 +14,6 @@ from typing import Any
 from edgestem.lint.edgetpu import CACHE_BYTES, ERROR, INSTEAD, RULES, SUPPORTED, WARNING
 from edgestem.lint.graph import Graph, Op, read_graph
 
-TARGETS = ("edgetpu",)
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -118,6 +118,14 @@ class Control:
                 self._fifo.unlink()
 
     def _run(self) -> None:
+        """Never end without a word: nobody would know why the faders are dead."""
+        try:
+            self._listen()
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            self._say(f"no commands any more ({what}): start again, and report this")
+
+    def _listen(self) -> None:
         while True:
             ready, _, _ = select.select([self._wake, *self._parts], [], [])
             if self._wake in ready:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,10 +19,16 @@ from edgestem.errors import AudioError
 from edgestem.live.session import Live
 from edgestem.pcm.faders import MAX_BLOCK, Levels
 from edgestem.pcm.stream import PcmStream
-from edgestem.sound.descriptors import read_exactly, read_some, unwritable, write_all
+from edgestem.sound.descriptors import (
+    WavOutput,
+    read_exactly,
+    read_some,
+    unwritable,
+    write_all,
+)
 from edgestem.sound.grid import GRIDS, Samples, convert, to_float32
 from edgestem.sound.song import behind_wav
-from edgestem.sound.wav import WavFormat, header, pack, parse, unpack
+from edgestem.sound.wav import WavFormat, pack, parse, unpack
 
 FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
 Write = Callable[[bytes], None]
@@ -37,22 +44,33 @@ class Pipe:
     sink: int
     block: int
     """Samples of one read, at most."""
-    has_header: bool = False
-    """WAV, not raw PCM."""
+    output: WavOutput | None = None
+    """What writes WAV into `sink`; None: raw PCM."""
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
-        try:
-            write_all(self.sink, data)
-        except BrokenPipeError:  # the reader has had enough: no error
-            raise
-        except OSError as cause:
-            raise unwritable(cause) from cause
+        with _wrap_stdout():
+            if self.output is None:
+                write_all(self.sink, data)
+            else:
+                self.output.write(data)
 
-    def begin(self) -> None:
-        """Write the header of what follows, when nothing can go wrong any more."""
-        if self.has_header:
-            self.write(header(replace(self.wav, n_samples=None)))
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Write the header, when nothing can go wrong any more, and complete it.
+
+        A recording ends with Ctrl-C: what was written till then is whole, too.
+        """
+        if self.output is None:
+            yield
+            return
+        with _wrap_stdout():
+            self.output.begin()
+        try:
+            yield
+        finally:
+            with _wrap_stdout():
+                self.output.finish()
 
     def blocks(self) -> Iterator[bytes]:
         """Whole samples as they come; what is torn or left is a warning."""
@@ -88,8 +106,18 @@ class Pipe:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
+@contextmanager
+def _wrap_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # the reader has had enough: no error
+        raise
+    except OSError as cause:
+        raise unwritable(cause) from cause
+
+
 def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe:
-    """Read the header of a WAV stream; `Pipe.begin` writes one.
+    """Read the header of a WAV stream; `Pipe.begun` writes one.
 
     Raises
     ------
@@ -118,7 +146,7 @@ def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe
             code="unreadable",
             path="-",
         )
-    return Pipe(wav, source, sink, block, has_header=True)
+    return Pipe(wav, source, sink, block, WavOutput(sink, wav))
 
 
 def through_separator(

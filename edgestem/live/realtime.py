@@ -38,6 +38,19 @@ def lock_memory() -> str:
     return f"memory is not locked ({reason}): {_RIGHTS}"
 
 
+def check_core(cpu: int | None) -> None:
+    """Refuse a core that this process may not use; None is none in particular.
+
+    Raises
+    ------
+    ValueError
+        The message lists the cores that there are.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if cpu is not None and cpu not in cores:
+        raise ValueError(f"cpu: expected one of the cores {cores}, got {cpu}")
+
+
 def prepare_thread(priority: int, cpu: int | None, tell: Callable[[str], None]) -> None:
     """Give the calling thread a real-time priority (0: none) and a core.
 

@@ -92,6 +92,8 @@ class Rig:
         self.latency_samples = separator.latency_samples + slack_samples
         self.is_waiting = False
         """In an offline render `process` waits for the network."""
+        self.is_deserted = False
+        """The worker's thread has died: there is nobody to wait for."""
         self._size(separator)
         self._allocate()
         self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -159,7 +161,7 @@ class Rig:
         end = self.n_in + n_samples - self.latency_samples
         os.eventfd_write(self.bell, 1)
         for _ in range(WAIT_ROUNDS):
-            if self.done.end >= end:
+            if self.done.end >= end or self.is_deserted:
                 return
             _sleep_until(self.done_bell)
 

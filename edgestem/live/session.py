@@ -18,13 +18,13 @@ import numpy as np
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
 from edgestem.live.control import obey
-from edgestem.live.realtime import calm_python, lock_memory, prepare_thread
+from edgestem.live.realtime import calm_python, check_core, lock_memory, prepare_thread
 from edgestem.live.rig import Rig
+from edgestem.live.watch import News, Watch
 from edgestem.live.worker import Crew
 from edgestem.pcm.faders import RAMP_MS, Levels
 
 LOOK_S = 0.2  # between looks after the worker
-REPORT_S = 1.0  # between two reports, at least
 Say = Callable[[str], None]
 
 
@@ -85,6 +85,8 @@ class Live:
     ------
     EdgestemError
         The model, the rate or the channels cannot be used.
+    ValueError
+        The core of the settings is none that this process may use.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Live:
         block: int,
         say: Say,
     ) -> None:
+        check_core(settings.cpu)
         self.settings, self._say = settings, say
         self._separator = load(settings, sample_rate, n_channels)
         self._spare = None
@@ -107,7 +110,7 @@ class Live:
         """Xruns that the sound system reported."""
         self.is_over = threading.Event()
         self._failure = ""
-        self._seen, self._told = (0, 0, 0), 0.0
+        self._news = News()
         self._make_rig(block)
 
     def _make_rig(self, block: int) -> None:
@@ -124,6 +127,11 @@ class Live:
             fallback=s.fallback,
         )
         self.crew = Crew(self.rig, separator, self._spare, self._prepare)
+        self._watch = Watch(
+            *(self.rig, self.crew.count, separator.config.name),
+            slack_ms=1000 * self.n_compute / separator.sample_rate,
+            threads=(s.threads or 1) if separator.device == "cpu" else 0,
+        )
 
     def _prepare(self) -> None:
         s = self.settings
@@ -181,25 +189,14 @@ class Live:
 
     def report(self, is_end: bool = False) -> None:
         """Say what is new: late hops, errors, somebody who took over."""
-        rig, count = self.rig, self.crew.count
+        rig, count, now = self.rig, self.crew.count, time.monotonic()
         while count.notes:
             self._say(count.notes.pop(0))
-        seen = (rig.n_late, count.n_errors, self.n_door_xruns)
-        now = time.monotonic()
-        if not is_end and (seen == self._seen or now < self._told + REPORT_S):
-            return
-        self._told = now
-        if seen != (0, 0, 0):
-            self._say(
-                f"late {rig.n_late} times, {self._fallback_s():.3f} s on the fall-back "
-                f"({rig.fallback}), {count.n_errors} errors"
-                + (f" ({count.last_error})" if count.last_error else "")
-                + f", {self.n_door_xruns} xruns of the sound system"
-            )
-        self._seen = seen
-
-    def _fallback_s(self) -> float:
-        return self.rig.n_fallback_samples / self.rig.sample_rate
+        lines = [self._news.tell(rig, count, self.n_door_xruns, now, is_end=is_end)]
+        if not is_end:
+            lines.append(self._watch.look(now))
+        for line in filter(None, lines):
+            self._say(line)
 
     def handle(self, line: str) -> str:
         """Do a command (see `control`) and answer."""
@@ -224,7 +221,7 @@ class Live:
             "latency_samples": rig.latency_samples,
             "n_samples": rig.n_in,
             "late": rig.n_late,
-            "fallback_s": round(self._fallback_s(), 6),
+            "fallback_s": round(rig.n_fallback_samples / rig.sample_rate, 6),
             "errors": count.n_errors,
             "skipped_samples": count.n_skipped_samples,
             "bad_samples": rig.n_bad_samples,

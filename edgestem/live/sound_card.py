@@ -75,11 +75,6 @@ class SoundDoor:
             )
             self._stream.start()
 
-    @property
-    def device_latency(self) -> tuple[float, float]:
-        """What the card adds on its way in and out, seconds, as PortAudio says."""
-        return tuple(self._stream.latency)
-
     def close(self) -> None:
         """Stop playing."""
         if self._stream is not None:

@@ -7,7 +7,8 @@ the separator starts anew at the sample it skipped to.  A call that raises is
 counted and the same is done.
 
 A call that never comes back cannot be ended.  Where a spare separator was given,
-another worker takes over with it; what the first one says later is ignored.
+another worker takes over with it; what the first one says later is ignored.  So it is
+with a thread that died; without a spare it says that it did, and the fall-back plays.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Count:
     """What the last call that raised said."""
     n_taken_over: int = 0
     """Workers that were replaced."""
+    busy_s: float = 0.0
+    """Time of all calls, seconds."""
     call_s: float = 0.0
     """Time of the last call, seconds."""
     peak_s: float = 0.0
@@ -74,12 +77,14 @@ class Worker:
         self.since = 0.0  # when the call at hand began; 0: there is none
         self._is_lost = False
         self.is_over = False
+        self.death = ""  # what ended the thread, if not `stop`
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Begin at the newest sample."""
         if self._rig.n_in:
             self._begin_anew()
+        self._rig.is_deserted = False
         self._thread.start()
 
     def stop(self, wait_s: float = 1.0) -> bool:
@@ -93,11 +98,27 @@ class Worker:
     # ---- the thread -----------------------------------------------------------
 
     def _run(self) -> None:
-        self._prepare()
-        while not self.is_over:
-            self._sleep()
-            while not self.is_over and self._follow():
-                pass
+        """Never raise: nobody would see it, and the music would wait for vocals."""
+        try:
+            self._prepare_or_say()
+            while not self.is_over:
+                self._sleep()
+                while not self.is_over and self._follow():
+                    pass
+        except Exception as error:
+            if not self.is_over:
+                self.death = f"{type(error).__name__}: {error}"
+                self._rig.is_deserted = True
+
+    def _prepare_or_say(self) -> None:
+        try:
+            self._prepare()
+        except Exception as error:  # it works without
+            what = f"{type(error).__name__}: {error}"
+            self.count.notes.append(
+                f"the network's thread runs as any other, it got no priority and no "
+                f"core ({what}): leave --realtime and --cpu out"
+            )
 
     def _sleep(self) -> None:
         if select.select([self._rig.bell], [], [], 0.1)[0]:
@@ -137,6 +158,7 @@ class Worker:
         self.since = 0.0
         self.count.n_calls += 1
         self.count.call_s = time.perf_counter() - started
+        self.count.busy_s += self.count.call_s
         self.count.peak_s = max(self.count.peak_s, self.count.call_s)
 
     def _hand_over(self) -> None:
@@ -191,6 +213,7 @@ class Crew:
         self._spare, self._prepare = spare, prepare
         self._worker = Worker(rig, separator, self.count, prepare)
         self._stuck: Worker | None = None
+        self._is_told = False
 
     def start(self) -> None:
         """Begin."""
@@ -199,6 +222,7 @@ class Crew:
     def stop(self) -> bool:
         """End; say whether all threads are gone."""
         is_gone = self._worker.stop()
+        self._tell_death()
         if self._stuck is not None:
             is_gone = self._stuck.stop(0.0) and is_gone
         return is_gone
@@ -209,19 +233,42 @@ class Crew:
         return self._worker.separator.device
 
     def look(self) -> None:
-        """Take over from a worker that is stuck or raises; call it now and then."""
+        """Take over from a worker that is stuck, raises or died; call it now and then.
+
+        Without a spare, say once that it died.
+        """
         worker = self._worker
+        why = self._trouble(worker)
+        if self._spare is None:
+            self._tell_death()
+        elif why:
+            self._replace(worker, self._spare, why)
+
+    def _tell_death(self) -> None:
+        death = self._worker.death
+        if death and not self._is_told:
+            self._is_told = True
+            self.count.notes.append(
+                f"the network's thread ended ({death}), and the fall-back plays: start "
+                "edgestem stream again, and report this bug"
+            )
+
+    def _trouble(self, worker: Worker) -> str:
+        """Say what is wrong with a worker, or nothing."""
         since = worker.since  # once: the worker changes it
-        is_stuck = since > 0 and time.perf_counter() - since > STUCK_S
-        if self._spare is None or not (is_stuck or self.count.n_errors):
-            return
-        why = "does not answer" if is_stuck else f"failed ({self.count.last_error})"
+        if worker.death:
+            return f"ended ({worker.death})"
+        if since > 0 and time.perf_counter() - since > STUCK_S:
+            return "does not answer"
+        return f"failed ({self.count.last_error})" if self.count.n_errors else ""
+
+    def _replace(self, worker: Worker, spare: Separator, why: str) -> None:
         self.count.notes.append(
             f"the network on {worker.separator.device} {why}: the CPU takes over"
         )
         worker.is_over = True
         self._stuck = worker
-        self._worker = Worker(self.rig, self._spare, self.count, self._prepare)
+        self._worker = Worker(self.rig, spare, self.count, self._prepare)
         self._spare = None
         self.count.n_taken_over += 1
         self._worker.start()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.devices.choice import open_beside, open_device
+from edgestem.devices.choice import forget_trials, open_beside, open_device
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.network.network import Network
+from edgestem.network.runtime import MAX_THREADS
 from edgestem.network.sidecar import ModelConfig, check_digest, read_config
 from edgestem.spectrum.levels import Scratch
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along
-# More threads than this crash a runtime in C, and no net here gains from them.
-MAX_THREADS = 64
 
 
 def models_dir() -> Path:
@@ -121,6 +121,8 @@ class Model:
         Where it does run: `cpu` or the device's name.
     notes : tuple of str
         Why devices that were tried are not used.
+    is_lost : bool
+        It failed while it ran: nothing that it gives can be trusted any more.
 
     Raises
     ------
@@ -128,6 +130,8 @@ class Model:
         Missing or damaged model, no runtime, tensors that differ from the sidecar,
         a device that is unknown, or refused without `fallback`.
     """
+
+    _crew: ThreadPoolExecutor | None = None
 
     def __init__(
         self,
@@ -143,27 +147,33 @@ class Model:
         check_threads(threads)
         config = read_config(model_path(model))
         check_digest(config)
+        # Two networks side by side use two cores better than one net does.
+        each = max(1, threads // len(config.files))
         opened = open_device(
             config,
             device=device,
             options=device_options,
             fallback=fallback,
-            threads=threads,
+            threads=each,
             runtime=runtime,
         )
         self.runtime = opened.runtime
         self.device, self.notes = opened.device, opened.notes
         nets = [(config.path, opened.interpreter)]
         if config.rest_path is not None:
-            other = open_beside(
-                opened, config.rest_path, device_options, threads, runtime
-            )
+            other = open_beside(opened, config.rest_path, device_options, each, runtime)
             nets.append((config.rest_path, other))
+        is_crewed = len(nets) > 1 and threads > 1 and opened.device == "cpu"
         scratch = Scratch()
         networks = [
-            Network(config, net, path, fft=fft, scratch=scratch) for path, net in nets
+            Network(
+                config, net, path, fft=fft, scratch=Scratch() if is_crewed else scratch
+            )
+            for path, net in nets
         ]
         self._bind(config, networks)
+        if is_crewed:
+            self._crew = ThreadPoolExecutor(len(nets) - 1, "edgestem-network")
 
     @classmethod
     def around(cls, config: ModelConfig, interpreter: Any) -> Model:
@@ -179,6 +189,7 @@ class Model:
     def _bind(self, config: ModelConfig, networks: list[Network]) -> None:
         """Make room for what is heard and for the masks."""
         self.config, self._networks = config, networks
+        self.is_lost = False
         c = config
         shape = (c.frames_per_call, c.n_bands, c.n_features)
         self._magnitudes = np.zeros(shape if c.levels else (0, 0, 0), np.float32)
@@ -213,17 +224,36 @@ class Model:
             `device_lost`: an interpreter failed, and its state is unknown.
         """
         try:
-            for network in self._networks:
-                if self.config.levels:
-                    network.hear(self._magnitudes)
-                network.invoke()
+            self._run()
         except RuntimeError as cause:
             raise self._lost(cause) from cause
         if self._is_mean:
             self._average()
 
+    def _run(self) -> None:
+        """Run one network after the other, or side by side where threads allow it."""
+        first, *others = self._networks
+        if self._crew is None:
+            for network in self._networks:
+                self._ask(network)
+            return
+        asked = [self._crew.submit(self._ask, network) for network in others]
+        try:
+            self._ask(first)
+        finally:
+            wait(asked)
+        for answer in asked:
+            answer.result()
+
+    def _ask(self, network: Network) -> None:
+        if self.config.levels:
+            network.hear(self._magnitudes)
+        network.invoke()
+
     def _lost(self, cause: RuntimeError) -> ModelError:
         """Say that the device, or the runtime on the CPU, failed in mid-stream."""
+        self.is_lost = True
+        forget_trials()
         return ModelError(
             f"{self.device or 'the device'} failed while it ran {self.config.name} "
             f"({' '.join(str(cause).split())}); see whether it is still plugged in, or "

@@ -20,6 +20,8 @@ from edgestem.errors import ModelError
 
 # Descriptor 2 belongs to the whole process: one load at a time borrows it.
 _BORROWED = threading.Lock()
+# More threads than this crash a runtime in C, and no net here gains from them.
+MAX_THREADS = 64
 # (import name of the interpreter's module, distribution that brings it)
 RUNTIMES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -142,7 +144,7 @@ def open_interpreter(
         delegates = []
         if library is not None:
             delegates.append(module.load_delegate(library, dict(options or {})))
-        with _without_chatter() if library is None else contextlib.nullcontext():
+        with _without_chatter():
             interpreter = module.Interpreter(
                 model_path=str(path),
                 num_threads=threads,
@@ -177,7 +179,8 @@ def constants(path: Path, distribution: str | None = None) -> dict[str, Any]:
 def _without_chatter() -> Iterator[None]:
     """Keep "INFO: Created TensorFlow Lite XNNPACK delegate" off stderr.
 
-    The runtime writes it to the file descriptor; anything else is passed on.
+    The runtime writes it to the file descriptor; anything else is passed on, also what
+    a delegate says, which `edgestem.devices.probe` has seen load before.
     """
     # A memory file needs no folder: boards run with all of / read-only.
     with _BORROWED, _memory_file() as heard:

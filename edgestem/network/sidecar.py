@@ -20,16 +20,8 @@ from numpy.typing import NDArray
 from edgestem.errors import ModelError
 
 # What names, describes or finds a model and leaves its samples as they are.
-_WORDS = (
-    "name",
-    "licence",
-    "attribution",
-    "figures",
-    "file",
-    "rest_file",
-    "path",
-    "model",
-)
+_TEXTS = ("name", "purpose", "licence", "attribution", "file")
+_WORDS = (*_TEXTS, "rest_file", "figures", "path", "model")
 # Field -> type, least and most; wider than any net that a board runs in memory.
 _REAL = (int, float)
 _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
@@ -118,6 +110,8 @@ class ModelConfig:
     """How soft masks become where they are undecided: three weights, or none."""
     past_s: float = 0.0
     """Seconds of accompaniment that masks learn from; 0 = none."""
+    purpose: str = ""
+    """What it is for, in a few words, printed by `edgestem info`."""
     file: str = ""
     """Name of the .tflite file beside it, where it is another model's."""
     levels: int = 0
@@ -144,8 +138,8 @@ class ModelConfig:
             value = getattr(self, name)
             right = isinstance(value, kind) and not isinstance(value, bool)
             require(right and low <= value <= high, name)  # NaN compares false
-        texts = (self.name, self.sha256, self.licence, self.attribution, self.file)
-        require(all(isinstance(text, str) for text in texts), "name, sha256 or licence")
+        for name in (*_TEXTS, "sha256", "rest_file", "rest_sha256"):
+            require(isinstance(getattr(self, name), str), name)
         require(self.n_fft % 4 == 0 and self.n_fft >= 64, "n_fft")
         require(0 < self.hop <= self.n_fft and self.n_fft % self.hop == 0, "hop")
         require(self._is_synthesis_possible(), "synthesis_length")

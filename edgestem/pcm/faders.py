@@ -1,12 +1,14 @@
 """Levels of the two stems: moved by anybody, followed by whoever plays.
 
-One thread plays and calls `take`; others call `set`.  They share plain numbers
-only, so neither ever waits for the other.
+One thread plays and calls `take`; others call `set`.  They share a deque only, whose
+ends are taken and given whole, so neither ever waits for the other and no move is lost
+or seen by half.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,10 @@ from numpy.typing import NDArray
 from edgestem.stems import MAX_DB, SILENT_DB
 
 MAX_BLOCK = 16384  # samples of one `take`
+MAX_MOVES = 4096  # that wait for a block; of more the oldest are forgotten
 RAMP_MS = 20.0  # of a move: no click, and felt as immediate
+# Gains of vocals and instrumental, None: as it is; samples of the ramp.
+Move = tuple[float | None, float | None, int]
 
 
 class Levels:
@@ -32,10 +37,9 @@ class Levels:
     def __init__(
         self, vocals_db: float, instrumental_db: float, dtype: type = np.float64
     ) -> None:
-        self._vocals, self._instrumental = gain_of(vocals_db), gain_of(instrumental_db)
-        self._ramp_length = 0
+        self._moves: deque[Move] = deque(maxlen=MAX_MOVES)
         # Below: the playing thread's own.
-        self._start = self._target = (self._vocals, self._instrumental)
+        self._start = self._target = gain_of(vocals_db), gain_of(instrumental_db)
         self._at = self._n_ramp = 0
         self._count: NDArray[Any] = np.arange(1, MAX_BLOCK + 1).astype(dtype)
         self._part: NDArray[Any] = np.empty(MAX_BLOCK, dtype)
@@ -47,20 +51,17 @@ class Levels:
         self, vocals_db: float | None, instrumental_db: float | None, n_ramp: int
     ) -> None:
         """Move to new levels within `n_ramp` samples; None stays."""
-        self._ramp_length = n_ramp
-        if vocals_db is not None:
-            self._vocals = gain_of(vocals_db)
-        if instrumental_db is not None:
-            self._instrumental = gain_of(instrumental_db)
+        vocals = None if vocals_db is None else gain_of(vocals_db)
+        instrumental = None if instrumental_db is None else gain_of(instrumental_db)
+        self._moves.append((vocals, instrumental, n_ramp))
 
     def take(self, n_samples: int) -> NDArray[Any]:
         """Gains of the next samples, (n_samples, 2), until the next call.
 
         Independent of block sizes; nothing is allocated.
         """
-        wanted = (self._vocals, self._instrumental)
-        if wanted != self._target:
-            self._begin(wanted)
+        if self._moves:
+            self._follow()
         n_moving = min(n_samples, self._n_ramp - self._at)
         if n_moving <= 0:
             return self._still[:n_samples]
@@ -75,13 +76,24 @@ class Levels:
         self._at += n_moving
         return self._moving[:n_samples]
 
-    def _begin(self, wanted: tuple[float, float]) -> None:
+    def _follow(self) -> None:
+        """Sum up the moves since the last block; begin a ramp if there is one."""
+        vocals, instrumental = self._target
+        n_ramp = 0
+        while self._moves:
+            a, b, n_ramp = self._moves.popleft()
+            vocals = vocals if a is None else a
+            instrumental = instrumental if b is None else b
+        if (vocals, instrumental) != self._target:
+            self._begin((vocals, instrumental), n_ramp)
+
+    def _begin(self, wanted: tuple[float, float], n_ramp: int) -> None:
         """Start a ramp from where the gains are now."""
         done = self._at / self._n_ramp if self._n_ramp else 1.0
         a, b = self._start, self._target
         vocals, instrumental = ((1 - done) * a[i] + done * b[i] for i in (0, 1))
         self._start, self._target = (vocals, instrumental), wanted
-        self._at, self._n_ramp = 0, self._ramp_length
+        self._at, self._n_ramp = 0, n_ramp
         self._still[:] = wanted
 
 

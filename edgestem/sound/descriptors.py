@@ -71,13 +71,13 @@ class WavOutput:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append whole samples."""
-        self._begin()
+        self.begin()
         write_all(self._fd, data)
         self._n_bytes += len(data)
 
     def finish(self) -> None:
         """Complete the output; in a file the header gets the sizes."""
-        self._begin()
+        self.begin()
         if self._start is None:
             return
         if self._n_bytes % 2:
@@ -88,7 +88,8 @@ class WavOutput:
         while n_done < len(head):
             n_done += os.pwrite(self._fd, head[n_done:], self._start + n_done)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Write the header now, for a reader that waits for it."""
         if not self._has_begun:
             self._has_begun = True
             write_all(self._fd, self._header(self._wav))

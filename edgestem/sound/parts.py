@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import itertools
 import os
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from edgestem.cli.world import way_out
 from edgestem.errors import AudioError
 from edgestem.sound.containers import Details
 from edgestem.sound.encoding import Encoder, open_encoder
@@ -77,24 +77,15 @@ class _Nothing:
         pass
 
 
-_WAYS_OUT = {
-    errno.ENOSPC: "free some space, or choose another folder with -o",
-    errno.EDQUOT: "free some space, or choose another folder with -o",
-    errno.EMFILE: "more files have to be allowed: ulimit -n 64",
-    errno.ENFILE: "the system has too many open files: close some programs",
-    errno.ENAMETOOLONG: "give the song or the folder a shorter name",
-}
-
-
 @contextlib.contextmanager
 def wrap(path: Path) -> Iterator[None]:
     """Turn what the system says about a file into one sentence."""
     try:
         yield
     except OSError as cause:
-        way_out = _WAYS_OUT.get(cause.errno or 0, "choose another folder with -o")
+        way = way_out(cause, "choose another folder with -o")
         raise AudioError(
-            f"{path} cannot be written: {cause.strerror or cause}; {way_out}",
+            f"{path} cannot be written: {cause.strerror or cause}; {way}",
             code="unwritable",
             path=str(path),
         ) from cause

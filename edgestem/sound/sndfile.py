@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from edgestem.errors import AudioError
+from edgestem.sound.chatter import silenced
 from edgestem.sound.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
 from edgestem.sound.ffmpeg import FfmpegSong
 from edgestem.sound.grid import GRIDS, Samples
@@ -90,7 +91,8 @@ class SndfileSong(Song):
     ) -> None:
         soundfile = load_soundfile()
         self._file, self._path, self._has_ffmpeg = file, path, has_ffmpeg
-        sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
+        with silenced():
+            sound: Any = soundfile.SoundFile(file.fileno(), closefd=False)
         if has_ffmpeg and _is_misread(sound):
             sound.close()
             raise NotForSndfile
@@ -139,7 +141,8 @@ class SndfileSong(Song):
             return out[:0], True
         # The length in a header may be wrong: read until nothing comes.
         try:
-            return self._sound.read(out=out), False
+            with silenced():
+                return self._sound.read(out=out), False
         except self._error as cause:
             if "System error" in str(cause):  # the disk, not the song
                 raise unreadable(self.name, f"cannot be read: {cause}") from cause
@@ -252,5 +255,6 @@ class SndfileSong(Song):
     def close(self) -> None:
         if self._rest is not None:
             self._rest.stop()
-        self._sound.close()
+        with silenced():
+            self._sound.close()
         self._file.close()

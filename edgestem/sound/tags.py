@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgestem.sound.chatter import silenced
 from edgestem.sound.song import load_soundfile
 
 MARK = "edgestem "  # how `software` begins in every stem of flac, ogg or mp3
@@ -49,7 +50,11 @@ def is_stem(path: str | Path) -> bool:
     """
     soundfile = load_soundfile()
     try:
-        with Path(path).open("rb") as file, soundfile.SoundFile(file) as sound:
+        with (
+            silenced(),
+            Path(path).open("rb") as file,
+            soundfile.SoundFile(file) as sound,
+        ):
             return bool(str(sound.software).startswith(MARK))
     except (OSError, RuntimeError):
         return False

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import resource
 import select
 import signal
@@ -374,6 +375,19 @@ def test_info(run) -> None:
     assert text.returncode == 0
     for word in ("edgestem", "libsndfile", "runtime", "fft", "model"):
         assert word in text.stdout
+
+
+def test_info_has_one_line_a_model_and_more_with_verbose(run) -> None:
+    models = {m["name"]: m for m in json.loads(run("info", "--json").stdout)["models"]}
+    lines = run("info").stdout.splitlines()
+    assert len(lines) < 20
+    for name, model in models.items():
+        (line,) = (line for line in lines if line.split()[:1] == [name])
+        assert model["purpose"] and model["purpose"] in line
+        assert re.search(r"\d (s|ms) .*\d dB, .*\d dB", line)
+        assert ("(the default)" in line) == model["is_default"]
+    full = run("info", "--verbose").stdout
+    assert "samples" in full and "Spleeter" in full
 
 
 # ---- a terminal --------------------------------------------------------------

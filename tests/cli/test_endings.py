@@ -16,6 +16,7 @@ import pytest
 from edgestem.cli.world import as_error
 from edgestem.errors import AudioError
 from edgestem.sound import descriptors
+from edgestem.sound.parts import wrap
 
 EDGESTEM = [sys.executable, "-m", "edgestem"]
 MODEL = ["--model", str(Path(__file__).parent.parent / "data" / "tiny.tflite")]
@@ -379,3 +380,12 @@ def test_a_socket_without_its_folder_names_the_way_out(monkeypatch, tmp_path) ->
     with pytest.raises(ConfigError, match="XDG_RUNTIME_DIR") as caught:
         daemon_socket.check_place(DaemonConfig())
     assert "--socket PATH" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EIO])
+def test_a_stem_and_the_roof_say_the_same_way_out(number: int) -> None:
+    cause = OSError(number, os.strerror(number), "/some/where")
+    way = str(as_error(cause)).partition("; ")[2]
+    with pytest.raises(AudioError) as caught, wrap(Path("/some/where")):
+        raise cause
+    assert way and str(caught.value).endswith(f"; {way}")

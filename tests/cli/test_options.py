@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from edgestem.cli import values
 from edgestem.cli.completion import SHELLS, script
 from edgestem.cli.usage import UsageError
 from edgestem.cli.words import make_parser, parse
+from edgestem.daemon.system.config import ConfigError, DaemonConfig
+from edgestem.engine.separator import Separator
+from edgestem.errors import EdgestemError
+from edgestem.network.runtime import MAX_THREADS
 
 TINY = str(Path(__file__).parent.parent / "data" / "tiny.tflite")
 NONSENSE = (
@@ -101,6 +106,7 @@ def test_no_word_of_the_user_is_a_bug(tmp_path: Path) -> None:
         ("stream", "--cpu", "1" + "0" * 20),
         ("stream", "--rate", "1"),
         ("bench", "--threads", "0"),
+        ("bench", "--threads", "65"),
         ("bench", "--seconds", "0"),
         ("bench", "--seconds", "-1"),
         ("bench", "--seconds", "nan"),
@@ -162,6 +168,8 @@ def test_karaoke_without_vocals_is_the_instrumental(run, write_song, tmp_path) -
         ("stream --vocal-db 3", "did you mean --vocals-db?; see edgestem stream"),
         ("info --jsno", "did you mean --json?"),
         ("help sepparate", "did you mean separate?"),
+        ("--bogus info", "there is no option --bogus before a command"),
+        ("--force separate a", "no option --force before a command, perhaps behind it"),
     ],
 )  # fmt: skip
 def test_what_is_nearly_right_is_understood(words: str, meant: str) -> None:
@@ -254,3 +262,13 @@ def test_shells_complete_commands_options_and_words(shell: str, tmp_path: Path) 
         )  # fmt: skip
         assert found.stderr == ""
         assert set(found.stdout.split()) == wanted, words
+
+
+def test_threads_have_one_bound_at_every_door(tiny_model: Path) -> None:
+    too_many = str(MAX_THREADS + 1)
+    with pytest.raises(argparse.ArgumentTypeError, match=f"1 to {MAX_THREADS}"):
+        values.threads(too_many)
+    with pytest.raises(ConfigError, match=f"1 to {MAX_THREADS}"):
+        DaemonConfig(threads=MAX_THREADS + 1)
+    with pytest.raises(EdgestemError, match=f"1 to {MAX_THREADS}"):
+        Separator(44100, 2, model=tiny_model, threads=MAX_THREADS + 1)

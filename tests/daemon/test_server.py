@@ -468,3 +468,15 @@ def test_only_configured_users_may_connect(tmp_path: Path) -> None:
 def test_mode_of_the_socket(daemon: DaemonProcess) -> None:
     mode = daemon.socket.stat().st_mode
     assert stat.S_ISSOCK(mode) and mode & 0o777 == 0o660
+
+
+def test_the_client_takes_the_arrays_that_separate_takes(daemon: DaemonProcess) -> None:
+    x = noise(6000, 1)
+    expected = edgestem.separate(x, RATE, model=TINY)
+    whole = np.rint(x[:, 0] * 2**15).astype(np.int16)
+    with daemon.client() as client:
+        found = client.separate(x[:, 0].astype(np.float64), RATE)
+        assert np.array_equal(found.vocals, expected.vocals[:, 0])
+        assert client.separate(whole, RATE).vocals.shape == whole.shape
+        with pytest.raises(ValueError, match=r"pass mixture\.T"):
+            client.separate(x.T, RATE)

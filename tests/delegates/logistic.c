@@ -3,9 +3,9 @@
  * Built with -DWRONG its mask is upside down: loads, runs, and lies.
  * Built with -DCRASH it dies in the first inference; with -DHANG it never ends.
  * While there is a file "unplugged" in the folder DELEGATE_TEST_USB it refuses.
- * Built with -DORDERS it does what the file that its option `orders` names
- * says, while there is one: "stall MS" once, "fail" or "garbage" until the file
- * goes.
+ * Built with -DORDERS it does what the file that its option `orders`, or
+ * DELEGATE_TEST_ORDERS, names says, while there is one: "stall MS" once, "fail"
+ * or "garbage" until the file goes.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <math.h>
@@ -139,6 +139,9 @@ Delegate *tflite_plugin_create_delegate(const char *const *keys,
         return NULL;
     }
 #ifdef ORDERS
+    const char *usual = getenv("DELEGATE_TEST_ORDERS");
+
+    snprintf(orders, sizeof orders, "%s", usual ? usual : "");
     for (size_t i = 0; i < n; i++) {
         if (strcmp(keys[i], "orders") == 0) {
             snprintf(orders, sizeof orders, "%s", values[i]);

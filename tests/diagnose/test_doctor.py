@@ -108,6 +108,33 @@ def test_device_lines(done: Probe | None, level: str, said: str) -> None:
     assert said in str(line)
 
 
+def test_details_are_for_verbose() -> None:
+    done = Probe(n_partitions=3, cpu_ms=9, device_ms=10)
+    line = doctor._device("coral", done)
+    assert "3 part(s)" not in str(line)
+    assert "3 part(s)" in line.in_full()
+    assert "auto takes the CPU" in line.verdict
+    assert "manylinux" not in str(doctor._packages())
+
+
+def test_what_is_not_there_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.runtime, "installed", dict)
+    assert doctor.device_lines({})[0].startswith("fail cpu ")
+    monkeypatch.setattr(doctor.runtime, "version", lambda _: "")
+    assert doctor._packages().level == "fail"
+    assert "pip install numpy cffi soundfile" in doctor._packages().verdict
+    fake(monkeypatch, cpu_features=(), governor="", throttling=None, temperature=None)
+    assert doctor._features().level == doctor._clock().level == "--"
+
+
+def test_a_late_model_is_not_called_fit_to_play_along(result: Result) -> None:
+    fast = replace(result, rtf=0.01, call_share=0.01)
+    assert "play along" in doctor._judge(fast, 0.05)[1]
+    level, verdict = doctor._judge(fast, 4.2)
+    assert (level, "4.2 s late" in verdict) == ("ok", True)
+    assert "doctor --model live" in verdict
+
+
 def test_what_the_processor_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, cpu_features=("asimd", "asimddp"))
     assert "the network's fast way" in doctor._features().verdict
@@ -186,6 +213,16 @@ def test_devices_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["devices", "--model", TINY, "--json", *wanted]) == 1
     found = json.loads(capsys.readouterr().out)
     assert "there is no file" in found["delegate:/nowhere.so"]["reason"]
+
+
+def test_lint_takes_names_as_all_commands_do(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("tflite")
+    assert main(["lint", "fast"]) == 0  # which has the network of another model
+    assert capfd.readouterr().out.splitlines()[-1].startswith("karaoke.tflite: clean")
+    assert main(["lint", "karaok"]) == 1
+    assert "name one of best, fast, karaoke" in capfd.readouterr().err
 
 
 def test_lint_command(capsys: pytest.CaptureFixture[str]) -> None:

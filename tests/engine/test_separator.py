@@ -333,16 +333,75 @@ def test_a_closed_stream_says_so() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        (np.zeros((4, 2)), "block: expected float32, got float64"),
+        (np.zeros((4, 2), np.uint8), r"block: expected float32 .* got uint8; convert"),
+        (np.zeros((4, 2), complex), "block: expected float32 .* got complex128"),
         (np.zeros(4, np.float32), r"block: expected \(n, 2\), got \(4,\)"),
+        (np.zeros((2, 9), np.float32), r"first \(2, N\): pass block\.T"),
         (np.zeros((4, 1), np.float32), r"block: expected \(n, 2\), got \(4, 1\)"),
-        ([[0.0, 0.0]], "block: expected float32, got list"),
+        ([[0.0, 0.0]], r"block: expected a numpy array, got list; numpy\.asarray"),
     ],
 )
 def test_wrong_blocks_are_refused_with_both_shapes(block, message: str) -> None:
     separator = Separator(44100, 2, model=net("tiny"))
     with pytest.raises((TypeError, ValueError), match=message):
         separator.push(block)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("f8", 1), (">f4", 1), ("f2", 1), ("i2", 2**15), (">i2", 2**15), ("i4", 2**31)],
+)
+def test_arrays_that_mean_the_same_give_the_same_samples(
+    dtype: str, scale: float
+) -> None:
+    x = (noise(6000, 2) * scale).astype(dtype)
+    same = (x / scale).astype(np.float32)
+    expected = separate(same, 44100, model=net("tiny"))
+    found = separate(x, 44100, model=net("tiny"))
+    pushed = Separator(44100, 2, model=net("tiny")).push(x)
+    wanted = Separator(44100, 2, model=net("tiny")).push(same)
+    for a, b in ((expected, found), (wanted, pushed)):
+        assert a.vocals.dtype == b.vocals.dtype == np.float32
+        assert np.array_equal(a.vocals, b.vocals)
+        assert np.array_equal(a.instrumental, b.instrumental)
+
+
+def test_mono_comes_back_as_it_was_given() -> None:
+    x = noise(6000, 1)
+    flat, upright = (separate(a, 44100, model=net("tiny")) for a in (x[:, 0], x))
+    assert flat.vocals.shape == (6000,)
+    assert upright.vocals.shape == (6000, 1)
+    assert np.array_equal(flat.vocals, upright.vocals[:, 0])
+    assert separate(x[:0, 0], 44100, model=net("tiny")).vocals.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        (np.zeros((2, 900)), r"first \(2, N\): pass mixture\.T"),
+        (np.zeros((1, 900)), r"first \(1, N\): pass mixture\.T"),
+        (
+            np.zeros((3, 900, 2)),
+            r"mixture: expected .* got \(3, 900, 2\)",
+        ),
+        (np.zeros((900, 2), np.int64), r"mixture: .* got int64; .* mixture\.astype"),
+        ([0.0, 0.0], r"mixture: .* got list; numpy\.asarray\(mixture, 'float32'\)"),
+        (None, "mixture: expected a numpy array, got NoneType"),
+        ("song.wav", r"got str; of a file ask edgestem\.separate_file"),
+        (Path("song.wav"), r"of a file ask edgestem\.separate_file"),
+    ],
+)
+def test_a_mixture_that_is_none_is_refused_with_the_way_out(
+    mixture, message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        separate(mixture, 44100, model=net("tiny"))
+
+
+def test_a_rate_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"sample_rate: .* got '44100'"):
+        separate(noise(9, 2), "44100", model=net("tiny"))
+    assert len(separate(noise(9, 2), np.float64(44100), model=net("tiny")).vocals) == 9
 
 
 def test_out_is_written_and_returned() -> None:

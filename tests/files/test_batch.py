@@ -12,7 +12,7 @@ import pytest
 from edgestem.cli import interrupts
 from edgestem.cli.progress import Estimate, Progress
 from edgestem.errors import AudioError
-from edgestem.files.batch import check_song, plan
+from edgestem.files.batch import check_song, folds_case, plan
 from edgestem.files.search import Found, search
 
 SILENCE = np.zeros((500, 1))
@@ -150,6 +150,47 @@ def test_the_second_song_of_one_name_is_a_problem_of_its_own(tmp_path) -> None:
     assert (problem.code, problem.path) == ("same_name", paths[1])
     both = plan([str(tmp_path)], Path("out"))
     assert len(both.tasks) == 3 and not both.problems  # folders keep them apart
+
+
+@pytest.mark.parametrize("is_folding", [True, False])
+def test_names_that_a_disk_takes_for_one_are_a_clash(
+    tmp_path, monkeypatch, is_folding: bool
+) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        "edgestem.files.batch.folds_case",
+        lambda folder: asked.append(folder) or is_folding,
+    )
+    names = ("A.wav", "a.wav", "É.flac", "E\u0301.wav", "b.wav")
+    fill(tmp_path, *names)
+    paths = [str(tmp_path / name) for name in names]
+    made = plan(paths, Path("out"))
+    folders = [task.folder.name for task in made.tasks]
+    assert asked == [Path("out")]
+    if is_folding:
+        assert folders == ["A", "É.flac", "E\u0301.wav", "b"]
+        assert [p.path for p in made.problems] == [paths[1]]
+    else:
+        assert folders == ["A", "a", "É", "E\u0301", "b"]
+        assert not made.problems
+    plan(paths[1:3], Path("out"))
+    assert len(asked) == 1  # nothing to ask about
+
+
+def test_the_disk_is_asked_by_its_files(tmp_path, monkeypatch) -> None:
+    assert not folds_case(tmp_path / "not" / "there")  # Linux, if it is not a stick
+    assert not folds_case(tmp_path / ("x" * 300))
+    real = Path.samefile
+    folded: list[Path] = []
+
+    def samefile(self: Path, other: Path) -> bool:
+        folded.append(other)
+        return real(self, other.with_name(self.name))  # as a folding disk finds it
+
+    monkeypatch.setattr(Path, "samefile", samefile)
+    assert folds_case(tmp_path)
+    assert folded[0].name.startswith(".eDGESTEM-")
+    assert not list(tmp_path.iterdir())  # the probe is gone
 
 
 def test_every_song_has_a_folder_of_its_own(tmp_path) -> None:

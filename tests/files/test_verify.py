@@ -131,3 +131,53 @@ def test_missing_stems_have_a_word_of_their_own(song, tmp_path: Path) -> None:
     with pytest.raises(AudioError) as caught:
         verify(tmp_path / "elsewhere", song[0])
     assert caught.value.code == "no_stems"
+
+
+@pytest.mark.parametrize("place", ["song.wav", "song", "sub/song", "."])
+def test_stems_are_found_where_separate_puts_them(
+    song, tmp_path: Path, place: str
+) -> None:
+    path, vocals, rest = song
+    (tmp_path / "sub").mkdir()
+    path = path.rename(tmp_path / "sub" / "song.wav")
+    folder = tmp_path / "out" / place
+    folder.mkdir(parents=True)
+    for name, x in (("vocals", vocals), ("instrumental", rest)):
+        soundfile.write(folder / f"{name}.wav", x, RATE, subtype="FLOAT")
+    assert verify(tmp_path / "out", path).is_exact
+
+
+def test_the_folder_with_the_extension_is_the_surer_one(
+    song, write: Write, tmp_path: Path
+) -> None:
+    path, vocals, rest = song
+    write(vocals[:10], rest[:10])  # of song.flac, say
+    (tmp_path / "out").mkdir()
+    (tmp_path / "song").rename(tmp_path / "out" / "song")
+    write(vocals, rest)
+    (tmp_path / "song").rename(tmp_path / "out" / "song.wav")
+    assert verify(tmp_path / "out", path).is_exact
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ((), "there is no folder .*: name the one that separate had"),
+        (("other.wav",), "no stems of .*, nor in .*song: name the folder"),
+        (("song/vocals.wav",), "song has no instrumental of .*without --only"),
+        (("song/instrumental.flac",), "song has no vocals of .*without --only"),
+        (
+            ("song/vocals.wav", "song/instrumental.flac"),
+            "song has no vocals and instrumental of .* in one format",
+        ),
+    ],
+)
+def test_what_is_missing_is_said(
+    song, tmp_path: Path, files: tuple[str, ...], said: str
+) -> None:
+    for name in files:
+        file = tmp_path / "out" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with pytest.raises(AudioError, match=said):
+        verify(tmp_path / "out", song[0])

@@ -14,6 +14,7 @@ LIBRARIES = {
     "wrong": ("logistic.c", ("-DWRONG",)),
     "crash_late": ("logistic.c", ("-DCRASH",)),
     "hang_late": ("logistic.c", ("-DHANG",)),
+    "orders": ("logistic.c", ("-DORDERS",)),
     "idle": ("idle.c", ()),
     "refuse": ("refuse.c", ()),
     "decline": ("decline.c", ()),

@@ -26,6 +26,7 @@ LAYERS = (
         "tables",
         "rows",
         "geometry",
+        "mixture",
         "runtime",
         "_native",
         "coral",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import edgestem
 
 NAMES = {
     "AudioError",
     "Client",
+    "ClientStream",
     "EdgestemError",
+    "FileReport",
+    "Message",
+    "ModelConfig",
     "ModelError",
     "NativeError",
     "ProtocolError",
@@ -21,18 +26,33 @@ NAMES = {
     "separate",
     "separate_file",
 }
+DOORS = (edgestem.separate, edgestem.separate_file, edgestem.Separator)
 
 
 def test_exported_members() -> None:
     assert set(edgestem.__all__) == NAMES
     for name in NAMES:
         assert getattr(edgestem, name) is not None
+    assert set(dir(edgestem)) == NAMES
+
+
+def test_what_is_returned_is_exported(tiny_model: Path) -> None:
+    client = edgestem.Client
+    for door in (*DOORS[:2], client.open, client.receive, client.separate):
+        assert inspect.signature(door).return_annotation in NAMES
+    config = edgestem.Separator(44100, 2, model=tiny_model).config
+    assert isinstance(config, edgestem.ModelConfig)
+
+
+def test_doors_share_the_words_of_the_network() -> None:
+    words = {"model", "threads", "fft", "runtime", "device", "device_options"}
+    for door in DOORS:
+        assert words | {"fallback"} <= set(inspect.signature(door).parameters), door
 
 
 def test_doors_share_their_defaults() -> None:
-    doors = [edgestem.separate, edgestem.separate_file, edgestem.Separator]
     seen: dict[str, object] = {}
-    for door in doors:
+    for door in DOORS:
         for name, parameter in inspect.signature(door).parameters.items():
             if parameter.default is inspect.Parameter.empty:
                 continue
@@ -43,6 +63,6 @@ def test_doors_share_their_defaults() -> None:
 
 
 def test_no_boolean_positionals_and_no_catch_all() -> None:
-    for door in (edgestem.separate, edgestem.separate_file, edgestem.Separator):
+    for door in DOORS:
         for parameter in inspect.signature(door).parameters.values():
             assert parameter.kind is not inspect.Parameter.VAR_KEYWORD

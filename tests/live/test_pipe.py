@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,46 @@ def test_wav_in_is_wav_out(song: np.ndarray, tmp_path: Path) -> None:
     mixture, _ = soundfile.read(path, dtype="float32", always_2d=True)
     stems = separate(mixture, rate, model=MODEL)
     assert np.abs(got / 2**15 - stems.instrumental).max() <= 1 / 2**15
+
+
+@pytest.mark.parametrize("words", [("--trim",), ("--slack", "50")])
+def test_a_file_on_stdout_gets_its_sizes(
+    song: np.ndarray, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path, out = tmp_path / "song.wav", tmp_path / "out.wav"
+    soundfile.write(path, song[:, :1], 8000, "PCM_24")
+    with path.open("rb") as source, out.open("wb") as sink:
+        command = [*STREAM, "--quiet", *words]
+        subprocess.run(command, stdin=source, stdout=sink, check=True, timeout=60)
+    data = out.read_bytes()
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    at = data.index(b"data") + 4
+    n_bytes = int.from_bytes(data[at : at + 4], "little")
+    assert 0 <= len(data) - (at + 4 + n_bytes) <= 1  # a chunk is even
+    assert n_bytes // 3 == soundfile.info(out).frames >= len(song)
+
+
+def test_a_recording_that_ctrl_c_ends_gets_its_sizes(
+    song: np.ndarray, tmp_path: Path
+) -> None:
+    path, out = tmp_path / "song.wav", tmp_path / "out.wav"
+    soundfile.write(path, song, 44100, "PCM_16")
+    with (
+        out.open("wb") as sink,
+        subprocess.Popen(
+            [*STREAM, "-q"], stdin=subprocess.PIPE, stdout=sink
+        ) as process,
+    ):
+        assert process.stdin
+        process.stdin.write(path.read_bytes()[:80_000])
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        while out.stat().st_size < 60_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+    data = out.read_bytes()
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
 
 
 def test_faders_of_a_pipe(song: np.ndarray) -> None:
@@ -196,6 +237,24 @@ def test_a_control_that_is_no_fifo_is_refused(tmp_path: Path) -> None:
         with pytest.raises(EdgestemError, match="no commands from") as caught:
             Control(str, print, fifo=bad)
         assert caught.value.code == "unwritable"
+
+
+def test_commands_that_end_by_a_bug_are_said() -> None:
+    def handle(line: str) -> str:
+        raise KeyError(line)
+
+    said: list[str] = []
+    source, sink = os.pipe()
+    control = Control(handle, said.append, stdin=source)
+    control.start()
+    os.write(sink, b"vocals -3\n")
+    control._thread.join(10)
+    control.close()
+    for fd in (source, sink):
+        os.close(fd)
+    assert said == [
+        "no commands any more (KeyError: 'vocals -3'): start again, and report this"
+    ]
 
 
 def test_what_is_not_permitted_is_said() -> None:

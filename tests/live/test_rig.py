@@ -16,8 +16,8 @@ from memory import allocations
 from edgestem.engine.separator import Separator, separate
 from edgestem.live.rig import FALLBACKS, Rig
 from edgestem.live.session import Live, Settings
-from edgestem.live.worker import Crew
-from edgestem.pcm.faders import MAX_BLOCK, Levels, midi_db, parse_db
+from edgestem.live.worker import Crew, Worker
+from edgestem.pcm.faders import MAX_BLOCK, Levels, gain_of, midi_db, parse_db
 
 HERE = Path(__file__).parent.parent
 DATA = HERE / "data"
@@ -294,6 +294,76 @@ def test_a_stuck_delegate_is_replaced_by_the_spare(
     check_continuous(np.concatenate(out)[rig.latency_samples :], undisturbed(x))
 
 
+def test_a_thread_that_dies_is_said_and_nobody_waits_for_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, crew = make(Separator(RATE, 2, model=net("short1")), is_waiting=True)
+
+    def broken(worker: Worker) -> bool:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Worker, "_follow", broken)
+    crew.start()
+    start = time.monotonic()
+    x = tone(RATE // 2)
+    out = render(rig, x)
+    assert time.monotonic() - start < 5  # it was 10 s a block
+    assert np.abs(out - x).max() < 1e-6
+    crew.look()
+    crew.look()
+    (note,) = crew.count.notes
+    assert note.startswith("the network's thread ended (KeyError: 'a bug'), and the")
+
+
+def test_a_thread_that_dies_is_replaced_by_the_spare(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, spare = (Separator(RATE, 2, model=net("short1")) for _ in range(2))
+    rig, crew = make(first, spare=spare)
+    follow = Worker._follow
+
+    def broken(worker: Worker) -> bool:
+        if worker.separator is first:
+            raise KeyError("a bug")
+        return follow(worker)
+
+    monkeypatch.setattr(Worker, "_follow", broken)
+    crew.start()
+    x = tone(RATE)
+    play(rig, x[:20_000])
+    crew.look()
+    assert crew.count.notes == [
+        "the network on cpu ended (KeyError: 'a bug'): the CPU takes over"
+    ]
+    play(rig, x[20_000:])
+    assert rig.done.end > len(x) - rig.latency_samples - rig.hop
+
+
+def test_a_thread_that_cannot_be_prepared_works_and_says_so() -> None:
+    x = noise(20_000)
+    separator = Separator(RATE, 2, model=net("short1"))
+    rig = Rig(separator, Levels(-100, 0, np.float32), slack_samples=1000)
+
+    def prepare() -> None:
+        raise ValueError("negative CPU number")
+
+    crew = Crew(rig, separator, prepare=prepare)
+    rig.is_waiting = True
+    crew.start()
+    out = render(rig, x)
+    assert crew.stop()
+    rig.close()
+    assert np.array_equal(out, separate(x, RATE, model=net("short1")).instrumental)
+    assert "(ValueError: negative CPU number): leave --realtime" in crew.count.notes[0]
+
+
+def test_a_core_that_is_not_there_is_refused_before_the_start() -> None:
+    for cpu in (-1, 9999):
+        settings = Settings(str(net("short1")), -100.0, 0.0, cpu=cpu)
+        with pytest.raises(ValueError, match="cpu: expected one of the cores"):
+            Live(settings, RATE, 2, BLOCK, lambda _: None)
+
+
 def test_larger_blocks_leave_a_stuck_call_behind(library: str, tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     device, options = f"delegate:{library}", {"orders": str(orders)}
@@ -409,6 +479,22 @@ def test_ramps_do_not_depend_on_blocks(dtype: type) -> None:
     levels.set(0.0, None, 10)  # turns where it is
     assert levels.take(1)[0, 0] == pytest.approx(0.55, abs=1e-6)
     assert levels.take(MAX_BLOCK)[-1, 0] == 1.0
+
+
+def test_a_move_of_both_faders_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that plays in the middle of a move takes all of it or nothing."""
+    levels, early = Levels(-100.0, 0.0), []
+
+    def gain(level_db: float) -> float:
+        early.append(levels.take(1)[0].copy())  # the other thread, at the worst moment
+        return gain_of(level_db)
+
+    monkeypatch.setattr("edgestem.pcm.faders.gain_of", gain)
+    levels.set(0.0, -100.0, 1000)
+    assert np.array_equal(early, [[0.0, 1.0]] * 2)
+    gains = levels.take(1000)
+    assert np.abs(gains.sum(1) - 1.0).max() < 1e-12  # one ramp for both
+    assert gains[999, 0] == 1.0
 
 
 def test_levels_are_read_or_refused() -> None:

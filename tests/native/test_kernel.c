@@ -469,6 +469,18 @@ static void test_config_statuses(void)
     free_tables(&t);
 }
 
+/* What repeats has a size that a size_t can say: 17 GiB are refused below. */
+static void test_large_past(void)
+{
+    tables t = make_tables((size_t)1 << 16, 1 << 14, 2, 2, ES_SIMD_BEST);
+
+    REFUSES(n_past, (size_t)1 << 16,
+            SIZE_MAX > UINT32_MAX ? ES_OK : ES_ERR_SIZE);
+    REFUSES(n_past, ((size_t)1 << 16) + 1, ES_ERR_SIZE);
+    REFUSES(n_past, (size_t)1 << 10, ES_OK);
+    free_tables(&t);
+}
+
 /* Wrong calls return a status and leave the outputs as they were. */
 static void test_call_statuses(void)
 {
@@ -650,6 +662,7 @@ int main(void)
     test_all_levels_agree();
     test_odd_tables();
     test_config_statuses();
+    test_large_past();
     test_call_statuses();
     test_levels_statuses();
     printf("%d checks, %d failed, best level %s\n", n_checks, n_failed,

@@ -100,6 +100,45 @@ def test_a_bit_rate_belongs_to_lossy_formats(
             )
 
 
+@pytest.mark.parametrize("file_format", ["ogg", "mp3"])
+def test_the_shell_chooses_a_bit_rate(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    write_song: Callable[..., Path],
+    tmp_path: Path,
+    file_format: str,
+) -> None:
+    song, sizes = write_song(), []
+    for bitrate in ("64", "256"):
+        words = ("--format", file_format, "--bitrate", bitrate, "-o", bitrate)
+        assert run("separate", song, *words).returncode == 0
+        stem = tmp_path / bitrate / "song" / f"instrumental.{file_format}"
+        sizes.append(stem.stat().st_size)
+    assert sizes[1] > 2 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--bitrate", "128"), "--bitrate is for lossy stems: say --format ogg or mp3"),
+        (("--bitrate", "9", "--format", "mp3"), "expected 64 to 320, got 9"),
+        (
+            ("--bitrate", "128", "--format", "mp3", "--socket", "x"),
+            "not known to the daemon",
+        ),
+    ],
+)
+def test_a_bit_rate_that_has_no_use_is_refused(
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    write_song: Callable[..., Path],
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    result = run("separate", write_song(), *words)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("file_format", ["flac", "ogg", "mp3"])
 def test_stems_carry_their_maker_and_the_tags_of_the_song(
     tmp_path: Path, file_format: str

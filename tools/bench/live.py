@@ -214,6 +214,7 @@ def main() -> None:
             print(f"  {rate} Hz: model {own} samples, {1000 * own / rate:.1f} ms; "
                   f"in a rig stated {stated}, measured {measured}")  # fmt: skip
             if args.seconds:
+                print(f"    timing {args.seconds:g} s of audio ...", flush=True)
                 found = time_hops(model, rate, args.seconds)
                 texts = (f"{k} {v:.4g}" for k, v in found.items())
                 print(f"    a hop, as a fraction of it: {', '.join(texts)}")

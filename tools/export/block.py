@@ -211,8 +211,11 @@ def write_sidecar(path: Path, features: Quant | None, about: dict) -> None:
     Without a grid of features magnitudes are heard in float.
     """
     grid = features or Quant(1.0, -128)
+    sidecar = path.with_suffix(".json")
+    before = json.loads(sidecar.read_text()) if sidecar.exists() else {}
     data = {
         "name": path.stem,
+        "purpose": before.get("purpose", ""),  # written by hand
         "sample_rate": 44100,
         "n_fft": N_FFT,
         "hop": HOP,
@@ -233,7 +236,7 @@ def write_sidecar(path: Path, features: Quant | None, about: dict) -> None:
         "licence": LICENCE,
         "figures": {},
     }
-    path.with_suffix(".json").write_text(json.dumps(data | about, indent=1) + "\n")
+    sidecar.write_text(json.dumps(data | about, indent=1) + "\n")
     print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
 
 

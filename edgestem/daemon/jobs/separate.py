@@ -12,7 +12,7 @@ from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.admission import check_memory
 from edgestem.engine.separator import Separator
-from edgestem.errors import EdgestemError
+from edgestem.errors import EdgestemError, ModelError
 from edgestem.files.output import FileReport
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.encoding import choose_grid
@@ -32,7 +32,7 @@ def do_job(daemon: Daemon, job: Job) -> None:
     """Do a job and tell how it ended."""
     try:
         job.check()
-        job.say("done", **JobSeparator(daemon, job).run())
+        job.say("done", **_separate(daemon, job))
     except EdgestemError as error:
         job.say("error", code=error.code, text=str(error))
     except Exception:
@@ -40,6 +40,19 @@ def do_job(daemon: Daemon, job: Job) -> None:
         job.say("error", code="internal", text="a bug: the daemon's log has it")
     finally:
         job.memory = 0
+
+
+def _separate(daemon: Daemon, job: Job) -> dict[str, Any]:
+    """Do a job; where its device is lost begin it again, on what there is then."""
+    try:
+        return JobSeparator(daemon, job).run()
+    except ModelError as error:
+        if error.code != "device_lost":
+            raise
+        log.warning("job %d begins again: %s", job.number, error)
+        done = JobSeparator(daemon, job).run()
+        note = f"the song was begun again: {error}"
+        return done | {"warnings": [note, *done["warnings"]]}
 
 
 class JobSeparator(FileSeparator):

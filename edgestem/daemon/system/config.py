@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import EdgestemError
+from edgestem.network.runtime import MAX_THREADS
 from edgestem.wire.place import PREFIX
 
 SYSTEM_FILE = Path("/etc/edgestem.toml")
@@ -34,7 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_output_mb": (1, _MANY),
     "job_turn_s": (0.05, _MANY),
     "stall_s": (0.2, _MANY),
-    "threads": (1, _COUNT),
+    "threads": (1, MAX_THREADS),
     "slots": (0, _COUNT),
     "live_load": (0, 1),
     "realtime_priority": (0, 99),
