@@ -1,4 +1,4 @@
-"""The child that tries a delegate: `python -m edgestem.devices.trial JOB`; see `probe`."""
+"""The child that tries a delegate: `python -m edgestem.devices.trial JOB`."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class ModelConfig:
     file: str = ""
     """Name of the .tflite file beside it, where it is another model's."""
     levels: int = 0
-    """First levels of the network that are computed in float: `edgestem.spectrum.levels`."""
+    """First levels of the network that are computed in float: `spectrum.levels`."""
     slope: float = 0.0
     """Of the LeakyReLU behind each of these."""
     rest_file: str = ""

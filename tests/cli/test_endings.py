@@ -175,7 +175,8 @@ def test_a_signal_that_was_swallowed_ends_the_song_at_its_next_block(
     write_song, tmp_path
 ) -> None:
     code = (
-        "import os, signal, sys; import edgestem.files.separate as a, edgestem.cli.main as c\n"
+        "import os, signal, sys\n"
+        "import edgestem.files.separate as a, edgestem.cli.main as c\n"
         "def swallow(*_):\n"
         "    try: os.kill(os.getpid(), signal.SIGTERM)\n"
         "    except BaseException: pass\n"
@@ -251,7 +252,8 @@ def test_whatever_one_song_does_the_others_are_done(
     for name in ("a.wav", "b.wav", "c.wav"):
         write_song(name)
     code = (
-        "import sys, soundfile; import edgestem.files.separate as a, edgestem.cli.main as c\n"
+        "import sys, soundfile\n"
+        "import edgestem.files.separate as a, edgestem.cli.main as c\n"
         "old = a.open_song\n"
         "def opened(path):\n"
         f"    if path == 'b.wav': raise {broken}\n"

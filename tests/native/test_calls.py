@@ -96,7 +96,8 @@ def run(code: str) -> str:
 def test_without_the_kernel_numpy_works_for_who_asks_for_it() -> None:
     code = (
         "import sys; sys.modules['edgestem._native'] = None\n"
-        "from edgestem import native as n; from edgestem.spectrum import spectral as s\n"
+        "from edgestem import native as n\n"
+        "from edgestem.spectrum import spectral as s\n"
         "print(s.available_backends()[0], n.simd_name(), n.simd_levels())\n"
         "print(type(s.make_transform(64, 'numpy')).__name__)"
     )

@@ -252,7 +252,8 @@ def test_a_signal_between_two_names_leaves_a_whole_set(
 ) -> None:
     """At every system call of the commit in turn."""
     code = (
-        "import os, sys; from pathlib import Path; from edgestem.sound import commit as c\n"
+        "import os, sys; from pathlib import Path\n"
+        "from edgestem.sound import commit as c\n"
         "left = [int(sys.argv[2])]\n"
         "def watch(event, args):\n"
         "    if event in ('os.link', 'os.rename', 'os.remove') or (\n"

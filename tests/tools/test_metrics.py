@@ -135,7 +135,7 @@ def test_a_page_has_a_row_a_system_and_no_machine_paths() -> None:
            "left": [-9.0] * 6, "kept": [-0.001] * 6}  # fmt: skip
     scores = {"ours": {"a": row, "b": row}, "peer": {"a": row, "b": row}}
     data = {"scores": scores, "footprint": {"ours": {"rtf": 0.01, "peak_mb": 99}},
-            "extra": {}, "commands": ["python -m tools.judge.evaluate SONGS"]}  # fmt: skip
+            "extra": {}, "commands": ["python -m tools.judge.evaluate S"]}  # fmt: skip
     text = report.page(data, "page.png")
     assert "| ours | 1.00 | 11.00 | 2.00 | - | -9.0 | 0.00 | 0.0100 | 99 |" in text
     assert "| peer | 11.00 | 11.00 | 11.00 |" in text

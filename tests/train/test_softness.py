@@ -1,4 +1,4 @@
-"""The sums of tools.train.softness are the engine's: needs torch, so only beside training."""
+"""The sums of tools.train.softness are the engine's: needs torch."""
 
 from __future__ import annotations
 

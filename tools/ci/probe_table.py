@@ -2,8 +2,8 @@
 
     python -m tools.ci.probe_table [--runtime NAME]
 
-Compiles the delegates of tests/delegates, lets `edgestem.devices.probe` try each on a test
-model, then walks the faults of a Coral through made-up /sys and /dev trees.
+Compiles the delegates of tests/delegates, lets `edgestem.devices.probe` try each on a
+test model, then walks the faults of a Coral through made-up /sys and /dev trees.
 """
 
 from __future__ import annotations

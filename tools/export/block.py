@@ -4,8 +4,8 @@
 
 A net of the accompaniment that lies beside (karaoke-rest.pt) becomes the model's
 second file.  A checkpoint that was exported before carries its int8 grids; for one that
-was not, `--excerpts` (tools/pool/excerpts.py) or `--pool` give what to choose them on, and
-`--save` keeps the equalised weights (float16) with the grids that were chosen.
+was not, `--excerpts` (tools/pool/excerpts.py) or `--pool` give what to choose them on,
+and `--save` keeps the equalised weights (float16) with the grids that were chosen.
 `--float` writes the float32 reference instead, `--live-hop` a live net (see
 tools/nets/stage.py).
 """
@@ -155,7 +155,8 @@ def write_unet(
 ) -> None:
     """Write the graph; float32 when there are no quants.
 
-    With a hop it is a live net: see tools/nets/stage.py; only one frame's mask comes out.
+    With a hop it is a live net: see tools/nets/stage.py; only one frame's mask comes
+    out.
     """
     g = Graph(f"edgestem {path.stem}, {n_frames} frames a call")
 

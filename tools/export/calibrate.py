@@ -28,7 +28,8 @@ def pool_features(net: UNet, pool: Path) -> list[Tensor]:
 
 
 def stage_features(net: UNet, pool: Path) -> list[Tensor]:
-    """Features of windows of mixtures, as each of the models of tools/nets/stage.py hears.
+    """Features of windows of mixtures, as each of the models of tools/nets/stage.py
+    hears.
 
     One set of grids serves all of them.
     """

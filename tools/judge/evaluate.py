@@ -11,8 +11,9 @@ checkpoint, Spleeter 2stems float (both official nets, mask zero above 11 kHz as
 published), the same with its mask kept as "the rest" above 11 kHz, the same nets
 in post-training int8 through TFLite, centre cancellation, the mixture as it is,
 and the ideal ratio mask.  Songs that chose constants and songs that chose nothing are
-reported apart (tools/judge/halves.py).  --report writes a page and its pictures; --extra
-adds loudness, 48 kHz, songs without vocals, a cappella (tools/judge/robustness.py); --keep
+reported apart (tools/judge/halves.py).  --report writes a page and its pictures;
+--extra adds loudness, 48 kHz, songs without vocals, a cappella
+(tools/judge/robustness.py); --keep
 remembers each system's figures of each song, so that an interrupted run goes on.
 """
 

@@ -3,9 +3,9 @@
     python -m tools.judge.latency_cost DEV
 
 Each row has an analysis window of 4096 samples, a synthesis window as long as the
-latency (one frame a call, no lookahead), and the real mask per band of tools/nets/bands.py
-that comes nearest to the true vocals in every frame.  So it is what the windows alone
-cost; a causal network loses more, as it cannot see what comes.
+latency (one frame a call, no lookahead), and the real mask per band of
+tools/nets/bands.py that comes nearest to the true vocals in every frame.  So it is what
+the windows alone cost; a causal network loses more, as it cannot see what comes.
 """
 
 from __future__ import annotations

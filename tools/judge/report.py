@@ -2,8 +2,8 @@
 
     python -m tools.judge.report PAGE.md RUN.json...
 
-puts several runs of `tools.judge.evaluate --json` over the same songs on one page with one
-picture: a system that works through every hop anew takes as long as all others.
+puts several runs of `tools.judge.evaluate --json` over the same songs on one page with
+one picture: a system that works through every hop anew takes as long as all others.
 """
 
 from __future__ import annotations

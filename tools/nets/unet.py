@@ -231,7 +231,7 @@ class UNet(nn.Module):
         return tap.act("logits", logits)
 
     def _leaky(self, name: str, z: Tensor) -> Tensor:
-        """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): tools.export.block."""
+        """LeakyReLU; in int8 as slope * (z + (1 / slope - 1) ReLU(z)): export.block."""
         if type(self.tap) is Identity or self.slope == 0.0:
             return self.tap.act(f"r{name}", F.leaky_relu(z, self.slope))
         positive = self.tap.act(f"p{name}", F.relu((1 / self.slope - 1) * z))

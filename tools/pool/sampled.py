@@ -1,4 +1,5 @@
-"""Play pieces of tools.pool.backing with recorded instruments: piano, guitar, saxophone.
+"""Play pieces of tools.pool.backing with recorded instruments: piano, guitar,
+saxophone.
 
 Soundfonts loop short samples; a net that has heard no struck string decay takes a
 real piano for a voice.  The recordings come from npm packages (CC-BY-3.0), one file a

@@ -1,8 +1,9 @@
 """The part of the pool that is made rather than found: singers and backing.
 
 Called by tools.pool.corpus.  Every voice of VOICES that is in the pool is sung again
-by tools.pool.singers; SINGERS have voices of their own; every style of tools.pool.backing is
-rendered with each soundfont.  Seeds are fixed and what is there already is kept.
+by tools.pool.singers; SINGERS have voices of their own; every style of
+tools.pool.backing is rendered with each soundfont.  Seeds are fixed and what is there
+already is kept.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def play(
 
 
 def play_recorded(pool: Path, packages: Path, font: Path, jobs: int) -> list[str]:
-    """Render pieces with recorded instruments (tools/pool/sampled.py); list their names."""
+    """Render pieces with recorded instruments (`sampled`); list their names."""
     for layers in sampled.INSTRUMENTS.values():
         for _, package in layers:
             sampled.fetch(packages, package)

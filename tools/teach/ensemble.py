@@ -1,12 +1,13 @@
 """Masks that several nets agree on, for lessons that only the teacher answered.
 
-    python -m tools.teach.ensemble MASKS --lessons LESSONS --net START.pt --net karaoke.pt
+    python -m tools.teach.ensemble MASKS --lessons LESSONS --net START.pt --net NET.pt
 
-Every net is asked twice, as the teacher was (`tools.teach.lessons.views`): as the lesson
-is, and with its grid moved and its channels swapped.  MASKS/<number>.npy is the mean
-of the teacher's two views and of these, uint8 (2, 2, n_frames, 1024) as in the
-lesson; `tools.train.karaoke --masks MASKS` learns from it.  What the mean is worth on real
-songs: `tools.teach.teacher_views --net`.  Running it again goes on where it stopped.
+Every net is asked twice, as the teacher was (`tools.teach.lessons.views`): as the
+lesson is, and with its grid moved and its channels swapped.  MASKS/<number>.npy is the
+mean of the teacher's two views and of these, uint8 (2, 2, n_frames, 1024) as in the
+lesson; `tools.train.karaoke --masks MASKS` learns from it.  What the mean is worth on
+real songs: `tools.teach.teacher_views --net`.  Running it again goes on where it
+stopped.
 """
 
 from __future__ import annotations

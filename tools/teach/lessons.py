@@ -71,9 +71,9 @@ class Lessons(torch.utils.data.IterableDataset):
     """Endless batches (mixture, vocals, mask, weight).
 
     The first half of a batch is `per_batch` lessons to learn from, the second as
-    many of others, to lay over them (`tools.train.karaoke.overlay`).  The mask is what is to
-    be learnt, in 255ths: the teacher's, softened, or the one in the folder `masks`
-    (`tools.teach.ensemble`); there only lessons that have one are given.
+    many of others, to lay over them (`tools.train.karaoke.overlay`).  The mask is what
+    is to be learnt, in 255ths: the teacher's, softened, or the one in the folder
+    `masks` (`tools.teach.ensemble`); there only lessons that have one are given.
     """
 
     per_batch = 1

@@ -1,6 +1,7 @@
 """Make a U-net smaller without training: fewer channels at the bottom.
 
-    python -m tools.teach.slim spleeter.npz START --excerpts EXCERPTS.npy --channels 244 \\
+    python -m tools.teach.slim spleeter.npz START --excerpts EXCERPTS.npy \\
+        --channels 244 \\
         --stem accompaniment --gain-db -1.5 --float
 
 The deepest encoder level goes into the first decoder without a nonlinearity

@@ -1,12 +1,12 @@
 """What asking the teacher several times is worth, on the dev songs.
 
-    python -m tools.teach.teacher_views --teacher spleeter.npz --dev DEV --net karaoke.pt
+    python -m tools.teach.teacher_views --teacher spleeter.npz --dev DEV --net NET.pt
 
 Spleeter's mask depends on where its grid begins, on the level and on which channel
 is which.  Rows: mean full-track SDR of 40 seconds from the middle of every dev song
 for one view, for the mean of several, and for that mean softened by an exponent
-(`tools.teach.lessons.soften`); the mask goes on above 11 kHz in all of them.  Then every
-`--net`, asked twice as well, and what all agree on (`tools.teach.ensemble`).
+(`tools.teach.lessons.soften`); the mask goes on above 11 kHz in all of them.  Then
+every `--net`, asked twice as well, and what all agree on (`tools.teach.ensemble`).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
 What training takes away from a start is undone sooner by the average than what it
 brings (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, there as
 WiSE-FT; here EXPERIMENTS.md, seventh campaign).  Both must be nets of one kind, and
-share their int8 grids when they have some: `tools.train.karaoke --start` leaves them alone.
+share their int8 grids when they have some: `tools.train.karaoke --start` leaves them
+alone.
 """
 
 from __future__ import annotations

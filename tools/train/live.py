@@ -48,7 +48,8 @@ SOFT_POWER = 0.3  # of a band's power, for the term that hears quiet bands
 
 
 def overlay(batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Lay the second half of a batch over the first, as `tools.train.karaoke.overlay` does.
+    """Lay the second half of a batch over the first, as `tools.train.karaoke.overlay`
+    does.
 
     The bands hold powers only, so the two parts meet at random phases, which count
     the less the more bins a band has.

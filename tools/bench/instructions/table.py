@@ -1,10 +1,10 @@
 """Count the work per second of audio: kernel, network, and Spleeter's in the same run.
 
-    python -m tools.bench.instructions.table [--spleeter DIR] [--arm64 FOLDER] MODEL.tflite
+    python -m tools.bench.instructions.table [--spleeter DIR] [--arm64 FOLDER] MODEL
 
 x86-64 with callgrind; aarch64 with qemu-user and a counting plugin when FOLDER (of
-tools/ci/arm/run.sh arm64) is given.  DIR is what tools/export/spleeter.py wrote.  Then an
-estimate for Raspberry Pis whose assumptions are printed beside it.
+tools/ci/arm/run.sh arm64) is given.  DIR is what tools/export/spleeter.py wrote.  Then
+an estimate for Raspberry Pis whose assumptions are printed beside it.
 """
 
 from __future__ import annotations
