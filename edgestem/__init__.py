@@ -59,9 +59,9 @@ __all__ = [
 _HOMES = {
     "Client": "client.connection",
     "ClientStream": "client.connection",
-    "FileReport": "job",
-    "Message": "protocol",
-    "ModelConfig": "config",
+    "FileReport": "files.output",
+    "Message": "wire.protocol",
+    "ModelConfig": "network.sidecar",
     "find_socket": "wire.place",
     "Separator": "engine.separator",
     "Stems": "stems",

@@ -84,7 +84,7 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
     if action.choices is not None:
         return tuple(map(str, action.choices))
     if action.dest in ("model", "models"):
-        from edgestem.network.model import model_names
+        from edgestem.network.catalogue import model_names
 
         return tuple(model_names())
     return ()

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgestem.cli.values import filled, real, threads
-from edgestem.network.model import DEFAULT
+from edgestem.network.catalogue import DEFAULT
 from edgestem.network.runtime import RUNTIMES as _MODULES
 
 RUNTIMES = tuple(distribution for _, distribution in _MODULES)
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> tuple[str, int]:
 def _devices(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.devices.choice import AUTO
     from edgestem.diagnose.doctor import device_lines, survey, to_json
-    from edgestem.network.model import model_path
+    from edgestem.network.catalogue import model_path
     from edgestem.network.sidecar import read_config
 
     config = read_config(model_path(args.model or DEFAULT))
@@ -132,7 +132,7 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
 
 def _network(name: str) -> Path:
     """Find the .tflite file of a model's name, or of a path to any such file."""
-    from edgestem.network.model import model_path
+    from edgestem.network.catalogue import model_path
     from edgestem.network.sidecar import read_config
 
     if name.endswith(".tflite") or os.path.exists(name):  # noqa: PTH110 - never raises

@@ -15,7 +15,7 @@ from edgestem.cli.hardware import add_network_options, add_options
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import core, whole
 from edgestem.engine.separator import MAX_RATE, MIN_RATE
-from edgestem.network.model import DEFAULT, LIVE_DEFAULT
+from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT
 from edgestem.pcm.faders import MAX_BLOCK, parse_db
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
 from edgestem.cli.values import filled, level, whole
 from edgestem.files.output import SUBTYPES, Options
-from edgestem.network.model import DEFAULT
+from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.encoding import FORMATS
 from edgestem.spectrum.spectral import available_backends

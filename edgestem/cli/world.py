@@ -7,30 +7,11 @@ song of a batch and one for the command line.
 
 from __future__ import annotations
 
-import errno
 import os
 
 from edgestem.errors import EdgestemError
+from edgestem.sound.descriptors import way_out
 
-_WAYS_OUT = {
-    errno.EACCES: "ask its owner, or choose another place",
-    errno.EPERM: "ask its owner, or choose another place",
-    errno.EROFS: "nothing can be written there; choose another folder",
-    errno.ENAMETOOLONG: "use a shorter name for the song or the folder",
-    errno.ENOSPC: "make room there, or choose a folder on another disk",
-    errno.EDQUOT: "make room there, or choose a folder on another disk",
-    errno.EFBIG: "raise the limit (ulimit -f), or choose another disk",
-    errno.ELOOP: "the links lead in a circle; name the file itself",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENFILE: "the machine has too many open files; end another program",
-    errno.ENOMEM: "end other programs, or use fewer threads",
-    errno.EAGAIN: "the machine is at its limit of processes; end another program",
-    errno.EIO: "the disk or the card seems to fail; copy the file elsewhere",
-    errno.ENOTDIR: "a file stands where a folder should be",
-    errno.ESTALE: "the network drive has gone; mount it again",
-    errno.ENODEV: "the device has gone; plug it in again",
-    errno.ENOENT: "check the name",
-}
 _MEMORY = "there is not enough memory: end other programs, or use fewer threads"
 _NO_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"
 _NO_THREAD = "the system gives no more threads: end other programs, or raise ulimit -u"
@@ -52,11 +33,6 @@ def as_error(cause: Exception) -> EdgestemError | None:
     if type(cause).__module__.split(".")[0] == "soundfile":
         return EdgestemError(f"libsndfile: {cause}", code="unreadable")
     return None
-
-
-def way_out(cause: OSError, otherwise: str = "") -> str:
-    """Say what to do about an error of the system; `otherwise` where nobody knows."""
-    return _WAYS_OUT.get(cause.errno or 0, otherwise)
 
 
 def _os_sentence(cause: OSError) -> str:

@@ -23,10 +23,14 @@ from typing import Any
 from edgestem.devices.coral import look, why_refused
 from edgestem.devices.probe import SILENT, Job, Probe, probe
 from edgestem.errors import ModelError
+from edgestem.network.catalogue import DEFAULT, model_path
+from edgestem.network.compute import Compute
+from edgestem.network.model import Model, per_net
 from edgestem.network.runtime import open_interpreter
-from edgestem.network.sidecar import ModelConfig
+from edgestem.network.sidecar import ModelConfig, check_digest, read_config
 
 AUTO = ("coral", "armnn", "gpu")
+ANY = Compute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Opened:
     """ "distribution version"."""
     device: str
     """`cpu`, or the device's name."""
+    threads: int
+    """Of each interpreter."""
     notes: tuple[str, ...] = ()
     """Why each device that was tried is not used, one sentence each."""
 
@@ -194,90 +200,90 @@ def _absent(device: Device) -> str:
     return f"{device.libraries[0]} is not installed; {KINDS[device.kind].install}"
 
 
-def open_device(
-    config: ModelConfig,
-    *,
-    device: str = "auto",
-    options: Mapping[str, str] | None = None,
-    fallback: bool = True,
-    threads: int = 1,
-    runtime: str | None = None,
-) -> Opened:
+def open_model(model: str | Path = DEFAULT, compute: Compute = ANY) -> Model:
     """Load a model on the device asked for, or on the CPU with a warning.
 
     Parameters
     ----------
-    device, options
-        See the module's docstring; options go to the delegate as they are.
-    fallback : bool
-        False: raise instead of going to the CPU.
+    model : str or Path
+        A name (`karaoke`) or a .tflite file with its sidecar beside it.
+    compute : Compute
+        Where and how; its device is one of the module's docstring.
 
     Raises
     ------
     ModelError
-        No such device, or refused and `fallback` is False, or no runtime.
+        Missing or damaged model, no such device, or refused without `fallback`; no
+        runtime; tensors that differ from the sidecar.
     """
-    if device == "auto":
-        return _open_auto(config, threads, runtime)
-    wanted = parse_device(device, options)
+    config = read_config(model_path(model))
+    check_digest(config)
+    opened = _open(config, compute)
+    nets = [opened.interpreter]
+    nets += [_open_beside(opened, path, compute) for path, _ in config.files[1:]]
+    found = Model(
+        config,
+        nets,
+        compute,
+        runtime=opened.runtime,
+        device=opened.device,
+        notes=opened.notes,
+    )
+    found.on_lost = forget_trials
+    return found
+
+
+def _open(config: ModelConfig, compute: Compute) -> Opened:
+    if compute.device == "auto":
+        return _open_auto(config, compute)
+    wanted = parse_device(compute.device, compute.device_options)
     if wanted.kind == "cpu":
-        return _open_cpu(config, threads, runtime)
-    reason = try_device(wanted, config, runtime).reason
+        return _open_cpu(config, compute)
+    reason = try_device(wanted, config, compute.runtime).reason
     if not reason:
         try:
-            return _open_delegate(wanted, config, threads, runtime)
+            return _open_delegate(wanted, config, compute)
         except ModelError as error:
             reason = _lost(error)
-    note = f"{device}: {reason}"
-    if not fallback:
+    note = f"{compute.device}: {reason}"
+    if not compute.fallback:
         raise ModelError(note, code="device_refused", path=str(config.path))
     warnings.warn(f"{note}; running on the CPU", RuntimeWarning, stacklevel=4)
-    return _open_cpu(config, threads, runtime, (note,))
+    return _open_cpu(config, compute, (note,))
 
 
-def open_beside(
-    opened: Opened,
-    path: Path,
-    options: Mapping[str, str] | None = None,
-    threads: int = 1,
-    runtime: str | None = None,
-) -> Any:
+def _open_beside(opened: Opened, path: Path, compute: Compute) -> Any:
     """Load another network of a model where the first one runs.
 
     On the CPU, where the device has no compiled copy of it.
-
-    Raises
-    ------
-    ModelError
-        The runtime or the device refuses the file.
     """
-    library, compiled = None, None
+    library, compiled, options = None, None, None
     if opened.device != "cpu":
-        device = parse_device(opened.device, options)
+        device = parse_device(opened.device, compute.device_options)
         library, compiled = find_library(device), model_for(device, path)
         options = device.options
     on_device = library is not None and compiled is not None
     interpreter, _ = open_interpreter(
         compiled if on_device and compiled else path,
-        threads=threads,
-        distribution=runtime,
+        threads=opened.threads,
+        distribution=compute.runtime,
         library=library if on_device else None,
         options=options if on_device else None,
     )
     return interpreter
 
 
-def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened:
+def _open_auto(config: ModelConfig, compute: Compute) -> Opened:
     notes: list[str] = []
     for name in AUTO:
         device = parse_device(name)
         if find_library(device) is None or model_for(device, config.path) is None:
             continue
-        done = try_device(device, config, runtime)
+        done = try_device(device, config, compute.runtime)
         reason = done.reason
         if not reason and done.device_ms < done.cpu_ms:
             try:
-                return _open_delegate(device, config, threads, runtime, tuple(notes))
+                return _open_delegate(device, config, compute, tuple(notes))
             except ModelError as error:
                 reason = _lost(error)
         if reason:
@@ -286,7 +292,7 @@ def _open_auto(config: ModelConfig, threads: int, runtime: str | None) -> Opened
         slow = f"it is slower than the CPU ({done.device_ms:.1f} ms a call against "
         slow += f"{done.cpu_ms:.1f})"
         notes.append(f"{name}: {reason or slow}")
-    return _open_cpu(config, threads, runtime, tuple(notes))
+    return _open_cpu(config, compute, tuple(notes))
 
 
 def _lost(error: ModelError) -> str:
@@ -299,28 +305,28 @@ def _lost(error: ModelError) -> str:
 
 
 def _open_cpu(
-    config: ModelConfig, threads: int, runtime: str | None, notes: tuple[str, ...] = ()
+    config: ModelConfig, compute: Compute, notes: tuple[str, ...] = ()
 ) -> Opened:
+    threads = per_net(config, compute)
     interpreter, name = open_interpreter(
-        config.path, threads=threads, distribution=runtime
+        config.path, threads=threads, distribution=compute.runtime
     )
-    return Opened(interpreter, name, "cpu", notes)
+    return Opened(interpreter, name, "cpu", threads, notes)
 
 
 def _open_delegate(
     device: Device,
     config: ModelConfig,
-    threads: int,
-    runtime: str | None,
+    compute: Compute,
     notes: tuple[str, ...] = (),
 ) -> Opened:
     path = model_for(device, config.path)
     assert path is not None  # the probe has seen it
     interpreter, name = open_interpreter(
         path,
-        threads=threads,
-        distribution=runtime,
+        threads=compute.threads,
+        distribution=compute.runtime,
         library=find_library(device),
         options=device.options,
     )
-    return Opened(interpreter, name, device.name, notes)
+    return Opened(interpreter, name, device.name, compute.threads, notes)

@@ -62,7 +62,7 @@ def run_clip(
     config: ModelConfig, interpreter: Any
 ) -> tuple[NDArray[np.float32], float]:
     """Return the clip's masks as gains 0..1 and the best time of a call in ms."""
-    model = Model.around(config, interpreter)
+    model = Model(config, [interpreter])
     table, best = config.mask_table(), np.inf
     masks = []
     for features in clip(config):

@@ -22,8 +22,10 @@ from edgestem.diagnose.bench import RATE, Result, bench
 from edgestem.errors import EdgestemError
 from edgestem.lint.report import lint
 from edgestem.network import runtime
+from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT, model_path
+from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
-from edgestem.network.model import DEFAULT, LIVE_DEFAULT, Model, model_path
+from edgestem.network.model import open_on_cpu
 from edgestem.network.sidecar import ModelConfig, read_config
 from edgestem.sound.song import load_soundfile
 from edgestem.spectrum import spectral
@@ -119,7 +121,7 @@ def _runtimes(model: str | Path) -> Iterator[Line]:
     for name, number in versions.items():
         found, tags = f"{name} {number}", (machine.wheel_tag(name) or "no wheel",)
         try:
-            Model(model, runtime=name, device="cpu").invoke()
+            open_on_cpu(model, Compute(runtime=name)).invoke()
         except EdgestemError as error:
             level = "warn" if error.code == "model_not_found" else "fail"
             yield Line(level, "runtime", found, str(error), tags)
@@ -187,7 +189,7 @@ def _clock() -> Line:
 
 def _model(model: str | Path) -> Iterator[Line]:
     try:
-        loaded = Model(model, device="cpu")
+        loaded = open_on_cpu(model)
     except EdgestemError as error:
         yield Line("fail", "model", str(model), str(error))
         return

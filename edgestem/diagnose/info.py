@@ -10,8 +10,8 @@ from typing import Any
 
 from edgestem import native
 from edgestem.network import runtime
+from edgestem.network.catalogue import DEFAULT, available_models
 from edgestem.network.geometry import Geometry
-from edgestem.network.model import DEFAULT, available_models
 from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum import spectral
 from edgestem.version import __version__

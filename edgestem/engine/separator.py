@@ -28,11 +28,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestem.devices.choice import open_model
 from edgestem.engine.rows import Sliding
 from edgestem.errors import EdgestemError, StreamClosed
 from edgestem.mixture import as_float32, as_mixture, shape_hint
+from edgestem.network.catalogue import DEFAULT
+from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
-from edgestem.network.model import DEFAULT, Model
 from edgestem.spectrum.spectral import Spectral
 from edgestem.stems import LIMIT, Samples, Stems
 
@@ -101,14 +103,16 @@ class Separator:
         fallback: bool = True,
     ) -> None:
         check_stream(sample_rate, n_channels)
-        self._model = Model(
+        self._model = open_model(
             model,
-            threads=1 if threads is None else threads,
-            runtime=runtime,
-            device=device,
-            device_options=device_options,
-            fallback=fallback,
-            fft=fft,
+            Compute(
+                threads=1 if threads is None else threads,
+                fft=fft,
+                runtime=runtime,
+                device=device,
+                device_options=device_options or {},
+                fallback=fallback,
+            ),
         )
         self.config = self._model.config
         self.runtime, self.device = self._model.runtime, self._model.device

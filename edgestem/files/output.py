@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgestem.network.model import DEFAULT
+from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.grid import GRIDS
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS

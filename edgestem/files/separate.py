@@ -17,7 +17,7 @@ import numpy as np
 from edgestem.engine.separator import Separator, check_stream
 from edgestem.errors import AudioError, EdgestemError, ModelError
 from edgestem.files.output import FileReport, Options
-from edgestem.network.model import DEFAULT
+from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import Details
 from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32

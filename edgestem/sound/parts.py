@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.cli.world import way_out
 from edgestem.errors import AudioError
 from edgestem.sound.containers import Details
+from edgestem.sound.descriptors import way_out
 from edgestem.sound.encoding import Encoder, open_encoder
 from edgestem.sound.grid import Samples
 from edgestem.sound.wav import WavFormat

@@ -15,11 +15,13 @@ import pytest
 
 from edgestem.devices import choice as devices
 from edgestem.devices import coral, probe
+from edgestem.devices.choice import open_model
 from edgestem.devices.trial import CLIP_FRAMES, clip
 from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
 from edgestem.network import runtime
-from edgestem.network.model import Model, model_path
+from edgestem.network.catalogue import model_path
+from edgestem.network.compute import Compute
 from edgestem.network.sidecar import ModelConfig, read_config
 
 HERE = Path(__file__).parent.parent
@@ -161,7 +163,7 @@ def test_child_that_just_ends_is_reported() -> None:
 def test_fall_back_is_reported(build: Build) -> None:
     name = f"delegate:{build('wrong')}"
     with pytest.warns(RuntimeWarning, match="its mask is wrong.*running on the CPU"):
-        model = Model(DATA / "tiny.tflite", device=name)
+        model = open_model(DATA / "tiny.tflite", Compute(device=name))
     assert model.device == "cpu"
     assert model.notes[0].startswith(f"{name}: its mask is wrong")
 
@@ -171,17 +173,17 @@ def test_a_device_that_is_lost_after_its_trial_is_told(
 ) -> None:
     monkeypatch.setenv("DELEGATE_TEST_USB", str(tmp_path))
     name = f"delegate:{build('logistic')}"
-    assert Model(DATA / "tiny.tflite", device=name).device == name
+    assert open_model(DATA / "tiny.tflite", Compute(device=name)).device == name
     (tmp_path / "unplugged").touch()
     with pytest.warns(RuntimeWarning, match="it worked when it was tried and does not"):
-        model = Model(DATA / "tiny.tflite", device=name)
+        model = open_model(DATA / "tiny.tflite", Compute(device=name))
     assert model.device == "cpu"
     assert "\n" not in model.notes[0]
     with pytest.raises(ModelError, match="still plugged in") as caught:
-        Model(DATA / "tiny.tflite", device=name, fallback=False)
+        open_model(DATA / "tiny.tflite", Compute(device=name, fallback=False))
     assert caught.value.code == "device_refused"
     (tmp_path / "unplugged").unlink()
-    assert Model(DATA / "tiny.tflite", device=name).device == name
+    assert open_model(DATA / "tiny.tflite", Compute(device=name)).device == name
 
 
 def test_auto_goes_on_when_a_device_is_lost(
@@ -193,22 +195,25 @@ def test_auto_goes_on_when_a_device_is_lost(
     fast = probe.Probe(n_partitions=1, cpu_ms=2.0, device_ms=1.0)
     monkeypatch.setattr(devices, "_probe_once", lambda *_: fast)
     with pytest.warns(RuntimeWarning, match="armnn: it worked when.*; not used"):
-        assert Model(copy_model(tmp_path).path).device == "cpu"
+        assert open_model(copy_model(tmp_path).path).device == "cpu"
 
 
 def test_no_fall_back_fails(build: Build) -> None:
     with pytest.raises(ModelError, match="took no part") as caught:
-        Model(DATA / "tiny.tflite", device=f"delegate:{build('idle')}", fallback=False)
+        compute = Compute(device=f"delegate:{build('idle')}", fallback=False)
+        open_model(DATA / "tiny.tflite", compute)
     assert caught.value.code == "device_refused"
 
 
 def test_options_reach_the_delegate(build: Build) -> None:
     with pytest.raises(ModelError, match="it refused: 42 is the answer"):
-        Model(
+        open_model(
             DATA / "tiny.tflite",
-            device=f"delegate:{build('refuse')}",
-            device_options={"text": "42 is the answer"},
-            fallback=False,
+            Compute(
+                device=f"delegate:{build('refuse')}",
+                device_options={"text": "42 is the answer"},
+                fallback=False,
+            ),
         )
 
 
@@ -273,7 +278,7 @@ def test_coral_runs_the_compiled_file(
     config = copy_model(tmp_path, compiled=True)
     compiled = devices.model_for(devices.parse_device("coral"), config.path)
     assert compiled == tmp_path / "tiny_edgetpu.tflite"
-    assert Model(config.path, device="coral").device == "coral"
+    assert open_model(config.path, Compute(device="coral")).device == "coral"
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
@@ -295,7 +300,9 @@ def test_a_second_network_goes_where_there_is_a_compiled_copy(
         return load(path, **options)
 
     monkeypatch.setattr(devices, "open_interpreter", spy)
-    assert Model(tmp_path / "pair.tflite", device="coral").device == "coral"
+    assert (
+        open_model(tmp_path / "pair.tflite", Compute(device="coral")).device == "coral"
+    )
     second = ("rest_edgetpu.tflite", True) if is_compiled else ("rest.tflite", False)
     assert loaded == [("front_edgetpu.tflite", True), second]
 
@@ -308,7 +315,7 @@ def test_auto_takes_what_works_and_is_faster(
     fast = probe.Probe(n_partitions=1, cpu_ms=2.0, device_ms=1.0)
     for done, device in ((fast, "armnn"), (probe.Probe(cpu_ms=1, device_ms=2), "cpu")):
         monkeypatch.setattr(devices, "_probe_once", lambda *_, done=done: done)
-        model = Model(config.path)
+        model = open_model(config.path)
         assert model.device == device
         if device == "cpu":
             assert "slower than the CPU (2.0 ms a call against 1.0)" in model.notes[0]
@@ -319,13 +326,13 @@ def test_auto_reports_a_library_that_is_there_and_refused(
 ) -> None:
     pretend(monkeypatch, tmp_path, build("crash"), "libarmnnDelegate.so")
     with pytest.warns(RuntimeWarning, match="armnn: it crashed.*; not used"):
-        model = Model(copy_model(tmp_path).path)
+        model = open_model(copy_model(tmp_path).path)
     assert model.device == "cpu"
     assert "it crashed" in model.notes[0]
 
 
 def test_auto_skips_what_is_not_there(tiny: ModelConfig) -> None:
-    opened = devices.open_device(tiny)
+    opened = devices.open_model(tiny.path)
     assert (opened.device, opened.notes) == ("cpu", ())
 
 
@@ -419,7 +426,7 @@ def test_usb_coral_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_installed_runtime_runs_a_model(name: str) -> None:
-    model = Model(DATA / "tiny.tflite", runtime=name)
+    model = open_model(DATA / "tiny.tflite", Compute(runtime=name))
     assert model.runtime.startswith(name + " ")
     model.features()[...] = 0
     model.invoke()

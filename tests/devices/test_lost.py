@@ -16,11 +16,11 @@ from edgestem.cli import main as cli
 from edgestem.daemon.pool.engine import Engine
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.devices import choice as devices
+from edgestem.engine import separator
 from edgestem.errors import ModelError
 from edgestem.files.output import Options
 from edgestem.files.separate import FileSeparator
 from edgestem.files.verify import verify
-from edgestem.network import model
 
 DATA = Path(__file__).parent.parent / "data"
 TINY = DATA / "tiny.tflite"
@@ -106,16 +106,16 @@ def test_the_batch_goes_on(
 ) -> None:
     songs = [str(write_song(name=f"{name}.wav", x=noise(9000))) for name in "ab"]
     opened = iter(["fail"])
-    open_device = model.open_device
+    open_model = separator.open_model
 
     def open_and_fail(*args: object, **more: object) -> object:
         orders.unlink(missing_ok=True)
-        found = open_device(*args, **more)
+        found = open_model(*args, **more)
         if order := next(opened, ""):
             orders.write_text(order)
         return found
 
-    monkeypatch.setattr(model, "open_device", open_and_fail)
+    monkeypatch.setattr(separator, "open_model", open_and_fail)
     device = ["--device", f"delegate:{library}", "--delegate-opt", f"orders={orders}"]
     command = ["separate", *songs, "-o", str(tmp_path / "out"), "--model", str(TINY)]
     status = cli.main([*command, *device, *words, "--json"])
@@ -165,6 +165,6 @@ def test_the_daemon_lends_no_separator_whose_device_was_lost() -> None:
     lent[0]._model._networks[0]._interpreter = Unplugged()
     with pytest.raises(ModelError):
         lent[0].push(np.zeros((200_000, 2), np.float32))
-    for separator in reversed(lent):  # a good one of the same device goes too
-        engine.give_back(separator)
+    for one in reversed(lent):  # a good one of the same device goes too
+        engine.give_back(one)
     assert engine.take("", 44100, 2) not in lent

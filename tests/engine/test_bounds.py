@@ -15,8 +15,9 @@ import pytest
 import edgestem
 from edgestem import ModelError
 from edgestem.live.realtime import prepare_thread
+from edgestem.network.catalogue import available_models
 from edgestem.network.geometry import Geometry
-from edgestem.network.model import Model, available_models
+from edgestem.network.model import open_on_cpu
 from edgestem.network.sidecar import read_config
 from edgestem.spectrum.spectral import Spectral
 
@@ -57,7 +58,7 @@ def test_a_lost_device_is_a_model_error(tiny_model: Path) -> None:
         def invoke(self) -> None:
             raise RuntimeError("Node number 3 failed to invoke.")
 
-    model = Model(tiny_model)
+    model = open_on_cpu(tiny_model)
     model._networks[0]._interpreter = Unplugged()
     with pytest.raises(ModelError, match="Node number 3") as caught:
         model.invoke()
@@ -69,7 +70,7 @@ def test_models_loaded_at_once_leave_stderr_alone(tiny_model: Path) -> None:
 
     def load() -> None:
         for _ in range(10):
-            Model(tiny_model)
+            open_on_cpu(tiny_model)
 
     crew = [threading.Thread(target=load) for _ in range(4)]
     for thread in crew:
@@ -84,7 +85,7 @@ def test_a_model_loads_without_a_temporary_folder(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
-    assert np.isfinite(Model(tiny_model).mask()).all()
+    assert np.isfinite(open_on_cpu(tiny_model).mask()).all()
 
 
 @pytest.mark.parametrize("cpu", [-1, 10**20])
@@ -118,6 +119,6 @@ def test_a_sidecar_without_its_network_is_left_out(
     for suffix in (".json", ".tflite"):
         shutil.copy(DATA / f"tiny{suffix}", tmp_path)
     shutil.copy(DATA / "tiny.json", tmp_path / "alone.json")
-    monkeypatch.setattr("edgestem.network.model.models_dir", lambda: tmp_path)
+    monkeypatch.setattr("edgestem.network.catalogue.models_dir", lambda: tmp_path)
     with pytest.warns(RuntimeWarning, match="alone is left out"):
         assert [c.name for c in available_models()] == ["tiny"]

@@ -16,7 +16,7 @@ from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.output import FileReport, Options
 from edgestem.files.separate import BLOCK, FileSeparator
 from edgestem.files.verify import verify
-from edgestem.network.model import model_path
+from edgestem.network.catalogue import model_path
 from edgestem.sound import encoding, wav
 
 WriteSong = Callable[..., Path]

@@ -18,7 +18,7 @@ GROUND = {"child", "errors", "mixture", "stems", "version"}
 MAY: dict[str, set[str]] = {
     "native": {"_native"},
     "spectrum": {"native"},
-    "network": {"native", "spectrum"},
+    "network": {"spectrum"},
     "devices": {"network", "spectrum"},
     "engine": {"devices", "network", "spectrum"},
     "sound": set(),

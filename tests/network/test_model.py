@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgestem.errors import ModelError
-from edgestem.network.model import Model, available_models, model_path, models_dir
+from edgestem.network.catalogue import available_models, model_path, models_dir
+from edgestem.network.model import Model, open_on_cpu
 from edgestem.network.sidecar import read_config
 
 DATA = Path(__file__).parent.parent / "data"
@@ -55,7 +56,7 @@ def run(model: Model, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_reset_is_as_good_as_new() -> None:
-    model, other = (Model(DATA / "stateful1.tflite") for _ in range(2))
+    model, other = (open_on_cpu(DATA / "stateful1.tflite") for _ in range(2))
     first = [run(model, rng) for rng in [np.random.default_rng(0)] for _ in range(9)]
     model.reset()
     again = [run(model, rng) for rng in [np.random.default_rng(0)] for _ in range(9)]
@@ -64,7 +65,7 @@ def test_reset_is_as_good_as_new() -> None:
 
 
 def test_states_carry_the_past() -> None:
-    model = Model(DATA / "stateful1.tflite")
+    model = open_on_cpu(DATA / "stateful1.tflite")
     silence, loud = np.int8(-128), np.int8(60)
     masks = []
     for past in (silence, loud):
@@ -81,7 +82,7 @@ def test_frames_per_call_do_not_change_the_masks() -> None:
     features = rng.integers(-128, 128, (64, 64, 3)).astype(np.int8)
     results = []
     for n in (1, 2, 8, 64):
-        model = Model(DATA / f"stateful{n}.tflite")
+        model = open_on_cpu(DATA / f"stateful{n}.tflite")
         masks = []
         for at in range(0, 64, n):
             model.features()[...] = features[at : at + n]
@@ -95,9 +96,9 @@ def test_frames_per_call_do_not_change_the_masks() -> None:
 @pytest.mark.parametrize("views", [2, 3, 6])
 def test_views_of_a_frame_are_averaged(tmp_path: Path, views: int) -> None:
     """A call moves on by a share of what it masks; so does what its masks add to."""
-    one = Model(changed(tmp_path, right_context=1))
+    one = open_on_cpu(changed(tmp_path, right_context=1))
     (tmp_path / "more").mkdir()
-    more = Model(changed(tmp_path / "more", right_context=1, views=views))
+    more = open_on_cpu(changed(tmp_path / "more", right_context=1, views=views))
     group, n_calls = 6 // views, 9
     assert (one.config.group, more.config.group) == (6, group)
     assert one.config.frames_ahead + 6 == more.config.frames_ahead + group == 7
@@ -140,7 +141,7 @@ def test_two_networks_say_the_mean_of_a_mask_and_of_what_the_other_leaves(
     pair = json.loads((DATA / "pair.json").read_text()) | {"views": views}
     (tmp_path / "pair.json").write_text(json.dumps(pair))
     vocals, rest, both = (
-        Model(tmp_path / f"{name}.tflite") for name in ("front", "rest", "pair")
+        open_on_cpu(tmp_path / f"{name}.tflite") for name in ("front", "rest", "pair")
     )
     rng = np.random.default_rng(0)
     earlier = None
@@ -190,7 +191,7 @@ def test_levels_and_a_second_network_must_fit(
     tmp_path: Path, name: str, fields: dict[str, object], said: str, code: str
 ) -> None:
     with pytest.raises(ModelError, match=said) as caught:
-        Model(changed(tmp_path, name, **fields))
+        open_on_cpu(changed(tmp_path, name, **fields))
     assert caught.value.code == code
 
 
@@ -220,7 +221,7 @@ def test_sidecar_that_does_not_fit_is_a_model_error(
     tmp_path: Path, fields: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ModelError, match=said) as caught:
-        Model(changed(tmp_path, **fields))
+        open_on_cpu(changed(tmp_path, **fields))
     assert caught.value.code == "model_mismatch"
     assert "tiny" in caught.value.path
 
@@ -232,7 +233,7 @@ def test_a_sidecar_may_use_another_models_network(tmp_path: Path) -> None:
     other.write_text(
         json.dumps(data | {"name": "other", "views": 1, "file": tiny.name})
     )
-    model = Model(other.with_suffix(".tflite"))
+    model = open_on_cpu(other.with_suffix(".tflite"))
     assert (model.config.name, model.config.path) == ("other", tiny)
     assert model.config.digest != read_config(tiny).digest
     brief = tmp_path / "brief.json"
@@ -248,7 +249,7 @@ def test_a_sidecar_may_use_another_models_network(tmp_path: Path) -> None:
 
 def test_missing_model_is_a_model_error() -> None:
     with pytest.raises(ModelError) as caught:
-        Model("no such model")
+        open_on_cpu("no such model")
     assert caught.value.code == "model_not_found"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgestem.errors import ModelError
-from edgestem.network.model import Model
+from edgestem.network.model import open_on_cpu
 from edgestem.network.sidecar import check_digest, read_config
 
 DATA = Path(__file__).parent.parent / "data"
@@ -78,7 +78,7 @@ def test_nonsense_in_a_sidecar_is_a_model_mismatch(tmp_path: Path, changes) -> N
 
 def test_a_missing_model_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model file .*nothing\.tflite") as caught:
-        Model(tmp_path / "nothing.tflite")
+        open_on_cpu(tmp_path / "nothing.tflite")
     assert caught.value.code == "model_not_found"
 
 
@@ -94,7 +94,7 @@ def test_a_changed_model_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("changes", [{"frames_per_call": 16}, {"n_features": 3}])
 def test_tensors_that_differ_from_the_sidecar_are_refused(tmp_path: Path, changes):
     with pytest.raises(ModelError) as caught:
-        Model(copy_net(tmp_path, **changes))
+        open_on_cpu(copy_net(tmp_path, **changes))
     assert caught.value.code == "model_mismatch"
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 import edgestem
-from edgestem.network.model import model_path
+from edgestem.network.catalogue import model_path
 from edgestem.wire.protocol import encode
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgestem.network.model import Model
+from edgestem.network.compute import Compute
+from edgestem.network.model import open_on_cpu
 from edgestem.network.runtime import installed, open_interpreter
 from edgestem.network.sidecar import read_config
 
@@ -35,7 +36,7 @@ def seconds_out(path: Path, n_in: int) -> float:
 def call_of(path: Path, runtime: str | None) -> tuple[Callable[[], object], float]:
     """One call of a model, levels in float included, or of a bare net; its seconds."""
     if path.with_suffix(".json").exists():
-        model = Model(path, runtime=runtime, device="cpu")
+        model = open_on_cpu(path, Compute(runtime=runtime))
         return model.invoke, seconds_out(path, 0)
     net, _ = open_interpreter(path, distribution=runtime)
     n_in = int(net.get_input_details()[0]["shape"][1])

@@ -27,7 +27,7 @@ from edgestem.engine.separator import Separator
 from edgestem.live.realtime import calm_python
 from edgestem.live.rig import Rig
 from edgestem.live.worker import Crew
-from edgestem.network.model import model_path
+from edgestem.network.catalogue import model_path
 from edgestem.pcm.faders import Levels
 
 ROOT = Path(__file__).parent.parent.parent

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.network.model import model_path
+from edgestem.network.catalogue import model_path
 from edgestem.network.sidecar import read_config
 from tools.bench.footprint import footprint
 from tools.export.spleeter import Net

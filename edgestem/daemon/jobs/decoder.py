@@ -119,9 +119,9 @@ class Work:
 
     def do_model(self, message: Message, fds: list[int]) -> bytes:
         """Load a network and run it once: where it crashes, it is only this child."""
-        from edgestem.network.model import Model
+        from edgestem.network.model import open_on_cpu
 
-        Model(message.fields["path"], device="cpu").invoke()
+        open_on_cpu(message.fields["path"]).invoke()
         return encode_reply("loaded")
 
     def do_read(self, message: Message, fds: list[int]) -> bytes:

@@ -22,7 +22,7 @@ from edgestem.daemon.pool.schedule import (
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.engine.separator import check_stream
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.network.model import (
+from edgestem.network.catalogue import (
     LIVE_DEFAULT,
     available_models,
     model_path,

@@ -1,0 +1,44 @@
+"""Where and how networks run, as one thing that is handed down whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgestem.errors import EdgestemError
+from edgestem.network.runtime import MAX_THREADS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """What users choose of the machine; each door makes it from its keywords.
+
+    Raises
+    ------
+    EdgestemError
+        `bad_threads`: not a whole number from 1 to MAX_THREADS.
+    """
+
+    threads: int = 1
+    """Threads of the networks."""
+    fft: str = "auto"
+    """Back end of the spectrogram stages and of levels in float."""
+    runtime: str | None = None
+    """TFLite distribution; default the fastest installed."""
+    device: str = "auto"
+    """Where networks run; see `devices.choice`."""
+    device_options: Mapping[str, str] = field(default_factory=dict)
+    """Handed to the device's delegate library."""
+    fallback: bool = True
+    """Go to the CPU, with a RuntimeWarning, when the device is refused."""
+
+    def __post_init__(self) -> None:
+        threads = self.threads
+        if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+            raise EdgestemError(
+                f"threads: expected 1 to {MAX_THREADS}, got {threads!r}",
+                code="bad_threads",
+            )
+
+
+CPU = Compute(device="cpu")
