@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+import edgestem
+
+PACKAGE = Path(edgestem.__file__).parent
 
 HEAVY = {"soundfile", "socket", "pyfftw", "tflite_runtime", "ai_edge_litert", "torch"}
 
@@ -19,7 +25,7 @@ def test_importing_edgestem_loads_nothing_heavy_and_prints_nothing() -> None:
 
 
 def test_training_libraries_stay_out_of_the_package() -> None:
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):
