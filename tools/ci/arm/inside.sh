@@ -20,11 +20,10 @@ if [ -z "$SHORT" ]; then
     ln -sfn /job/models /run/models
     ln -sfn /job/tools /run/tools
     cd /run
-    for file in test_spectral test_fft test_model test_lint test_runtime \
-        test_separator; do
-        [ -e tests/$file.py ] || continue
+    ln -sfn /job/pyproject.toml /run/pyproject.toml
+    for part in spectrum network lint devices engine/test_separator.py; do
         /venv/bin/python -m pytest -q -p no:cacheprovider \
-            --rootdir /run "tests/$file.py" || echo "FAILED: $file"
+            "tests/$part" || echo "FAILED: $part"
     done
 fi
 cd /job

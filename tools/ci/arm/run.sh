@@ -102,11 +102,10 @@ mkdir -p "$root/wheels"
 
 stage "sdist, tests, song"
 rm -rf "$root/job"
-mkdir -p "$root/job/native"
 "$PYTHON" -m build -q --sdist --outdir "$root/job" "$project"
-cp -r "$project/tests" "$project/tools" "$root/job"
+cp -r "$project/tests" "$project/tools" "$project/pyproject.toml" "$root/job"
 cp -r "$MODELS" "$root/job/models"
-cp "$project"/native/*.[ch] "$root/job/native"
+cp -r "$project/native" "$root/job/native"
 cp "$here/inside.sh" "$root/job"
 if [ -n "$song" ]; then
     cp "$song" "$root/job/song.wav"
