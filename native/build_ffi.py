@@ -17,12 +17,12 @@ from cffi import FFI
 HERE = Path(__file__).parent
 LEVELS = ("scalar", "sse2", "avx2", "neon")  # each file empties itself elsewhere
 SOURCES = [
-    "fft.c",
     "guard.c",
-    "levels.c",
-    "spectral.c",
-    "stretch.c",
-    *(f"level_{n}.c" for n in LEVELS),
+    "plan/fft.c",
+    "plan/levels.c",
+    "plan/spectral.c",
+    "stretch/stretch.c",
+    *(f"level/{n}.c" for n in LEVELS),
 ]
 HEADERS = ["edgestem.h", "guard.h", "stretch.h"]
 FLAGS = [
@@ -67,7 +67,7 @@ ffibuilder.set_source(
     "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=[f"native/{name}" for name in SOURCES],
     include_dirs=["native"],
-    depends=[f"native/{path.name}" for path in sorted(HERE.glob("*.h"))],
+    depends=[f"native/{path.relative_to(HERE)}" for path in sorted(HERE.rglob("*.h"))],
     extra_compile_args=FLAGS,
     py_limited_api=True,
 )

@@ -71,7 +71,7 @@ lint() {
 }
 
 c_format() {
-    clang-format --dry-run -Werror native/*.[ch] tests/native/*.c
+    clang-format --dry-run -Werror native/*.[ch] native/*/*.[ch] tests/native/*.c
 }
 
 require_build_packages

@@ -2,7 +2,7 @@
 #ifndef ES_BANDS_H
 #define ES_BANDS_H
 
-#include "spectra.h"
+#include "frame/spectra.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #ifndef ES_FLUSH_H
 #define ES_FLUSH_H
 
-#include "internal.h"
+#include "plan/internal.h"
 
 #ifdef ES_X86
 #include <xmmintrin.h>

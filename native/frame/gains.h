@@ -2,7 +2,7 @@
 #ifndef ES_GAINS_H
 #define ES_GAINS_H
 
-#include "spectra.h"
+#include "frame/spectra.h"
 
 /* Set p[0..n) and perhaps W - 1 more: there is room, and what lies behind is
  * set later. */

@@ -6,7 +6,7 @@
 #ifndef ES_LEVELS_H
 #define ES_LEVELS_H
 
-#include "bands.h"
+#include "frame/bands.h"
 
 #include <float.h>
 

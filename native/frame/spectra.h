@@ -8,7 +8,7 @@
 #ifndef ES_SPECTRA_H
 #define ES_SPECTRA_H
 
-#include "transform.h"
+#include "frame/transform.h"
 
 typedef struct es_pair {
     V a_re, a_im, b_re, b_im;

@@ -4,13 +4,13 @@
 #ifndef ES_STAGES_H
 #define ES_STAGES_H
 
-#include "bands.h"
-#include "undecided.h"
-#include "gains.h"
-#include "directions.h"
-#include "levels.h"
-#include "places.h"
-#include "repetition.h"
+#include "frame/bands.h"
+#include "learn/undecided.h"
+#include "frame/gains.h"
+#include "learn/directions.h"
+#include "frame/levels.h"
+#include "learn/places.h"
+#include "learn/repetition.h"
 
 /* ---- Masked spectra to planes -------------------------------------------- */
 

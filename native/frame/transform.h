@@ -6,7 +6,7 @@
 #ifndef ES_TRANSFORM_H
 #define ES_TRANSFORM_H
 
-#include "internal.h"
+#include "plan/internal.h"
 
 /* A column of at most 8 complex vectors; the compiler keeps it in registers. */
 typedef struct es_column {

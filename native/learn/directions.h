@@ -4,8 +4,8 @@
 #ifndef ES_DIRECTIONS_H
 #define ES_DIRECTIONS_H
 
-#include "bands.h"
-#include "gains.h"
+#include "frame/bands.h"
+#include "frame/gains.h"
 
 #include <string.h>
 

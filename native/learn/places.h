@@ -4,7 +4,7 @@
 #ifndef ES_PLACES_H
 #define ES_PLACES_H
 
-#include "spectra.h"
+#include "frame/spectra.h"
 
 /* A Hermitian matrix of the channels: powers and the product L conj(R). */
 typedef struct es_matrix {

@@ -6,8 +6,8 @@
 #ifndef ES_REPETITION_H
 #define ES_REPETITION_H
 
-#include "bands.h"
-#include "gains.h"
+#include "frame/bands.h"
+#include "frame/gains.h"
 
 #include <string.h>
 

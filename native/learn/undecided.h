@@ -4,8 +4,8 @@
 #ifndef ES_UNDECIDED_H
 #define ES_UNDECIDED_H
 
-#include "bands.h"
-#include "gains.h"
+#include "frame/bands.h"
+#include "frame/gains.h"
 
 #include <string.h>
 

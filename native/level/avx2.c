@@ -1,5 +1,5 @@
 /* level_avx2.c - the algorithm for AVX2, chosen at run time. */
-#include "internal.h"
+#include "plan/internal.h"
 
 #ifdef ES_X86
 
@@ -13,9 +13,9 @@
 #endif
 
 #define ES_AVX2
-#include "simd.h"
+#include "frame/simd.h"
 
-#include "stages.h"
+#include "frame/stages.h"
 
 const es_ops es_avx2_ops = { ES_SIMD_AVX2, rfft,       irfft,
                              analyse,      features,   synthesise,

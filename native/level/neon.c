@@ -1,12 +1,12 @@
 /* level_neon.c - the algorithm for NEON, which every aarch64 has. */
-#include "internal.h"
+#include "plan/internal.h"
 
 #ifdef ES_ARM64
 
 #define ES_NEON
-#include "simd.h"
+#include "frame/simd.h"
 
-#include "stages.h"
+#include "frame/stages.h"
 
 const es_ops es_neon_ops = { ES_SIMD_NEON, rfft,       irfft,
                              analyse,      features,   synthesise,

@@ -1,10 +1,10 @@
 /* level_scalar.c - the algorithm without vectors: the specification. */
-#include "internal.h"
+#include "plan/internal.h"
 
 #define ES_SCALAR
-#include "simd.h"
+#include "frame/simd.h"
 
-#include "stages.h"
+#include "frame/stages.h"
 
 const es_ops es_scalar_ops = { ES_SIMD_SCALAR, rfft,       irfft,
                                analyse,        features,   synthesise,

@@ -1,5 +1,5 @@
 /* level_sse2.c - the algorithm for SSE2, which every x86-64 has. */
-#include "internal.h"
+#include "plan/internal.h"
 
 #ifdef ES_X86
 
@@ -13,9 +13,9 @@
 #endif
 
 #define ES_SSE2
-#include "simd.h"
+#include "frame/simd.h"
 
-#include "stages.h"
+#include "frame/stages.h"
 
 const es_ops es_sse2_ops = { ES_SIMD_SSE2, rfft,       irfft,
                              analyse,      features,   synthesise,

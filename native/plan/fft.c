@@ -1,5 +1,5 @@
 /* fft.c - which instruction set, the complex FFT's tables, the real FFT. */
-#include "internal.h"
+#include "plan/internal.h"
 
 #define ES_PI 3.14159265358979323846
 

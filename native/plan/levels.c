@@ -1,6 +1,6 @@
 /* levels.c - plans of the first levels of a network, and their call. */
-#include "flush.h"
-#include "internal.h"
+#include "frame/flush.h"
+#include "plan/internal.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* spectral.c - plans of the fused calls: windows, bands, the quantiser. */
-#include "flush.h"
-#include "internal.h"
-#include "flush.h"
+#include "frame/flush.h"
+#include "plan/internal.h"
+#include "frame/flush.h"
 
 #include <math.h>
 #include <string.h>

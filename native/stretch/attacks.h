@@ -7,7 +7,7 @@
 #ifndef ES_STRETCH_ATTACKS_H
 #define ES_STRETCH_ATTACKS_H
 
-#include "stretch_source.h"
+#include "stretch/source.h"
 
 #define ES_RISE 4.0f     /* of power: 6 dB */
 #define ES_SILENT 1e-10f /* power of a sample under which nothing starts */

@@ -8,7 +8,7 @@
 #ifndef ES_STRETCH_BANDS_H
 #define ES_STRETCH_BANDS_H
 
-#include "stretch_attacks.h"
+#include "stretch/attacks.h"
 
 #define ES_STARTS 4.0f /* times the power before: a peak that is new */
 

@@ -6,7 +6,7 @@
 #ifndef ES_STRETCH_MAP_H
 #define ES_STRETCH_MAP_H
 
-#include "stretch_bands.h"
+#include "stretch/bands.h"
 
 #define ES_CATCH_UP 3 /* times as long as it was held */
 

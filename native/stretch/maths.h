@@ -4,7 +4,7 @@
 #ifndef ES_STRETCH_MATHS_H
 #define ES_STRETCH_MATHS_H
 
-#include "internal.h"
+#include "plan/internal.h"
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
 #ifndef ES_STRETCH_PLAN_H
 #define ES_STRETCH_PLAN_H
 
-#include "stretch_maths.h"
-#include "stretch_state.h"
+#include "stretch/maths.h"
+#include "stretch/state.h"
 
 #define ES_LOW_MS 120.0    /* window of the low band */
 #define ES_CROSSING 2000.0 /* Hz between the bands */

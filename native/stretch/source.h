@@ -6,8 +6,8 @@
 #ifndef ES_STRETCH_SOURCE_H
 #define ES_STRETCH_SOURCE_H
 
-#include "stretch_maths.h"
-#include "stretch_state.h"
+#include "stretch/maths.h"
+#include "stretch/state.h"
 
 #define ES_CUTOFF 0.97 /* of the lower Nyquist frequency */
 #define ES_BETA 8.0    /* of Kaiser's window: -81 dB */

@@ -8,7 +8,7 @@
 #ifndef ES_STRETCH_STATE_H
 #define ES_STRETCH_STATE_H
 
-#include "internal.h"
+#include "plan/internal.h"
 #include "stretch.h"
 
 #define ES_OVERLAP 4      /* windows over each sample */

@@ -1,12 +1,12 @@
 /* stretch.c - plans of the stretcher, and its steps; see stretch.h. */
-#include "flush.h"
+#include "frame/flush.h"
 
 #define ES_SCALAR
-#include "simd.h"
+#include "frame/simd.h"
 
-#include "stretch_map.h"
-#include "stretch_plan.h"
-#include "stretch_voice.h"
+#include "stretch/map.h"
+#include "stretch/plan.h"
+#include "stretch/voice.h"
 
 #define ES_RAMP 0.1 /* seconds from one key or tempo to another */
 #define ES_AHEAD 3  /* hops of stream behind a frame's middle */

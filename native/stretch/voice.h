@@ -8,7 +8,7 @@
 #ifndef ES_STRETCH_VOICE_H
 #define ES_STRETCH_VOICE_H
 
-#include "stretch_bands.h"
+#include "stretch/bands.h"
 
 #define ES_ROUNDS 4       /* of raising */
 #define ES_DEPTH 27.0f    /* log2 of power: 81 dB below the greatest counts */

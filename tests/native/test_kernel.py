@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 NATIVE = ROOT / "native"
 # The kernel; guard.c is no part of it, it is for Python and JACK.
-SOURCES = sorted(path for path in NATIVE.glob("*.c") if path.name != "guard.c")
+SOURCES = sorted(path for path in NATIVE.rglob("*.c") if path.name != "guard.c")
 FLAGS = [
     *("-std=c11", "-ffp-contract=off", "-fvisibility=hidden"),
     *("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes"),
@@ -213,7 +213,7 @@ def test_kernel_exports_its_header_and_needs_no_allocator(
     header = "".join((NATIVE / name).read_text() for name in names)
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     functions = set(re.findall(r"\b(es_\w+)\(", header))
-    internal = (NATIVE / "internal.h").read_text()
+    internal = (NATIVE / "plan" / "internal.h").read_text()
     shared = set(re.findall(r"\b(es_\w+)\(", internal))
     tables = set(re.findall(r"extern const es_ops (\w+);", internal))
     lines = run("nm", *objects(compiler, "plain")).splitlines()
@@ -241,5 +241,5 @@ def test_sources_are_formatted() -> None:
     clang_format = shutil.which("clang-format")
     if not clang_format:
         pytest.skip("clang-format is not installed")
-    files = [*NATIVE.glob("*.[ch]"), *HERE.glob("*.[ch]")]
+    files = [*NATIVE.rglob("*.[ch]"), *HERE.glob("*.[ch]")]
     run(clang_format, "--dry-run", "-Werror", *files)

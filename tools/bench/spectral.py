@@ -255,7 +255,7 @@ def instructions() -> dict[str, dict[str, int]]:
         program = Path(folder, "kernel")
         kernel = ROOT / "native"
         flags = ["-std=c11", "-O3", "-ffp-contract=off"]
-        sources = [Path(__file__).with_name("kernel.c"), *kernel.glob("*.c")]
+        sources = [Path(__file__).with_name("kernel.c"), *kernel.rglob("*.c")]
         command = ["gcc", *flags, f"-I{kernel}", *sources, "-lm", "-o", program]
         subprocess.run(command, check=True)
         for level in native.simd_levels():

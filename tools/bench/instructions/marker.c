@@ -1,6 +1,7 @@
 /* Two marks for callgrind: what runs between them is counted.
  *
- * valgrind --tool=callgrind --collect-atstart=no; without valgrind they are no-ops.
+ * valgrind --tool=callgrind --collect-atstart=no; without valgrind they are
+ * no-ops.
  */
 #include <valgrind/callgrind.h>
 
