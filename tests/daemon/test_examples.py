@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from daemons import DaemonProcess, running
-from test_daemon_jobs import local_stems
+from jobs import local_stems
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 RATE = 44100

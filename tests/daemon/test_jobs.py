@@ -10,20 +10,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from daemons import DATA, DaemonProcess, read_all, running, wait_for
+from daemons import DaemonProcess, read_all, running, wait_for
+from jobs import local_stems, make_song, new_files, refused, submit
 
-import edgestem
 from edgestem import Client, EdgestemError
 from edgestem.wire.protocol import encode
-
-RATE = 44100
 
 
 @pytest.fixture(scope="module")
@@ -51,33 +49,6 @@ def out(place: Path) -> Iterator[Path]:
             path.unlink()
 
 
-def make_song(path: Path, seconds: float = 1.0, subtype: str = "PCM_16") -> Path:
-    rng = np.random.default_rng(abs(hash(path.name)) % 1000)
-    x = rng.standard_normal((int(RATE * seconds), 2)) * 0.1
-    soundfile.write(path, x, RATE, subtype)
-    return path
-
-
-def local_stems(song: Path, folder: Path, **options: Any) -> dict[str, bytes]:
-    model = DATA / "tiny.tflite"
-    report = edgestem.separate_file(song, folder, model=model, **options)
-    return {name: Path(path).read_bytes() for name, path in report.outputs.items()}
-
-
-def new_files(folder: Path, count: int = 2) -> list[int]:
-    return [
-        os.open(folder / f"{i}.bin", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        for i in range(count)
-    ]
-
-
-def refused(call: Callable[[], object]) -> str:
-    with pytest.raises(EdgestemError) as caught:
-        call()
-    return caught.value.code
-
-
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_a_job_by_descriptor_writes_what_a_local_run_writes(
     daemon: DaemonProcess, tmp_path: Path, subtype: str
 ) -> None:
@@ -222,12 +193,6 @@ def test_jobs_wait_report_progress_and_can_be_cancelled(
         assert refused(lambda: client.request("cancel", "x", job=third)) == "no_job"
         other.close()
         wait_for(lambda: client.status()["n_jobs"] == 0)
-
-
-def submit(client: Client, fields: dict[str, Any]) -> int:
-    client.send("separate", **fields)
-    number: int = client.receive("queued").fields["job"]
-    return number
 
 
 def test_clients_take_turns(tmp_path: Path) -> None:

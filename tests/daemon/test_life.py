@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import soundfile
 from daemons import DATA, DaemonProcess, running, wait_for
-from test_daemon_jobs import local_stems, make_song, new_files, refused, submit
+from jobs import local_stems, make_song, new_files, refused, submit
 
 from edgestem.daemon.system.config import DaemonConfig, load_config
 from edgestem.errors import EdgestemError
