@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemons import DaemonProcess
+from daemons import DaemonProcess, running
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,10 +37,8 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    process = DaemonProcess(tmp_path_factory.mktemp("daemon"))
-    process.wait_until_ready()
-    yield process
-    assert process.end() == 0
+    with running(tmp_path_factory.mktemp("daemon")) as process:
+        yield process
 
 
 @pytest.mark.parametrize("code", blocks("python"))
