@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 
 from edgestem.daemon.system import config
@@ -31,7 +32,7 @@ def texts() -> dict[str, str]:
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     body = next(c for c in classes if c.name == DaemonConfig.__name__).body
     found = {}
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             assert isinstance(field.target, ast.Name)
             found[field.target.id] = ast.literal_eval(text.value)
@@ -47,6 +48,7 @@ def page() -> str:
             value = f"{value:04o}"
         restart = " (restart)" if field.name in RESTART_ONLY else ""
         text = " ".join(found[field.name].split()).replace("`", "")
+        text = text.replace("edgestem.devices.choice", "docs/hardware.md")
         lines += [f"# {text}{restart}", f"{field.name} = {json.dumps(value)}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
