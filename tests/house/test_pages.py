@@ -1,0 +1,53 @@
+"""Files and modules that pages name are there, and the index has all pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    ROOT / "models/MODEL_CARD.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+MODULE = re.compile(r"python -m (tools[\w.]+)")
+FILE = re.compile(
+    r"(?<![\w./<])((?:docs|native|tools|tests|models|examples)/[\w./-]*\w"
+    r"\.(?:md|py|sh|h|c|json|toml|txt|pt|tflite|ogg|svg))\b"
+)
+# What a command makes, or another package has.
+MADE = {"models/NAME.json", "models/NAME.tflite"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_what_a_page_names_is_there(path: Path) -> None:
+    text = path.read_text()
+    missing = [name for name in LINK.findall(text) if not (path.parent / name).exists()]
+    for module in MODULE.findall(text):
+        found = ROOT / module.replace(".", "/")
+        if not (found.with_suffix(".py").exists() or found.is_dir()):
+            missing.append(module)
+    for name in set(FILE.findall(text)) - MADE:
+        if not (ROOT / name).exists():
+            missing.append(name)
+    assert missing == []
+
+
+def test_the_index_has_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
+def test_design_names_files_that_are_there() -> None:
+    text = (ROOT / "docs/design.md").read_text()
+    rooms = "|".join(
+        p.name for p in (ROOT / "edgestem").iterdir() if p.is_dir() and p.name[0] != "_"
+    )
+    names = re.findall(rf"`((?:{rooms})/[\w/]+\.py)`", text)
+    assert len(names) > 10
+    assert [name for name in names if not (ROOT / "edgestem" / name).exists()] == []
