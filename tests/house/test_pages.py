@@ -20,7 +20,7 @@ FILE = re.compile(
     r"\.(?:md|py|sh|h|c|json|toml|txt|pt|tflite|ogg|svg))\b"
 )
 # What a command makes, or another package has.
-MADE = {"models/NAME.json", "models/NAME.tflite"}
+MADE = {f"models/NAME.{end}" for end in ("json", "tflite", "pt")}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
