@@ -61,6 +61,6 @@ def test_readme_shows_both_commands_first() -> None:
 
 
 def test_readme_is_short_and_its_links_are_there() -> None:
-    assert len(README.splitlines()) <= 150
+    assert len(README.splitlines()) <= 130
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
