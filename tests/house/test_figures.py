@@ -122,6 +122,24 @@ def test_pages_quote_figures_that_are_there(path: Path) -> None:
     assert strange_latency(text) == set()
 
 
+def numbers(text: str) -> set[float]:
+    return {float(n) for n in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)}
+
+
+def test_what_was_measured_by_hand_stands_on_a_page_as_it_is_there() -> None:
+    measured = json.loads((ROOT / "docs/measured.json").read_text())
+    quoted = set[float]().union(
+        *(numbers(path.read_text().replace(",", "")) for path in PAGES)
+    )
+    for name, one in measured.items():
+        if name in ("machines", "sdr"):
+            continue
+        for part in [one] if "value" in one else one.values():
+            assert part["command"] and part["machine"], name
+            values = list(part["value"].values())
+            assert numbers(json.dumps(values)) - quoted == set(), name
+
+
 def test_strange_figures_are_found_and_known_ones_are_not() -> None:
     karaoke = FIGURES["sdr"]["karaoke"]["checking"]
     known = f"SDR {karaoke[0]:.2f} / {karaoke[1]:.2f} dB, +0.39 dB, 0.17 dB behind"

@@ -26,15 +26,11 @@ MADE = {f"models/NAME.{end}" for end in ("json", "tflite", "pt")}
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_what_a_page_names_is_there(path: Path) -> None:
     text = path.read_text()
-    missing = [name for name in LINK.findall(text) if not (path.parent / name).exists()]
-    for module in MODULE.findall(text):
-        found = ROOT / module.replace(".", "/")
-        if not (found.with_suffix(".py").exists() or found.is_dir()):
-            missing.append(module)
-    for name in set(FILE.findall(text)) - MADE:
-        if not (ROOT / name).exists():
-            missing.append(name)
-    assert missing == []
+    paths = [path.parent / name for name in LINK.findall(text)]
+    paths += [ROOT / name for name in set(FILE.findall(text)) - MADE]
+    modules = [ROOT / name.replace(".", "/") for name in MODULE.findall(text)]
+    paths += [m if m.is_dir() else m.with_suffix(".py") for m in modules]
+    assert [str(found) for found in paths if not found.exists()] == []
 
 
 def test_the_index_has_every_page() -> None:
