@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.ci.commands import commands, common_options
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
@@ -47,3 +49,30 @@ def test_design_names_files_that_are_there() -> None:
     names = re.findall(rf"`((?:{rooms})/[\w/]+\.py)`", text)
     assert len(names) > 10
     assert [name for name in names if not (ROOT / "edgestem" / name).exists()] == []
+
+
+# `edgestem COMMAND ...` and `python -m tools.room.tool ...`, to the end of the line.
+LINE = re.compile(r"\b(edgestem|python -m tools\.\w+\.\w+) ([^`|#;\n]*)")
+WORD = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_options_that_a_page_names_are_there(path: Path) -> None:
+    text = path.read_text().replace("\\\n", " ").replace("\\|", "|")
+    for program, words in LINE.findall(text):
+        unknown = set(WORD.findall(words)) - options(program, words)
+        assert not unknown, (program, words)
+
+
+def options(program: str, words: str) -> set[str]:
+    """What a command takes; of a tool all that its room's sources name."""
+    if program == "edgestem":
+        common = {name for option in common_options() for name in option.names}
+        name = words.partition(" ")[0]
+        found = [command for command in commands() if command.name == name]
+        return common.union(*(o.names for c in found for o in c.options))
+    room = ROOT / program.removeprefix("python -m ").rpartition(".")[0].replace(
+        ".", "/"
+    )
+    sources = "\n".join(path.read_text() for path in room.glob("*.py"))
+    return {"--help", *WORD.findall(sources)}
