@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from edgestem.cli.words import STATUSES, make_parser
 
 COMMON = ("-h", "-q", "-v", "--debug")  # of every command
-_SUBPARSERS = argparse._SubParsersAction
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ def exit_statuses() -> list[tuple[str, str]]:
     return [(part.split(" ", 1)[0], part.split(" ", 1)[1]) for part in parts]
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> _SUBPARSERS:
-    return next(a for a in parser._actions if isinstance(a, _SUBPARSERS))
+def _subparsers(parser: argparse.ArgumentParser) -> Any:
+    kind = argparse._SubParsersAction
+    return next(a for a in parser._actions if isinstance(a, kind))
 
 
 def _command(name: str, text: str, parser: argparse.ArgumentParser) -> Command:
