@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from edgestem.cli.usage import UsageError
 from edgestem.cli.words import parse
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# docs/shell.md is made from the parsers, and has a test of its own.
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted(p for p in (ROOT / "docs").glob("*.md") if p.stem != "shell")
 PAGES += [ROOT / "models/MODEL_CARD.md", ROOT / "examples/README.md"]
 START = re.compile(r"edgestem\s|python3? -m tools\.|sh (tools|examples)/")
 # Reads ["module", words ...] lines, lets each module read its words, and prints what it
@@ -88,7 +91,7 @@ def shown() -> list[tuple[str, str]]:
     """(page, command) for lines of blocks, and for `code` within the text."""
     found = []
     for page in PAGES:
-        text = re.sub(r"\\\n\s*", "", page.read_text())
+        text = re.sub(r"\\\n\s*", "", page.read_text()).replace("\\|", "|")
         for name, value in re.findall(r'^([A-Z]+)="(.*)"$', text, re.M):
             text = text.replace(f"${name}", value)
         is_block = False
@@ -142,8 +145,18 @@ def read_words(lines: list[list[str]]) -> list[str]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def takes_words(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    return "argparse" in path.read_text()
+
+
 def test_words_of_tools() -> None:
-    lines = {command: shlex.split(command)[2:] for _, command in MODULES}
+    every = {command: shlex.split(command)[2:] for _, command in MODULES}
+    lines = {c: words for c, words in every.items() if takes_words(words[0])}
+    without = {words[0]: words[1:] for c, words in every.items() if c not in lines}
+    # A folder, at most.
+    assert not {m: words for m, words in without.items() if len(words) > 1}
     said = read_words(list(lines.values()))
     wrong = {
         command: text
@@ -160,24 +173,27 @@ def test_scripts_are_there(where: str, command: str) -> None:
     subprocess.run(["sh", "-n", script], check=True)
 
 
-FIGURES = re.findall(r"^\|.*\| `([^`]+)` \|$", (ROOT / "README.md").read_text(), re.M)
+def measured(found: object) -> Iterator[str]:
+    """Every command of docs/measured.json."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from [value] if key == "command" else measured(value)
 
 
-@pytest.mark.parametrize("command", FIGURES)
-def test_commands_of_the_figures_lack_no_word(command: str) -> None:
-    """Where the others may be mentioned by name, these are there to be typed."""
-    (line,) = split(command)
-    words = shlex.split(line)
-    if words[0] == "edgestem":
-        parse(words[1:])
-        return
-    assert read_words([words[2:]]) == ["read"]
+def test_commands_of_measured_figures_fit() -> None:
+    found = set(measured(json.loads((ROOT / "docs/measured.json").read_text())))
+    lines = [shlex.split(c)[2:] for c in found if c.startswith("python -m")]
+    assert len(lines) > 4
+    for words, text in zip(lines, read_words(lines), strict=True):
+        assert text == "read" or is_part(words, text), words
 
 
 def test_files_that_pages_name_are_there() -> None:
     place = r"(?:docs|tools|models|examples|native|edgestem|tests)/[\w./-]*\w"
     for page in PAGES:
         for name in re.findall(rf"`({place})`", page.read_text()):
+            if "NAME" in name:  # any
+                continue
             there = [ROOT / name, page.parent / name, ROOT / f"{name}.py"]
             assert any(path.exists() for path in there), f"{page.name}: {name}"
     for page, command in SHOWN:

@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemons import DaemonProcess, running
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,10 +35,17 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}"}
 
 
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with running(tmp_path_factory.mktemp("daemon")) as process:
+        yield process
+
+
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code: str, folder: Path) -> None:
+def test_python_blocks_run(code: str, folder: Path, daemon: DaemonProcess) -> None:
     command = [sys.executable, "-W", "error", "-c", code]
-    subprocess.run(command, cwd=folder, check=True, timeout=120, env=environment())
+    env = environment() | {"EDGESTEM_SOCKET": str(daemon.socket)}
+    subprocess.run(command, cwd=folder, check=True, timeout=120, env=env)
 
 
 @pytest.mark.parametrize("code", blocks("sh"))
@@ -49,3 +58,9 @@ def test_readme_shows_both_commands_first() -> None:
     first_screen = "\n".join(README.splitlines()[:30])
     for command in SET_UP:
         assert command in first_screen
+
+
+def test_readme_is_short_and_its_links_are_there() -> None:
+    assert len(README.splitlines()) <= 130
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
