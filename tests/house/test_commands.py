@@ -76,11 +76,11 @@ for line in sys.stdin:
     sys.argv = json.loads(line)
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         status = "read no words"
     except SystemExit as end:
-        status = "read" if end.code == "read" else said.getvalue()
+        status = "read" if end.code in ("read", 0) else said.getvalue()
     except BaseException as error:
         status = repr(error)
     print(json.dumps(status), flush=True)
