@@ -106,10 +106,10 @@ def _row(model: dict[str, Any]) -> tuple[str, str, str, str]:
     late = model["latency"]
     delay = f"{late:.1f} s" if late >= 1 else f"{1000 * late:.0f} ms"
     figures = model["figures"].get(f"edgestem {model['name']} int8", "")
-    numbers = [
-        f"{float(number):.1f} dB" for number in re.findall(r"-?\d+\.\d+", figures)
-    ]
-    quality = ", ".join(numbers) or "not measured"
+    numbers = re.findall(r"-?\d+\.\d+", figures)
+    quality = ", ".join(f"{float(n):.1f} dB" for n in numbers[:2]) or "not measured"
+    if len(numbers) == 2:  # those of songs that chose nothing are missing
+        quality += " (of songs that chose)"
     default = " (the default)" if model["is_default"] else ""
     return model["name"], delay, quality, f"{model['purpose']}{default}"
 

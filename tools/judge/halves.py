@@ -72,17 +72,19 @@ def rows(scores: Scores) -> list[list[str]]:
 
 
 def figures(scores: Scores) -> dict[str, str]:
-    """What `edgestem info` prints: mean SDR of every system, half by half."""
+    """What `edgestem info` prints: mean SDR of a model and its peer, half by half."""
     by_half = halves(next(iter(scores.values())))
     counts = ", then of the ".join(f"{len(s)} that {h}" for h, s in by_half.items())
     out = {"SDR": f"full track, dB; mean of the songs: of the {counts}"}
+    first = next(iter(scores))
     for system, by_song in scores.items():
+        if system not in (first, PEER):
+            continue
         parts = []
         for songs in by_half.values():
             vocals, rest = np.mean([by_song[n]["sdr"] for n in songs], axis=0)
             parts.append(f"vocals {vocals:.2f}, instrumental {rest:.2f}")
         out[system] = "; ".join(parts)
-    first = next(iter(scores))
     if PEER in scores and first != PEER:
         leads = [in_words(lead(scores, first, s, 1)) for s in by_half.values()]
         out[f"instrumental minus {PEER}"] = "; ".join(leads)
