@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from edgestem.client_link import Link, refusal
 from edgestem.daemon_config import find_socket
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.grid import Samples
-from edgestem.protocol import VERSION, Decoder, Message, encode
+from edgestem.protocol import VERSION, Message, encode
 from edgestem.separator import Stems
 
 BLOCK = 16384  # samples of one message: 128 KiB of stereo
+PATIENCE_S = 60.0  # without any sign of life; loading a large network takes a while
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -34,7 +35,8 @@ class Client:
     path : str or Path, optional
         The daemon's socket; default $EDGESTEM_SOCKET or the usual places.
     timeout_s : float, optional
-        Longest silence while an answer is due; default none.
+        Longest wait without a sign of life from the daemon; waiting in its queue is
+        none.  None waits for ever.
 
     Attributes
     ----------
@@ -44,40 +46,32 @@ class Client:
     Raises
     ------
     EdgestemError
-        `no_daemon`: nobody answers there.  What the daemon refuses comes with the
-        daemon's code from every method.
+        `no_daemon`: nobody answers there.  From every method `timeout`: the daemon
+        hangs; `hung_up`: it has gone; and what it refuses, with its own code.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, timeout_s: float | None = None
+        self, path: str | Path | None = None, *, timeout_s: float | None = PATIENCE_S
     ) -> None:
-        place = str(path or find_socket())
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._decoder = Decoder()
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s: expected more than 0, or None: {timeout_s}")
+        self._link = Link(str(path or find_socket()), timeout_s)
         try:
-            self._socket.connect(place)  # waits when the daemon is very busy
-            self._socket.settimeout(timeout_s)
             self.server = self._greet()
-        except OSError as cause:
-            self._socket.close()
-            raise EdgestemError(
-                f"no daemon answers at {place} ({cause.strerror or cause}); "
-                "start one with edgestem serve",
-                code="no_daemon",
-            ) from cause
-        except EdgestemError:
-            self._socket.close()
+        except BaseException:
+            self._link.close()
             raise
 
     def _greet(self) -> dict[str, Any]:
         greeting = self.receive("hello").fields
-        if greeting.get("protocol") != VERSION:
+        if (version := greeting.get("protocol")) != VERSION:
             raise ProtocolError(
-                f"the daemon speaks protocol {greeting.get('protocol')}, "
+                f"the daemon speaks protocol {version or 'of no number'}, "
                 f"this client {VERSION}: use the same edgestem for both",
                 code="bad_version",
                 fatal=True,
             )
+        self._link.greeted()
         return greeting
 
     def __enter__(self) -> Client:
@@ -88,38 +82,32 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._link.close()
 
     def send(
         self, kind: str, payload: bytes = b"", *, fds: Sequence[int] = (), **fields: Any
     ) -> None:
-        """Send a request of `docs/protocol.md`, with descriptors if there are any."""
+        """Send a request of `docs/protocol.md`, with descriptors if there are any.
+
+        Raises
+        ------
+        EdgestemError
+            `hung_up`, `timeout`, or what the daemon said before it hung up.
+        """
         data = encode(kind, payload, fds=len(fds) or None, **fields)
-        n_sent = socket.send_fds(self._socket, [data], list(fds)) if fds else 0
-        self._socket.sendall(data[n_sent:])
+        try:
+            self._link.send(data, fds)
+        except EdgestemError as gone:
+            raise self._link.last_words() or gone from gone
 
     def receive(self, *wanted: str) -> Message:
         """Wait for a message of a type; others are passed over, errors raised."""
         while True:
-            message = self._decoder.next_message()
-            if message is None:
-                self._decoder.feed(self._receive_some())
-            elif message.type == "error":
-                fields = message.fields
-                raise EdgestemError(fields["text"], code=fields["code"])
-            elif message.type in wanted:
+            message = self._link.receive()
+            if message.type == "error":
+                raise refusal(message)
+            if message.type in wanted:
                 return message
-
-    def _receive_some(self) -> bytes:
-        try:
-            data = self._socket.recv(1 << 18)
-        except TimeoutError:
-            raise EdgestemError("the daemon is silent", code="timeout") from None
-        except OSError:
-            data = b""
-        if not data:
-            raise EdgestemError("the daemon hung up", code="hung_up")
-        return data
 
     def request(self, kind: str, reply: str, **fields: Any) -> Message:
         """Send a request and wait for its reply."""
@@ -161,10 +149,12 @@ class Client:
         return Stems(*(stem[late:] for stem in stems))
 
     def _send_all(self, mixture: Samples) -> None:
-        with contextlib.suppress(OSError):  # the reading side says why
+        # The reading side says why.
+        with contextlib.suppress(OSError, EdgestemError):
             for at in _starts(len(mixture)):
-                self.send("audio", _to_bytes(mixture[at : at + BLOCK]))
-            self.send("flush")
+                block = _to_bytes(mixture[at : at + BLOCK])
+                self._link.send(encode("audio", block))
+            self._link.send(encode("flush"))
 
     def open(
         self, sample_rate: int, n_channels: int = 2, **fields: Any
