@@ -160,11 +160,10 @@ class Client:
         self, sample_rate: int, n_channels: int = 2, **fields: Any
     ) -> ClientStream:
         """Open the connection's stream of floats; `mode`, `model`, levels as fields."""
-        stems = fields.setdefault("stems", ["vocals", "instrumental"])
         opened = self.request(
             *("open", "opened"), sample_rate=sample_rate, channels=n_channels, **fields
         )
-        return ClientStream(self, opened.fields, n_channels, len(stems))
+        return ClientStream(self, opened.fields, n_channels)
 
     def separate_file(
         self,
@@ -196,10 +195,9 @@ class Client:
 class ClientStream:
     """A stream in the daemon; `push` behaves as that of `Separator`."""
 
-    def __init__(
-        self, client: Client, opened: dict[str, Any], n_channels: int, n_stems: int
-    ) -> None:
-        self._client, self._n_channels, self._n_stems = client, n_channels, n_stems
+    def __init__(self, client: Client, opened: dict[str, Any], n_channels: int) -> None:
+        self._client, self._n_channels = client, n_channels
+        self.stems: tuple[str, ...] = tuple(opened["stems"])
         self.latency_samples: int = opened["latency_samples"]
         self.info = opened
 
@@ -208,7 +206,7 @@ class ClientStream:
         if len(block) > BLOCK:  # piece by piece, or both sides would wait to write
             pieces = [self.push(block[i : i + BLOCK]) for i in _starts(len(block))]
             stems = [np.concatenate(stem) for stem in zip(*pieces, strict=True)]
-            return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+            return self._named(stems)
         self._client.send("audio", _to_bytes(block))
         return self.read(len(block))
 
@@ -235,18 +233,22 @@ class ClientStream:
         )
 
     def read(self, n_samples: int) -> Any:
-        """Wait for samples: Stems, or a tuple when other stems were asked for."""
+        """Wait for samples: Stems, or a tuple like `stems` if these are others."""
         shape = (n_samples, self._n_channels)
-        stems = [np.empty(shape, np.float32) for _ in range(self._n_stems)]
+        stems = [np.empty(shape, np.float32) for _ in self.stems]
         done = 0
         while done < n_samples:
             payload = self._client.receive("stems").payload
             values: Samples = np.frombuffer(payload, "<f4")
-            parts = values.reshape(self._n_stems, -1, self._n_channels)
+            parts = values.reshape(len(self.stems), -1, self._n_channels)
             for stem, part in zip(stems, parts, strict=True):
                 stem[done : done + len(part)] = part
             done += len(parts[0])
-        return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+        return self._named(stems)
+
+    def _named(self, stems: list[Samples]) -> Any:
+        """Give names only to what has them: two stems may be any two, in any order."""
+        return Stems(*stems) if self.stems == Stems._fields else tuple(stems)
 
 
 def _starts(n_samples: int) -> range:

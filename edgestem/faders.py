@@ -33,10 +33,15 @@ class Levels:
     def __init__(
         self, vocals_db: float, instrumental_db: float, dtype: type = np.float64
     ) -> None:
-        self._vocals, self._instrumental = gain_of(vocals_db), gain_of(instrumental_db)
-        self._ramp_length = 0
+        # Gains, and the samples of the way there.  `update` and `values` are one step
+        # each: a `take` beside a `set` sees all of it or nothing, and no `set` is lost.
+        self._wanted: dict[str, Any] = {
+            "vocals": gain_of(vocals_db),
+            "instrumental": gain_of(instrumental_db),
+            "n_ramp": 0,
+        }
         # Below: the playing thread's own.
-        self._start = self._target = (self._vocals, self._instrumental)
+        self._start = self._target = gain_of(vocals_db), gain_of(instrumental_db)
         self._at = self._n_ramp = 0
         self._count: NDArray[Any] = np.arange(1, MAX_BLOCK + 1).astype(dtype)
         self._part: NDArray[Any] = np.empty(MAX_BLOCK, dtype)
@@ -48,20 +53,21 @@ class Levels:
         self, vocals_db: float | None, instrumental_db: float | None, n_ramp: int
     ) -> None:
         """Move to new levels within `n_ramp` samples; None stays."""
-        self._ramp_length = n_ramp
+        changes: dict[str, Any] = {"n_ramp": n_ramp}
         if vocals_db is not None:
-            self._vocals = gain_of(vocals_db)
+            changes["vocals"] = gain_of(vocals_db)
         if instrumental_db is not None:
-            self._instrumental = gain_of(instrumental_db)
+            changes["instrumental"] = gain_of(instrumental_db)
+        self._wanted.update(changes)
 
     def take(self, n_samples: int) -> NDArray[Any]:
         """Gains of the next samples, (n_samples, 2), until the next call.
 
         Independent of block sizes; nothing is allocated.
         """
-        wanted = (self._vocals, self._instrumental)
-        if wanted != self._target:
-            self._begin(wanted)
+        vocals, instrumental, n_ramp = tuple(self._wanted.values())
+        if (vocals, instrumental) != self._target:
+            self._begin((vocals, instrumental), n_ramp)
         n_moving = min(n_samples, self._n_ramp - self._at)
         if n_moving <= 0:
             return self._still[:n_samples]
@@ -76,13 +82,13 @@ class Levels:
         self._at += n_moving
         return self._moving[:n_samples]
 
-    def _begin(self, wanted: tuple[float, float]) -> None:
+    def _begin(self, wanted: tuple[float, float], n_ramp: int) -> None:
         """Start a ramp from where the gains are now."""
         done = self._at / self._n_ramp if self._n_ramp else 1.0
         a, b = self._start, self._target
         vocals, instrumental = ((1 - done) * a[i] + done * b[i] for i in (0, 1))
         self._start, self._target = (vocals, instrumental), wanted
-        self._at, self._n_ramp = 0, self._ramp_length
+        self._at, self._n_ramp = 0, n_ramp
         self._still[:] = wanted
 
 

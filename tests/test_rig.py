@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from memory import allocations
 
+from edgestem import faders
 from edgestem.faders import MAX_BLOCK, Levels, midi_db, parse_db
 from edgestem.live import Live, Settings
 from edgestem.rig import FALLBACKS, Rig
@@ -432,3 +433,21 @@ def test_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=text):
             Rig(separator, levels, **options)
+
+
+def test_a_move_that_is_played_halfway_is_one_ramp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The player may come between the two levels of one `set`."""
+    levels, gain_of = Levels(0.0, 0.0), faders.gain_of
+
+    def interrupted(level_db: float) -> float:
+        if level_db == -100.0:
+            levels.take(500)
+        return gain_of(level_db)
+
+    monkeypatch.setattr(faders, "gain_of", interrupted)
+    levels.set(-6.0, -100.0, 1000)
+    gains = levels.take(1000)
+    assert gains[-1, 0] == gain_of(-6.0) and gains[-1, 1] == 0
+    assert gains[499, 1] == pytest.approx(0.5)
