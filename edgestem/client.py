@@ -186,9 +186,13 @@ class Client:
         finally:
             if opened is not None:
                 os.close(opened)
-        while (message := self.receive("progress", "done")).type == "progress":
-            if progress is not None:
+        warnings = []
+        while (message := self.receive("progress", "warning", "done")).type != "done":
+            if message.type == "warning":  # there are more than one message holds
+                warnings.append(message.fields["text"])
+            elif progress is not None:
                 progress(message.fields)
+        message.fields["warnings"] = warnings + message.fields.get("warnings", [])
         return message.fields
 
 
