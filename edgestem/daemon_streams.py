@@ -29,6 +29,7 @@ from edgestem.pcm import PcmStream
 from edgestem.protocol import FORMATS, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
+AHEAD_S = 1.0  # of live audio that may come at once: a player fills its buffers
 QUEUE = 2 << 20  # bytes of audio that wait in file mode: two of the largest messages
 
 
@@ -79,6 +80,7 @@ class Stream:
         self._n_received = 0  # samples, also those that were dropped
         self.xruns = self.n_late = 0
         self.n_samples = 0
+        self._ahead_s, self._counted = 0.0, time.monotonic()
         self.is_over = False
         self._last_words = b""
         self.last_ms = self.peak_ms = 0.0
@@ -224,11 +226,21 @@ class Stream:
 
     def _work(self, item: Item) -> bool:
         """Do one item in the live way or in turn."""
-        if self.is_live:
-            with self._turns.live_block():
+        if self.is_live and not self._is_ahead(item):
+            self._turns.end()
+            with self._turns.live_block(self._uid):
                 return self._handle(item)
         self._turns.step(self._uid)
         return self._handle(item)
+
+    def _is_ahead(self, item: Item) -> bool:
+        """Say whether more audio came than time has passed: that has no hurry."""
+        now, s = time.monotonic(), self.separator
+        self._ahead_s = max(self._ahead_s - (now - self._counted), 0.0)
+        self._counted = now
+        self._ahead_s += len(item.data) / self.bytes_per_sample / s.sample_rate
+        self._ahead_s = min(self._ahead_s, AHEAD_S + s.call_s + 1.0)
+        return self._ahead_s > AHEAD_S + s.call_s
 
     def _handle(self, item: Item) -> bool:
         """Do one item; False ends the stream."""

@@ -22,16 +22,19 @@ from daemons import DATA, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgestem import EdgestemError, daemon_paths
+from edgestem import EdgestemError, daemon_paths, daemon_turns
 from edgestem.config import read_config
 from edgestem.daemon_budget import room_for
 from edgestem.daemon_cache import Cache, digest_of_model, key_of
 from edgestem.daemon_child import Child
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_engine import Engine
+from edgestem.daemon_item import Item
 from edgestem.daemon_jobs import JobQueue
 from edgestem.daemon_nursery import Nursery
 from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
+from edgestem.daemon_requests import Open
+from edgestem.daemon_streams import Stream
 from edgestem.daemon_turns import MESSAGES, Turns
 from edgestem.daemon_work import Job
 from edgestem.grid import GRIDS
@@ -82,6 +85,40 @@ def test_without_live_streams_of_others_nobody_waits() -> None:
     turns.live_closes(1)
     turns.begin(2)
     turns.step(2)
+
+
+def test_a_silent_live_stream_takes_nobodys_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, clock = Turns(), [100.0]
+    monkeypatch.setattr(daemon_turns.time, "monotonic", lambda: clock[0])
+    turns.live_opens(1)
+    assert not turns.is_free(2)
+    clock[0] += 1.1
+    assert turns.is_free(2)
+    with turns.live_block(1):
+        assert not turns.is_free(2)
+        assert turns.is_free(1)
+
+
+def test_live_audio_that_comes_faster_than_it_plays_has_no_hurry() -> None:
+    engine = Engine(
+        DaemonConfig(models=(str(DATA / "tiny.tflite"),)), lambda *_, **__: None
+    )
+    separator = engine.take("", 44_100, 2)
+    stream = Stream(
+        Open(sample_rate=44_100, mode="live"),
+        *(separator, None, DaemonConfig(), lambda *_, **__: None),  # type: ignore[arg-type]
+        turns=Turns(),
+        uid=1,
+    )
+    block = Item("audio", None, bytes(1024 * stream.bytes_per_sample))
+    seconds = 1.0 + separator.call_s
+    n_at_once = int(seconds * 44_100 / 1024)
+    assert not any(stream._is_ahead(block) for _ in range(n_at_once))
+    assert all([stream._is_ahead(block) for _ in range(200)])
+    time.sleep(1.2)
+    assert not stream._is_ahead(block)
 
 
 def test_turns_are_one_thread_at_a_time_and_users_alternate() -> None:
