@@ -187,7 +187,7 @@ class Session:
     def _take_turn(self) -> None:
         """Wait for a turn to handle a message: live audio needs none."""
         stream = self.stream
-        is_live = stream is not None and stream.is_live
+        is_live = stream is not None and stream.is_live and not stream.is_ahead
         if is_live and self._turns.live_message(self.peer.uid):
             self._turns.end()
         else:

@@ -29,7 +29,6 @@ from edgestem.daemon_cache import Cache, digest_of_model, key_of
 from edgestem.daemon_child import Child
 from edgestem.daemon_config import DaemonConfig
 from edgestem.daemon_engine import Engine
-from edgestem.daemon_item import Item
 from edgestem.daemon_jobs import JobQueue
 from edgestem.daemon_nursery import Nursery
 from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
@@ -112,13 +111,16 @@ def test_live_audio_that_comes_faster_than_it_plays_has_no_hurry() -> None:
         turns=Turns(),
         uid=1,
     )
-    block = Item("audio", None, bytes(1024 * stream.bytes_per_sample))
-    seconds = 1.0 + separator.call_s
-    n_at_once = int(seconds * 44_100 / 1024)
-    assert not any(stream._is_ahead(block) for _ in range(n_at_once))
-    assert all([stream._is_ahead(block) for _ in range(200)])
+    block, seconds = 1024 * stream.bytes_per_sample, 1.0 + separator.call_s
+    for _ in range(int(seconds * 44_100 / 1024)):
+        stream._clock(block)
+    assert not stream.is_ahead
+    for _ in range(200):
+        stream._clock(block)
+    assert stream.is_ahead
     time.sleep(1.2)
-    assert not stream._is_ahead(block)
+    stream._clock(block)
+    assert not stream.is_ahead
 
 
 def test_turns_are_one_thread_at_a_time_and_users_alternate() -> None:
