@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from daemons import DATA, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgestem import EdgestemError, daemon_paths, daemon_turns
+from edgestem import EdgestemError, daemon_files, daemon_paths, daemon_turns
 from edgestem.config import read_config
 from edgestem.daemon_budget import room_for
 from edgestem.daemon_cache import Cache, digest_of_model, key_of
@@ -413,3 +414,19 @@ def test_the_log_stays_where_stderr_was_at_the_start(tmp_path: Path) -> None:
     )
     assert done.stderr.count("\n") == 1
     assert done.stderr.rstrip().endswith("still here\\n1 CRITICAL forged")
+
+
+def test_a_file_system_that_fails_to_close_is_its_clients(tmp_path: Path) -> None:
+    """As FUSE does when its server has gone: the session must not end of it."""
+    (tmp_path / "song").write_bytes(b"la")
+
+    class Failing(io.FileIO):
+        def close(self) -> None:
+            was_open = not self.closed
+            super().close()
+            if was_open:
+                raise OSError(errno.EIO, "Input/output error")
+
+    found = daemon_files.with_own_offset(Failing(tmp_path / "song"))  # type: ignore[arg-type]
+    with found:
+        assert found.read() == b"la"
