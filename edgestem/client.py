@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestem.client_link import Link, refusal
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.grid import Samples
 from edgestem.mixture import as_float32, as_mixture
 from edgestem.place import find_socket
-from edgestem.protocol import VERSION, Decoder, Message, encode
+from edgestem.protocol import VERSION, Message, encode
 from edgestem.stems import Stems
 
 BLOCK = 16384  # samples of one message: 128 KiB of stereo
+PATIENCE_S = 60.0  # without any sign of life; loading a large network takes a while
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -36,7 +37,8 @@ class Client:
     path : str or Path, optional
         The daemon's socket; default $EDGESTEM_SOCKET or the usual places.
     timeout_s : float, optional
-        Longest silence while an answer is due; default none.
+        Longest wait without a sign of life from the daemon; waiting in its queue is
+        none.  None waits for ever.
 
     Attributes
     ----------
@@ -46,40 +48,32 @@ class Client:
     Raises
     ------
     EdgestemError
-        `no_daemon`: nobody answers there.  What the daemon refuses comes with the
-        daemon's code from every method.
+        `no_daemon`: nobody answers there.  From every method `timeout`: the daemon
+        hangs; `hung_up`: it has gone; and what it refuses, with its own code.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, timeout_s: float | None = None
+        self, path: str | Path | None = None, *, timeout_s: float | None = PATIENCE_S
     ) -> None:
-        place = str(path or find_socket())
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._decoder = Decoder()
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s: expected more than 0, or None: {timeout_s}")
+        self._link = Link(str(path or find_socket()), timeout_s)
         try:
-            self._socket.connect(place)  # waits when the daemon is very busy
-            self._socket.settimeout(timeout_s)
             self.server = self._greet()
-        except OSError as cause:
-            self._socket.close()
-            raise EdgestemError(
-                f"no daemon answers at {place} ({cause.strerror or cause}); "
-                "start one with edgestem serve",
-                code="no_daemon",
-            ) from cause
-        except EdgestemError:
-            self._socket.close()
+        except BaseException:
+            self._link.close()
             raise
 
     def _greet(self) -> dict[str, Any]:
         greeting = self.receive("hello").fields
-        if greeting.get("protocol") != VERSION:
+        if (version := greeting.get("protocol")) != VERSION:
             raise ProtocolError(
-                f"the daemon speaks protocol {greeting.get('protocol')}, "
+                f"the daemon speaks protocol {version or 'of no number'}, "
                 f"this client {VERSION}: use the same edgestem for both",
                 code="bad_version",
                 fatal=True,
             )
+        self._link.greeted()
         return greeting
 
     def __enter__(self) -> Client:
@@ -90,38 +84,32 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._link.close()
 
     def send(
         self, kind: str, payload: bytes = b"", *, fds: Sequence[int] = (), **fields: Any
     ) -> None:
-        """Send a request of `docs/protocol.md`, with descriptors if there are any."""
+        """Send a request of `docs/protocol.md`, with descriptors if there are any.
+
+        Raises
+        ------
+        EdgestemError
+            `hung_up`, `timeout`, or what the daemon said before it hung up.
+        """
         data = encode(kind, payload, fds=len(fds) or None, **fields)
-        n_sent = socket.send_fds(self._socket, [data], list(fds)) if fds else 0
-        self._socket.sendall(data[n_sent:])
+        try:
+            self._link.send(data, fds)
+        except EdgestemError as gone:
+            raise self._link.last_words() or gone from gone
 
     def receive(self, *wanted: str) -> Message:
         """Wait for a message of a type; others are passed over, errors raised."""
         while True:
-            message = self._decoder.next_message()
-            if message is None:
-                self._decoder.feed(self._receive_some())
-            elif message.type == "error":
-                fields = message.fields
-                raise EdgestemError(fields["text"], code=fields["code"])
-            elif message.type in wanted:
+            message = self._link.receive()
+            if message.type == "error":
+                raise refusal(message)
+            if message.type in wanted:
                 return message
-
-    def _receive_some(self) -> bytes:
-        try:
-            data = self._socket.recv(1 << 18)
-        except TimeoutError:
-            raise EdgestemError("the daemon is silent", code="timeout") from None
-        except OSError:
-            data = b""
-        if not data:
-            raise EdgestemError("the daemon hung up", code="hung_up")
-        return data
 
     def request(self, kind: str, reply: str, **fields: Any) -> Message:
         """Send a request and wait for its reply."""
@@ -167,20 +155,21 @@ class Client:
         return Stems(*(stem[late:].reshape(mixture.shape) for stem in stems))
 
     def _send_all(self, mixture: Samples) -> None:
-        with contextlib.suppress(OSError):  # the reading side says why
+        # The reading side says why.
+        with contextlib.suppress(OSError, EdgestemError):
             for at in _starts(len(mixture)):
-                self.send("audio", _to_bytes(mixture[at : at + BLOCK]))
-            self.send("flush")
+                block = _to_bytes(mixture[at : at + BLOCK])
+                self._link.send(encode("audio", block))
+            self._link.send(encode("flush"))
 
     def open(
         self, sample_rate: int, n_channels: int = 2, **fields: Any
     ) -> ClientStream:
         """Open the connection's stream of floats; `mode`, `model`, levels as fields."""
-        stems = fields.setdefault("stems", ["vocals", "instrumental"])
         opened = self.request(
             *("open", "opened"), sample_rate=sample_rate, channels=n_channels, **fields
         )
-        return ClientStream(self, opened.fields, n_channels, len(stems))
+        return ClientStream(self, opened.fields, n_channels)
 
     def separate_file(
         self,
@@ -203,19 +192,22 @@ class Client:
         finally:
             if opened is not None:
                 os.close(opened)
-        while (message := self.receive("progress", "done")).type == "progress":
-            if progress is not None:
+        warnings = []
+        while (message := self.receive("progress", "warning", "done")).type != "done":
+            if message.type == "warning":  # there are more than one message holds
+                warnings.append(message.fields["text"])
+            elif progress is not None:
                 progress(message.fields)
+        message.fields["warnings"] = warnings + message.fields.get("warnings", [])
         return message.fields
 
 
 class ClientStream:
     """A stream in the daemon; `push` behaves as that of `Separator`."""
 
-    def __init__(
-        self, client: Client, opened: dict[str, Any], n_channels: int, n_stems: int
-    ) -> None:
-        self._client, self._n_channels, self._n_stems = client, n_channels, n_stems
+    def __init__(self, client: Client, opened: dict[str, Any], n_channels: int) -> None:
+        self._client, self._n_channels = client, n_channels
+        self.stems: tuple[str, ...] = tuple(opened["stems"])
         self.latency_samples: int = opened["latency_samples"]
         self.info = opened
 
@@ -225,7 +217,7 @@ class ClientStream:
         if len(block) > BLOCK:  # piece by piece, or both sides would wait to write
             pieces = [self.push(block[i : i + BLOCK]) for i in _starts(len(block))]
             stems = [np.concatenate(stem) for stem in zip(*pieces, strict=True)]
-            return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+            return self._named(stems)
         self._client.send("audio", _to_bytes(block))
         return self.read(len(block))
 
@@ -252,18 +244,22 @@ class ClientStream:
         )
 
     def read(self, n_samples: int) -> Any:
-        """Wait for samples: Stems, or a tuple when other stems were asked for."""
+        """Wait for samples: Stems, or a tuple like `stems` if these are others."""
         shape = (n_samples, self._n_channels)
-        stems = [np.empty(shape, np.float32) for _ in range(self._n_stems)]
+        stems = [np.empty(shape, np.float32) for _ in self.stems]
         done = 0
         while done < n_samples:
             payload = self._client.receive("stems").payload
             values: Samples = np.frombuffer(payload, "<f4")
-            parts = values.reshape(self._n_stems, -1, self._n_channels)
+            parts = values.reshape(len(self.stems), -1, self._n_channels)
             for stem, part in zip(stems, parts, strict=True):
                 stem[done : done + len(part)] = part
             done += len(parts[0])
-        return Stems(*stems) if self._n_stems == 2 else tuple(stems)
+        return self._named(stems)
+
+    def _named(self, stems: list[Samples]) -> Any:
+        """Give names only to what has them: two stems may be any two, in any order."""
+        return Stems(*stems) if self.stems == Stems._fields else tuple(stems)
 
 
 def _starts(n_samples: int) -> range:

@@ -45,6 +45,7 @@ from edgestem.protocol import encode_error
 
 log = logging.getLogger(__name__)
 TICK_S = 2.0  # between looks at the status when nothing happens
+TRIM_S = 5.0  # between two times that memory is given back: it stops every thread
 GOODBYE_S = 5.0  # for all sessions to end, whatever their files do
 
 
@@ -80,7 +81,7 @@ class Daemon:
         self._started = time.monotonic()
         self._n_signals = 0
         self._wants_reload = False
-        self._has_freed = False
+        self._has_freed, self._trimmed = False, 0.0
         self.n_served = self.n_xruns = 0
 
     def _hold_folders(self, config: DaemonConfig) -> None:
@@ -195,8 +196,8 @@ class Daemon:
 
     def _tick(self) -> float:
         """Do what is due and return how long to wait for more."""
-        if self._has_freed:
-            self._has_freed = False
+        if self._has_freed and time.monotonic() > self._trimmed + TRIM_S:
+            self._has_freed, self._trimmed = False, time.monotonic()
             trim()
         n_streams = sum(s.stream is not None for s in self.sessions())
         lines = [f"STATUS={n_streams} streams, {len(self.jobs.all())} jobs"]

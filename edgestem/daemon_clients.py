@@ -52,6 +52,7 @@ class ClientJobs:
                 sink,
                 self._teller(number, request.seq),
                 self._jobs.give_way,
+                request.tags,
             )
             self._jobs.add(job)
             held.pop_all()

@@ -175,8 +175,8 @@ class Work:
         if f["folder"]:
             self._folder = (f"/proc/self/fd/{taken[0]}", f["folder"])
         sink = _folder_sink if f["folder"] else _descriptor_sink
-        tags = self._song.tags if self._song is not None else {}
-        details = Details(f.get("bitrate"), tags)
+        own = self._song.tags if self._song is not None else {}
+        details = Details(f.get("bitrate"), f.get("tags", own))
         f["source"] = os.fstat(self._fd)
         self._files = self._held.enter_context(sink(f, stems, wav, taken, details))
         return encode_reply("ready")

@@ -45,10 +45,10 @@ def passed_input(fd: int, max_bytes: int) -> BinaryIO:
         os.pread(file.fileno(), 1, 0)
         _check_size(file.fileno(), "the input", max_bytes)
     except OSError as cause:
-        file.close()
+        let_go(file)
         raise _unfit("the input descriptor cannot be read") from cause
     except BaseException:
-        file.close()
+        let_go(file)
         raise
     return file
 
@@ -83,8 +83,14 @@ def with_own_offset(file: BinaryIO) -> BinaryIO:
         fd = os.open(f"/proc/self/fd/{file.fileno()}", _READ)
     except OSError:
         return file
-    file.close()
+    let_go(file)
     return os.fdopen(fd, "rb")
+
+
+def let_go(file: BinaryIO) -> None:
+    """Close a client's file; what its file system says to that is the client's."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def check_apart(source: BinaryIO, outputs: Descriptors | Folder) -> None:
@@ -175,8 +181,7 @@ class Descriptors:
     def close(self) -> None:
         """Let go of the files."""
         for file in self.files.values():
-            with contextlib.suppress(OSError):
-                file.close()
+            let_go(file)
 
 
 class DescriptorSink(StemFiles):

@@ -7,15 +7,26 @@ fields are ignored, so that a newer client can talk to an older daemon.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from edgestem.encoding import FORMATS as FILE_FORMATS
+from edgestem.containers import FORMATS as FILE_FORMATS
+from edgestem.containers import MAX_BITRATE, MIN_BITRATE
 from edgestem.errors import ProtocolError
 from edgestem.job import SUBTYPES
-from edgestem.protocol import EVENTS, FORMATS, MAX_SEQ, MAX_TEXT, VERSION, Message
+from edgestem.protocol import (
+    EVENTS,
+    FORMATS,
+    MAX_SEQ,
+    MAX_TAGS,
+    MAX_TEXT,
+    VERSION,
+    Message,
+    as_json,
+)
 from edgestem.stems import MAX_DB, OUTPUTS
+from edgestem.tags import NAMES
 
 Check = Callable[[Any], Any]
 
@@ -83,6 +94,15 @@ def _some_of(*choices: str) -> Check:
         if not is_list or any(v not in choices for v in value):
             _refuse("a list of " + ", ".join(choices))
         return tuple(dict.fromkeys(value))
+
+    return check
+
+
+def _texts(*names: str) -> Check:
+    def check(value: Any) -> dict[str, str]:
+        if not isinstance(value, dict) or len(as_json(value)) > MAX_TAGS:
+            _refuse(f"an object of texts, {MAX_TAGS} bytes at most")
+        return {_one_of(*names)(name): _text(text) for name, text in value.items()}
 
     return check
 
@@ -161,6 +181,10 @@ class Separate(Request):
     """Level of the vocals in `karaoke`, dB; below -120 there are none."""
     format: str = _field(_one_of(*FILE_FORMATS), "wav")
     subtype: str = _field(_one_of(*SUBTYPES), "keep")
+    bitrate: int | None = _field(_integer(MIN_BITRATE, MAX_BITRATE), None)
+    """kbit/s of mp3 and (about) ogg; default 320."""
+    tags: Mapping[str, str] | None = _field(_texts(*NAMES), None)
+    """Of the song, in place of those that its file has."""
     model: str = _field(_text, "")
     replace: bool = _field(_boolean, False)
     """Replace stems that exist in `output_dir`."""

@@ -16,6 +16,7 @@ from edgestem.encoding import choose_grid
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.grid import GRIDS, Grid, Samples
 from edgestem.job import FileReport
+from edgestem.protocol import as_json
 from edgestem.separator import Separator
 from edgestem.song import Song
 from edgestem.wav import WavFormat
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgestem.daemon import Daemon
 
 log = logging.getLogger(__name__)
+MAX_WARNINGS = 2560  # bytes of them that fit in `done` beside its other fields
 PROGRESS_S = 0.25  # time between two progress messages
 REFERENCE_RATE = 48_000  # Hz: max_hours counts samples at this rate, not time
 
@@ -32,7 +34,7 @@ def do_job(daemon: Daemon, job: Job) -> None:
     """Do a job and tell how it ended."""
     try:
         job.check()
-        job.say("done", **_separate(daemon, job))
+        _say_done(job, _separate(daemon, job))
     except EdgestemError as error:
         job.say("error", code=error.code, text=str(error))
     except Exception:
@@ -53,6 +55,14 @@ def _separate(daemon: Daemon, job: Job) -> dict[str, Any]:
         done = JobSeparator(daemon, job).run()
         note = f"the song was begun again: {error}"
         return done | {"warnings": [note, *done["warnings"]]}
+
+
+def _say_done(job: Job, fields: dict[str, Any]) -> None:
+    """Tell that a job is done, and its warnings whole: what does not fit goes first."""
+    texts: list[str] = fields["warnings"]
+    while texts and len(as_json(texts)) > MAX_WARNINGS:
+        job.say("warning", text=texts.pop(0))
+    job.say("done", **fields)
 
 
 class JobSeparator(FileSeparator):
@@ -99,6 +109,7 @@ class JobSeparator(FileSeparator):
             folder=sink.path,
             replace=o.is_forced,
             bitrate=o.bitrate,
+            tags=self._job.tags,
             mode=config.output_mode,
             limit=config.max_output_mb << 20,
             memory_limit=(config.max_memory_mb << 20) // 8,
@@ -214,5 +225,5 @@ class JobSeparator(FileSeparator):
             "n_clipped_samples": report.n_clipped_samples,
             "elapsed_s": round(elapsed, 3),
             "is_cached": self._is_replay,
-            "warnings": report.warnings[:4],
+            "warnings": list(report.warnings),
         }

@@ -161,6 +161,7 @@ class Session:
     def _run(self) -> None:
         reason = "closed by the client"
         try:
+            self._turns.begin(self.peer.uid)  # a crowd that comes takes turns, too
             self.outbox.put(self._greeting())
             while (message := self._read()) is not None:
                 self._take_turn()
@@ -186,7 +187,7 @@ class Session:
     def _take_turn(self) -> None:
         """Wait for a turn to handle a message: live audio needs none."""
         stream = self.stream
-        is_live = stream is not None and stream.is_live
+        is_live = stream is not None and stream.is_live and not stream.is_ahead
         if is_live and self._turns.live_message(self.peer.uid):
             self._turns.end()
         else:
@@ -244,6 +245,7 @@ class Session:
                     return
 
     def _close(self, reason: str) -> None:
+        self._turns.begin(self.peer.uid)  # and so does one that leaves
         if self._inbox.is_hung_up(0.0):
             self.outbox.abandon()
         self._jobs.cancel_all()
@@ -251,14 +253,16 @@ class Session:
         if stream is not None:
             stream.stop()
         self.outbox.end()
-        self._writer.join(LINGER_S)
-        self.outbox.abandon()
-        self._writer.join()
-        if stream is not None:
-            stream.join()
+        with self._turns.paused():
+            self._writer.join(LINGER_S)
+            self.outbox.abandon()
+            self._writer.join()
+            if stream is not None:
+                stream.join()
         self._inbox.close()
         self._socket.close()
         self._daemon.forget(self, reason)
+        self._turns.end()
 
     # ---- requests ---------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from edgestem.pcm import PcmStream
 from edgestem.protocol import FORMATS, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
+AHEAD_S = 1.0  # of live audio that may come at once: a player fills its buffers
 QUEUE = 2 << 20  # bytes of audio that wait in file mode: two of the largest messages
 
 
@@ -79,6 +80,9 @@ class Stream:
         self._n_received = 0  # samples, also those that were dropped
         self.xruns = self.n_late = 0
         self.n_samples = 0
+        self.is_ahead = False
+        """More audio came than time has passed: it has no hurry."""
+        self._ahead_s, self._counted = 0.0, time.monotonic()
         self.is_over = False
         self._last_words = b""
         self.last_ms = self.peak_ms = 0.0
@@ -91,6 +95,7 @@ class Stream:
 
     def audio(self, seq: int | None, data: bytes) -> None:
         """Queue a block: wait for room in file mode, make room in live mode."""
+        self._clock(len(data))
         item = Item("audio", seq, data, arrived=time.perf_counter())
         n_dropped = 0
         with self._changed:
@@ -103,6 +108,15 @@ class Stream:
         if not is_in:
             self._put_in(item)
         self._count_xruns(n_dropped)
+
+    def _clock(self, n_bytes: int) -> None:
+        """Compare what arrives, also what is dropped then, with the time."""
+        now, s = time.monotonic(), self.separator
+        self._ahead_s = max(self._ahead_s - (now - self._counted), 0.0)
+        self._counted, limit_s = now, AHEAD_S + s.call_s
+        self._ahead_s += n_bytes / self.bytes_per_sample / s.sample_rate
+        self.is_ahead = self._ahead_s > limit_s
+        self._ahead_s = min(self._ahead_s, limit_s + 1.0)
 
     def set_levels(self, request: Set) -> None:
         """Change levels: at once in live mode, in the audio's order in file mode."""
@@ -224,8 +238,9 @@ class Stream:
 
     def _work(self, item: Item) -> bool:
         """Do one item in the live way or in turn."""
-        if self.is_live:
-            with self._turns.live_block():
+        if self.is_live and not self.is_ahead:
+            self._turns.end()
+            with self._turns.live_block(self._uid):
                 return self._handle(item)
         self._turns.step(self._uid)
         return self._handle(item)

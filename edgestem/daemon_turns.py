@@ -2,9 +2,10 @@
 
 Python runs one thread at a time, so a hundred busy connections would take it from
 the one that has to answer within milliseconds.  As long as a live stream of another
-user is open, everybody else works in turns: one thread at a time, users one after
+user plays, everybody else works in turns: one thread at a time, users one after
 the other, a few messages each, between the live blocks.  Nobody who waits in line
-competes for the interpreter.  Without live streams there are no turns at all.
+competes for the interpreter.  Without live streams, and beside one that is silent
+for a second, there are no turns at all.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ TURN_S = 0.0005  # of work: then it is the next one's turn
 HELD_S = 0.05  # a turn that does not end for so long no longer keeps others waiting
 LIVE_S = 0.005  # how long a live block keeps a turn waiting
 REST = 4.0  # times a turn's length in which there is none: the load stays at 20 %
+HEARD_S = 1.0  # after a live stream's last block it takes nobody's time any more
 LIVE_MESSAGES = 1000.0  # of a user's live audio a second; what is more takes turns
 LIVE_BURST = 500.0
+NOBODY = -1  # no user has this number
 OPENS, OPEN_BURST = 2.0, 4.0  # streams that a user opens a second beside live ones
 
 
@@ -48,6 +51,7 @@ class Turns:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._live: Counter[int] = Counter()  # open live streams by uid
+        self._heard: dict[int, float] = {}  # uid -> when one of them last had a block
         self._busy: set[int] = set()  # threads with a live block in hand
         self._waiting: dict[int, deque[threading.Lock]] = {}
         self._holder: threading.Lock | None = None
@@ -63,6 +67,7 @@ class Turns:
         """Count a live stream."""
         with self._lock:
             self._live[uid] += 1
+            self._heard[uid] = time.monotonic()
 
     def live_closes(self, uid: int) -> None:
         """Count it no longer."""
@@ -70,11 +75,13 @@ class Turns:
             self._live[uid] -= 1
             if self._live[uid] <= 0:
                 del self._live[uid]
+                self._heard.pop(uid, None)
             self._changed.notify_all()
 
     @contextlib.contextmanager
-    def live_block(self) -> Iterator[None]:
+    def live_block(self, uid: int) -> Iterator[None]:
         """Keep the others' turns from beginning while a live block is in hand."""
+        self._heard[uid] = time.monotonic()
         self._busy.add(threading.get_ident())
         try:
             yield
@@ -82,9 +89,12 @@ class Turns:
             self._busy.discard(threading.get_ident())
 
     def is_free(self, uid: int) -> bool:
-        """Say whether nobody else's live stream is open."""
+        """Say whether nobody else's live stream plays."""
         live = self._live
-        return not live or (len(live) == 1 and uid in live)
+        if not live or (len(live) == 1 and uid in live):
+            return True
+        since = time.monotonic() - HEARD_S
+        return all(self._heard.get(u, 0.0) < since for u in tuple(live) if u != uid)
 
     def live_message(self, uid: int) -> bool:
         """Count a block of live audio; False: this user sends too many."""
@@ -162,7 +172,9 @@ class Turns:
     def _grant_all(self) -> None:
         while True:
             self._grant_next()
-            if self._live:  # it has the interpreter for the rest of the time
+            if not self.is_free(
+                NOBODY
+            ):  # it has the interpreter for the rest of the time
                 time.sleep(min(max(self._last_s, TURN_S), HELD_S) * REST)
 
     def _grant_next(self) -> None:

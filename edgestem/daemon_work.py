@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -39,6 +39,8 @@ class Job:
     """Sends a message about it to the client."""
     give_way: Callable[[Job], None]
     """Waits while others run, when it is their turn."""
+    tags: Mapping[str, str] | None = None
+    """Of its song, if the client knows better than the file."""
     state: str = "queued"
     percent: float = 0.0
     is_cancelled: bool = False
@@ -102,6 +104,7 @@ def job_options(request: Separate) -> Options:
             vocals_db=level,
             file_format=request.format,
             subtype=request.subtype,
+            bitrate=request.bitrate,
             is_forced=request.replace,
             model=request.model,
         )

@@ -13,6 +13,7 @@ Nothing but `cpu` is used before `edgestem.probe` has seen it work.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,10 @@ from edgestem.coral import look, why_refused
 from edgestem.errors import ModelError
 from edgestem.probe import SILENT, Job, Probe, probe
 from edgestem.runtime import open_interpreter
+
+RETRY_S = 30.0  # after which a device that may have been busy is asked again
+# Silent refusals: what was tried -> how often before, and when this time.
+_silent: dict[tuple[object, ...], tuple[int, float]] = {}
 
 AUTO = ("coral", "armnn", "gpu")
 
@@ -166,9 +171,29 @@ def try_device(device: Device, config: ModelConfig, runtime: str | None) -> Prob
     files = (str(config.model), str(path), library)
     options = tuple(sorted(device.options.items()))
     stamps = tuple(Path(p).stat().st_mtime_ns for p in (config.path, path, library))
-    done = _probe_once(files, options, runtime, stamps)
+    done = _probe_again(files, options, runtime, stamps)
     if done.reason == SILENT and device.kind == "coral":
         return replace(done, reason=why_refused(look()))
+    return done
+
+
+def _probe_again(
+    files: tuple[str, str, str],
+    options: tuple[tuple[str, str], ...],
+    runtime: str | None,
+    stamps: tuple[int, ...],
+) -> Probe:
+    """Ask anew after a while where a device refused without a word.
+
+    So does one that another program holds; that refusal is quick, and passes.
+    """
+    key, now = (files, options, runtime), time.monotonic()
+    n_tries, since = _silent.get(key, (0, now))
+    if now - since > RETRY_S:
+        n_tries, since = n_tries + 1, now
+    done = _probe_once(files, options, runtime, (*stamps, n_tries))
+    if done.reason == SILENT:
+        _silent[key] = (n_tries, since)
     return done
 
 

@@ -80,7 +80,11 @@ CODES = {
     # The wire.
     "bad_header": Code("no JSON object with a type, or no descriptors", "wire", True),
     "too_large": Code("header or payload (closes), input or song (not)", "wire", True),
-    "timeout": Code("a message did not get complete in time", "wire", True),
+    "timeout": Code(
+        "a message did not get complete in time; or the daemon shows no sign of life",
+        "wire",
+        True,
+    ),
     "idle": Code("nothing moved for too long", "wire", True),
     "bad_version": Code("another protocol version", "wire", True),
     "unknown_type": Code("no such request", "wire"),

@@ -22,6 +22,7 @@ MAX_PAYLOAD = 1 << 20  # bytes: 3 s of 44.1 kHz stereo floats
 MAX_FDS = 8  # descriptors waiting on a connection; a job takes three
 MAX_SEQ = 1 << 53  # integers that every JSON library keeps exact
 MAX_TEXT = 1024  # characters of a string field: four of them fit into a header
+MAX_TAGS = 2048  # bytes of a job's tags as JSON: the rest fits beside them
 FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
 EVENTS = ("session", "job", "xrun", "device")
 SHORT = 16  # characters of a text that is never cut

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,17 @@ from edgestem.encoding import open_encoder
 from edgestem.errors import EdgestemError
 from edgestem.grid import GRIDS, convert
 from edgestem.job import FileReport, Options
+from edgestem.protocol import MAX_TAGS, MAX_TEXT, as_json
 from edgestem.reading import open_song
 from edgestem.sndfile import SndfileSong
 from edgestem.song import Song, unreadable
 from edgestem.stems import MIN_DB
+from edgestem.tags import NAMES
 from edgestem.targets import check_stdout, check_targets
 from edgestem.wav import WavFormat
 from edgestem.writing import StemFiles, copy_to_stdout, target_paths
+
+DAEMONS_NAME = "the song"  # what it calls a song that it has by descriptor
 
 
 class RemoteSeparator:
@@ -56,7 +60,7 @@ class RemoteSeparator:
         targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
         with (
-            _open(path) as source,
+            _open(path, o) as source,
             StemFiles(
                 folder, o.stems, o.file_format, None, is_forced=o.is_forced
             ) as files,
@@ -72,7 +76,7 @@ class RemoteSeparator:
         """Write the one stem of the options to an open file or pipe."""
         check_stdout(path, file)
         with (
-            _open(path) as source,
+            _open(path, self.options) as source,
             tempfile.TemporaryFile() as stem,
         ):
             report = self._run(path, source, [stem.fileno()], progress)
@@ -93,19 +97,9 @@ class RemoteSeparator:
             if progress is not None:  # thousandths: the length is the daemon's
                 progress(int(10 * fields["percent"]), 1000)
 
-        o = self.options
-        done = self._client.separate_file(
-            source.file.fileno(),
-            outputs,
-            progress=tell,
-            stems=list(o.stems),
-            vocals_db=_wire_db(o.vocals_db),
-            format=o.file_format,
-            subtype=o.subtype,
-            model=self._model or None,
-        )
+        done = self._ask(source, outputs, tell)
         report = FileReport(
-            input=str(path),
+            input=DAEMONS_NAME,
             sample_rate=done["sample_rate"],
             n_channels=done["channels"],
             subtype=done["subtype"],
@@ -114,11 +108,31 @@ class RemoteSeparator:
             n_bad_samples=done["n_bad_samples"],
             n_adjusted_samples=done["n_adjusted_samples"],
             n_clipped_samples=done.get("n_clipped_samples", 0),
-            warnings=[text.replace("the song", str(path)) for text in done["warnings"]],
             elapsed=time.perf_counter() - started,
         )
-        source.add_to(report)
+        source.add_to(report, done["warnings"])
         return report
+
+    def _ask(
+        self, source: _Source, outputs: list[int], tell: Callable[..., None]
+    ) -> dict[str, Any]:
+        """Let the daemon do it; its errors get the song's name."""
+        o = self.options
+        try:
+            return self._client.separate_file(
+                *(source.file.fileno(), outputs),
+                progress=tell,
+                stems=list(o.stems),
+                vocals_db=_wire_db(o.vocals_db),
+                format=o.file_format,
+                subtype=o.subtype,
+                bitrate=o.bitrate,
+                tags=source.tags,
+                model=self._model or None,
+            )
+        except EdgestemError as cause:
+            text = str(cause).replace(DAEMONS_NAME, source.path, 1)
+            raise EdgestemError(text, code=cause.code) from cause
 
 
 def _wire_db(level: float | None) -> float | None:
@@ -131,15 +145,22 @@ class _Source:
     """What the daemon is given, and what was seen while it was made."""
 
     file: BinaryIO
+    path: str
+    tags: dict[str, str] | None = None
+    """None: the daemon finds them."""
     notes: list[str] = field(default_factory=list)
     n_bad_samples: int = 0
     n_clipped_samples: int = 0
 
-    def add_to(self, report: FileReport) -> None:
-        """Tell what the daemon cannot know."""
-        report.warnings = self.notes + report.warnings
+    def add_to(self, report: FileReport, warnings: list[str]) -> None:
+        """Tell what the daemon cannot know, and what both know once."""
+        counted = report.sentences()  # as the daemon said them
+        said = [text for text in warnings if text not in counted]
+        report.input = self.path
         report.n_bad_samples += self.n_bad_samples
         report.n_clipped_samples += self.n_clipped_samples
+        said = [text.replace(DAEMONS_NAME, self.path, 1) for text in said]
+        report.warnings = self.notes + said + report.sentences()
 
 
 # Containers whose samples libsndfile counts; what others hold is decoded here, where
@@ -148,27 +169,30 @@ _COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[_Source]:
+def _open(path: str | Path, options: Options) -> Iterator[_Source]:
     """Open what the daemon reads as well as we do, or a decoded copy."""
     song = open_song(path)
     try:
         is_file = str(path) != "-" and Path(path).is_file()  # a FIFO gives itself once
         if is_file and isinstance(song, SndfileSong) and song.container in _COUNTED:
-            source = _Source(Path(path).open("rb"))  # noqa: SIM115 - closed below
+            file = Path(path).open("rb")  # noqa: SIM115 - closed below
+            source = _Source(file, str(path))
         else:
-            source = _decode(song)
+            source = _decode(song, str(path), options)
     finally:
         song.close()
     with source.file:
         yield source
 
 
-def _decode(song: Song) -> _Source:
+def _decode(song: Song, path: str, options: Options) -> _Source:
     grid = GRIDS["16"] if song.is_lossy else song.grid
+    if song.is_lossy and options.subtype != "keep":
+        grid = GRIDS[options.subtype]  # or a step would be lost on the way
     n_samples = song.n_samples if song.is_exact else None
     wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
     file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
-    source = _Source(file)
+    source = _Source(file, path, _short(song.tags))
     try:
         encoder = open_encoder(file, "wav", wav, Path(song.name))
         while len(block := song.read(BLOCK)):
@@ -189,3 +213,11 @@ def _decode(song: Song) -> _Source:
         raise unreadable(song.name, "is damaged: nothing of it could be read")
     source.notes, source.n_bad_samples = song.notes, song.n_bad_samples
     return source
+
+
+def _short(tags: dict[str, str]) -> dict[str, str]:
+    """Keep the tags that a request holds: the longest go first."""
+    found = {name: tags[name][:MAX_TEXT] for name in NAMES if tags.get(name)}
+    while len(as_json(found)) > MAX_TAGS:
+        del found[max(found, key=lambda name: len(as_json(found[name])))]
+    return found

@@ -186,6 +186,26 @@ def test_a_ramp_does_not_depend_on_block_sizes(daemon: DaemonProcess) -> None:
     np.testing.assert_array_equal(*results)
 
 
+def test_stems_have_their_own_names_or_none(daemon: DaemonProcess) -> None:
+    """Any two stems are not `Stems`, and in another order least of all."""
+    x, late = noise(50_000), None
+    found = {}
+    for order in (["vocals", "instrumental"], ["instrumental", "vocals"]):
+        with daemon.client() as client:
+            stream = client.open(RATE, 2, stems=order)
+            assert stream.stems == tuple(order)
+            stems = stream.push(x)
+            assert hasattr(stems, "vocals") == (order[0] == "vocals")
+            found[order[0]] = dict(zip(order, stems, strict=True))
+            late = stream.latency_samples
+    for name, stem in found["vocals"].items():
+        np.testing.assert_array_equal(stem, found["instrumental"][name])
+    assert late is not None and found["vocals"]["vocals"][late:].any()
+    with daemon.client() as client:
+        stream = client.open(RATE, 2, stems=["karaoke", "vocals"])
+        assert not hasattr(stream.push(x), "vocals")
+
+
 def test_every_reply_carries_the_seq_of_its_request(daemon: DaemonProcess) -> None:
     data = encode("ping", seq=1) + encode("status", seq=2) + encode("models", seq=3)
     data += encode("open", seq=4, sample_rate=RATE, channels=1)

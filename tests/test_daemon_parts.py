@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from daemons import DATA, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgestem import EdgestemError, daemon_paths
+from edgestem import EdgestemError, daemon_files, daemon_paths, daemon_turns
 from edgestem.config import read_config
 from edgestem.daemon_budget import room_for
 from edgestem.daemon_cache import Cache, digest_of_model, key_of
@@ -32,6 +33,8 @@ from edgestem.daemon_engine import Engine
 from edgestem.daemon_jobs import JobQueue
 from edgestem.daemon_nursery import Nursery
 from edgestem.daemon_paths import AllowedFolders, Place, make_folder, open_below
+from edgestem.daemon_requests import Open
+from edgestem.daemon_streams import Stream
 from edgestem.daemon_turns import MESSAGES, Turns
 from edgestem.daemon_work import Job
 from edgestem.grid import GRIDS
@@ -82,6 +85,43 @@ def test_without_live_streams_of_others_nobody_waits() -> None:
     turns.live_closes(1)
     turns.begin(2)
     turns.step(2)
+
+
+def test_a_silent_live_stream_takes_nobodys_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, clock = Turns(), [100.0]
+    monkeypatch.setattr(daemon_turns.time, "monotonic", lambda: clock[0])
+    turns.live_opens(1)
+    assert not turns.is_free(2)
+    clock[0] += 1.1
+    assert turns.is_free(2)
+    with turns.live_block(1):
+        assert not turns.is_free(2)
+        assert turns.is_free(1)
+
+
+def test_live_audio_that_comes_faster_than_it_plays_has_no_hurry() -> None:
+    engine = Engine(
+        DaemonConfig(models=(str(DATA / "tiny.tflite"),)), lambda *_, **__: None
+    )
+    separator = engine.take("", 44_100, 2)
+    stream = Stream(
+        Open(sample_rate=44_100, mode="live"),
+        *(separator, None, DaemonConfig(), lambda *_, **__: None),  # type: ignore[arg-type]
+        turns=Turns(),
+        uid=1,
+    )
+    block, seconds = 1024 * stream.bytes_per_sample, 1.0 + separator.call_s
+    for _ in range(int(seconds * 44_100 / 1024)):
+        stream._clock(block)
+    assert not stream.is_ahead
+    for _ in range(200):
+        stream._clock(block)
+    assert stream.is_ahead
+    time.sleep(1.2)
+    stream._clock(block)
+    assert not stream.is_ahead
 
 
 def test_turns_are_one_thread_at_a_time_and_users_alternate() -> None:
@@ -374,3 +414,19 @@ def test_the_log_stays_where_stderr_was_at_the_start(tmp_path: Path) -> None:
     )
     assert done.stderr.count("\n") == 1
     assert done.stderr.rstrip().endswith("still here\\n1 CRITICAL forged")
+
+
+def test_a_file_system_that_fails_to_close_is_its_clients(tmp_path: Path) -> None:
+    """As FUSE does when its server has gone: the session must not end of it."""
+    (tmp_path / "song").write_bytes(b"la")
+
+    class Failing(io.FileIO):
+        def close(self) -> None:
+            was_open = not self.closed
+            super().close()
+            if was_open:
+                raise OSError(errno.EIO, "Input/output error")
+
+    found = daemon_files.with_own_offset(Failing(tmp_path / "song"))  # type: ignore[arg-type]
+    with found:
+        assert found.read() == b"la"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from memory import allocations
 
+from edgestem import faders
 from edgestem.faders import MAX_BLOCK, Levels, gain_of, midi_db, parse_db
 from edgestem.live import Live, Settings
 from edgestem.rig import FALLBACKS, Rig
@@ -440,6 +441,7 @@ def test_the_callback_takes_no_lock_and_does_not_log(make: Make) -> None:
         "fill",
         "count_nonzero",
         "float",
+        "values",  # of a dict: one step, without a lock
     }
     calm |= {"copyto", "setprofile", "implement_array_function"}
     assert called <= calm, called - calm
@@ -518,3 +520,21 @@ def test_nonsense_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=text):
             Rig(separator, levels, **options)
+
+
+def test_a_move_that_is_played_halfway_is_one_ramp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The player may come between the two levels of one `set`."""
+    levels, gain_of = Levels(0.0, 0.0), faders.gain_of
+
+    def interrupted(level_db: float) -> float:
+        if level_db == -100.0:
+            levels.take(500)
+        return gain_of(level_db)
+
+    monkeypatch.setattr(faders, "gain_of", interrupted)
+    levels.set(-6.0, -100.0, 1000)
+    gains = levels.take(1000)
+    assert gains[-1, 0] == gain_of(-6.0) and gains[-1, 1] == 0
+    assert gains[499, 1] == pytest.approx(0.5)

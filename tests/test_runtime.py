@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import libraries
 import numpy as np
@@ -43,6 +44,7 @@ def tiny() -> ModelConfig:
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
     devices._probe_once.cache_clear()
+    devices._silent.clear()
 
 
 def trial(config: ModelConfig, library: str, **options: str) -> probe.Job:
@@ -262,6 +264,28 @@ def test_silent_refusal_of_a_coral_is_explained(
     config = copy_model(tmp_path, compiled=True)
     done = devices.try_device(devices.parse_device("coral"), config, None)
     assert done.reason.startswith("no Coral is plugged in")
+
+
+def test_a_coral_that_was_busy_is_asked_again(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, tmp_path, build("refuse"), "libedgetpu.so.1")
+    answers = [
+        probe.Probe(probe.SILENT),
+        probe.Probe(probe.SILENT),
+        probe.Probe(),
+        None,
+    ]
+    monkeypatch.setattr(devices, "probe", lambda *_: answers.pop(0))
+    config, clock = copy_model(tmp_path, compiled=True), [0.0]
+    fake = SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr(devices, "time", fake)
+    wanted = devices.parse_device("coral")
+    for now, n_left in ((1, 3), (30, 3), (32, 2), (61, 2), (63, 1), (1000, 1)):
+        clock[0] = now
+        done = devices.try_device(wanted, config, None)
+        assert len(answers) == n_left
+        assert bool(done.reason) == (n_left > 1)
 
 
 def test_coral_runs_the_compiled_file(

@@ -1,11 +1,14 @@
 """A daemon among hostile neighbours: an honest user's bits and delays.
 
 usage (as root): python tools/bench/daemon_soak.py [--minutes 2] [--clients 50]
+                                                    [--realtime]
 
 Users are numbers, so none has to be made.  The honest one plays a live stream in real
 time, separates songs as fast as the daemon takes them (audio hours are accelerated
 time), and compares every bit; the hostile one fuzzes, floods, opens and leaves.  The
-first lines are the honest user alone, in the same run.
+first lines are the honest user alone, in the same run.  With --realtime the daemon and
+the player go before every other process: what is late then is late by the daemon, and
+not because two hostile processes and their neighbours want the same cores.
 """
 
 from __future__ import annotations
@@ -34,12 +37,19 @@ import edgestem
 
 BLOCK, RATE = 1024, 44_100
 EXPECTED: list[Any] = []  # a song and its stems, as this process separates it
+IN_A_HURRY: list[bool] = []
 KINDS = ("ping", "status", "models", "open", "audio", "set", "flush", "close")
 KINDS += ("separate", "cancel", "subscribe", "hello", "nonsense")
 FIELDS = ("seq", "fds", "sample_rate", "channels", "mode", "stems", "input", "format")
 FIELDS += ("output_dir", "job", "payload_length", "events", "vocals_db", "type")
 VALUES: tuple[Any, ...] = (None, True, -1, 0, 1, 8, 44_100, 384_000, 1 << 64, 1e308, "")
 VALUES += ("live", "s16le", "\U0001f600" * 300, [], ["vocals"], [[[]]], "/etc/passwd")
+
+
+def hurry(pid: int) -> None:
+    """Let a process and the threads that it starts go before all others."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 def play(path: Path, seconds: float) -> dict[str, float]:
@@ -169,7 +179,11 @@ def state(daemon: DaemonProcess) -> str:
 def honest(daemon: DaemonProcess, song: Path, seconds: float, label: str) -> None:
     jobs: tuple[Callable[..., Any], ...] = (play, separate)
     half = seconds / len(jobs)
-    with as_user(ALICE, play, daemon.socket, half) as delays:
+    if IN_A_HURRY:
+        hurry(os.getpid())  # the child has it from us
+    delayed = as_user(ALICE, play, daemon.socket, half)
+    with delayed as delays:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         print(f"{label}: live {delays}; {state(daemon)}", flush=True)
     with as_user(ALICE, separate, daemon.socket, song, half) as bits:
         print(f"{label}: bits {bits}; {state(daemon)}", flush=True)
@@ -179,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--realtime", action="store_true")
     args = parser.parse_args()
     with open_folder() as folder:
         song = folder / "song.wav"
@@ -191,6 +206,9 @@ def main() -> None:
         limits = {"max_clients": 4 * args.clients + 16, "max_streams": 16}
         settings = {"socket_mode": "0666", "log_level": "error", **limits}
         with running(folder, **settings) as daemon:
+            if args.realtime:
+                IN_A_HURRY.append(True)
+                hurry(daemon.process.pid)
             honest(daemon, song, 20, "alone")
             end, turn = time.monotonic() + 60 * args.minutes, 0
             with hostile(daemon, song, args):
