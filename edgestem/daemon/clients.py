@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgestem.daemon.channel import Outbox
 from edgestem.daemon.jobs.files import check_apart
 from edgestem.daemon.jobs.work import Job, claim_input, claim_outputs, job_options
 from edgestem.daemon.requests import Separate
+from edgestem.daemon.shared import Shared
 from edgestem.daemon.system.listener import Peer
 from edgestem.errors import ProtocolError
 from edgestem.wire.protocol import encode_reply
-
-if TYPE_CHECKING:
-    from edgestem.daemon.server import Daemon
 
 
 class ClientJobs:
     """One client's jobs."""
 
-    def __init__(self, daemon: Daemon, outbox: Outbox, peer: Peer) -> None:
-        self._daemon, self._outbox, self._peer = daemon, outbox, peer
-        self._jobs = daemon.jobs
+    def __init__(self, shared: Shared, outbox: Outbox, peer: Peer) -> None:
+        self._shared, self._outbox, self._peer = shared, outbox, peer
+        self._jobs = shared.jobs
 
     def submit(self, request: Separate, fds: list[int]) -> None:
         """Queue a job; the descriptors it takes are taken out of `fds`.
@@ -33,12 +31,12 @@ class ClientJobs:
         EdgestemError
             It cannot be done, or the queue is full.
         """
-        daemon, options = self._daemon, job_options(request)
+        shared, options = self._shared, job_options(request)
         self._outbox.wait_for_room()  # for what is told about the jobs
         with ExitStack() as held:
-            source = claim_input(request, fds, daemon.config, daemon.input_dirs)
+            source = claim_input(request, fds, shared.config, shared.input_dirs)
             held.callback(source.close)
-            sink = claim_outputs(request, fds, daemon.config, daemon.output_dirs)
+            sink = claim_outputs(request, fds, shared.config, shared.output_dirs)
             held.callback(sink.close)
             check_apart(source, sink)
             number = self._jobs.number()
@@ -63,7 +61,7 @@ class ClientJobs:
             self._outbox.put_soon(data, is_event=kind == "progress")
             if kind != "progress":
                 state = fields.get("code", kind)
-                self._daemon.event("job", job=number, state=state)
+                self._shared.event("job", job=number, state=state)
 
         return tell
 

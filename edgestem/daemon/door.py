@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgestem.daemon.channel import OUTBOX, STREAM_OUTBOX, Outbox
-from edgestem.daemon.pool.admission import check_memory
+from edgestem.daemon.pool.admission import check_memory, stream_place
 from edgestem.daemon.pool.schedule import BATCH, LIVE, PacedSeparator
 from edgestem.daemon.requests import Audio, Close, Flush, Open, Set
+from edgestem.daemon.shared import Shared
 from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.listener import Peer
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.wire.protocol import encode_reply
 
-if TYPE_CHECKING:
-    from edgestem.daemon.server import Daemon
-
 
 class StreamDoor:
     """Opens a connection's stream and hands it what the client sends."""
 
-    def __init__(self, daemon: Daemon, outbox: Outbox, peer: Peer) -> None:
-        self._daemon, self._outbox, self._peer = daemon, outbox, peer
+    def __init__(self, shared: Shared, outbox: Outbox, peer: Peer) -> None:
+        self._shared, self._outbox, self._peer = shared, outbox, peer
         self.stream: Stream | None = None
         self.memory = 0
         """Bytes that the open stream takes, as estimated."""
@@ -36,8 +32,8 @@ class StreamDoor:
         """
         if self.stream is not None:
             raise ProtocolError("this connection has a stream", code="bad_order")
-        with self._daemon.turns.paused():
-            self._daemon.turns.wait_to_open(self._peer.uid)
+        with self._shared.turns.paused():
+            self._shared.turns.wait_to_open(self._peer.uid)
             separator, rtf = self._start(request)
         self._outbox.put(
             encode_reply(
@@ -54,9 +50,10 @@ class StreamDoor:
 
     def _start(self, request: Open) -> tuple[PacedSeparator, float | None]:
         is_live = request.mode == "live"
-        daemon, uid = self._daemon, self._peer.uid
-        with daemon.stream_place(uid):
-            separator = daemon.engine.take(
+        shared, uid = self._shared, self._peer.uid
+        load = shared.config.live_load
+        with stream_place(shared, uid):
+            separator = shared.engine.take(
                 request.model,
                 request.sample_rate,
                 request.channels,
@@ -64,23 +61,23 @@ class StreamDoor:
             )
             try:
                 self.memory = separator.memory_bytes
-                check_memory(daemon, uid)
-                rtf = daemon.admit(separator) if is_live else None
+                check_memory(shared, uid)
+                rtf = shared.engine.admit(separator, load) if is_live else None
                 self._begin(request, separator)
             except BaseException:
                 self.memory = 0
-                daemon.engine.give_back(separator)
+                shared.engine.give_back(separator)
                 raise
         return separator, rtf
 
     def _begin(self, request: Open, separator: PacedSeparator) -> None:
-        daemon, uid = self._daemon, self._peer.uid
+        shared, uid = self._shared, self._peer.uid
         stream = Stream(
-            request, separator, self._outbox, daemon.config, daemon.event,
-            turns=daemon.turns, uid=uid,
+            request, separator, self._outbox, shared.config, shared.event,
+            turns=shared.turns, uid=uid,
         )  # fmt: skip
         if stream.is_live:
-            daemon.turns.live_opens(uid)
+            shared.turns.live_opens(uid)
         self._outbox.limit = STREAM_OUTBOX
         self.stream = stream
         try:
@@ -95,13 +92,13 @@ class StreamDoor:
     def _ended(self) -> None:
         stream = self._forget()
         if stream is not None:
-            self._daemon.engine.give_back(stream.separator)
+            self._shared.engine.give_back(stream.separator)
 
     def _forget(self) -> Stream | None:
         stream, self.stream = self.stream, None
         self.memory, self._outbox.limit = 0, OUTBOX
         if stream is not None and stream.is_live:
-            self._daemon.turns.live_closes(self._peer.uid)
+            self._shared.turns.live_closes(self._peer.uid)
         return stream
 
     def _open_stream(self) -> Stream:

@@ -15,20 +15,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from edgestem.daemon.jobs.cache import Cache
 from edgestem.daemon.jobs.nursery import Nursery
-from edgestem.daemon.jobs.paths import AllowedFolders
-from edgestem.daemon.jobs.queue import JobQueue
 from edgestem.daemon.jobs.separate import do_job
-from edgestem.daemon.pool.admission import check_streams, refusal
-from edgestem.daemon.pool.engine import Engine, foreign_models
-from edgestem.daemon.pool.models import try_models
-from edgestem.daemon.pool.schedule import PacedSeparator
+from edgestem.daemon.pool.admission import refusal
 from edgestem.daemon.session import Session
-from edgestem.daemon.status import describe
+from edgestem.daemon.shared import Shared
 from edgestem.daemon.system.config import RESTART_ONLY, DaemonConfig
 from edgestem.daemon.system.listener import (
     bound_socket,
@@ -39,7 +32,6 @@ from edgestem.daemon.system.listener import (
     watchdog_s,
 )
 from edgestem.daemon.system.process import drain, prepare, trim, wakeups
-from edgestem.daemon.turns import Turns
 from edgestem.errors import EdgestemError
 from edgestem.wire.protocol import encode_error
 
@@ -50,7 +42,7 @@ GOODBYE_S = 5.0  # for all sessions to end, whatever their files do
 
 
 class Daemon:
-    """The state that all sessions share, and the main loop.
+    """The main loop, around what the sessions share.
 
     Parameters
     ----------
@@ -67,38 +59,11 @@ class Daemon:
         reload: Callable[[], DaemonConfig] | None,
         nursery: Nursery,
     ) -> None:
-        self.config, self._reload, self.nursery = config, reload, nursery
-        self._hold_folders(config)
-        self.turns = Turns()
-        try_models(nursery, foreign_models(config), config.stall_s)
-        self.engine = Engine(config, self.event)
-        limit = config.cache_mb << 20
-        self.cache = Cache(config.cache_folder(), limit) if limit else None
-        self.jobs = JobQueue(lambda job: do_job(self, job), lambda: self.config)
-        self._lock = threading.Lock()
-        self._opening = threading.Lock()
-        self._sessions: set[Session] = set()
-        self._started = time.monotonic()
+        self._reload = reload
+        self.shared = Shared(config, nursery, do_job)
         self._n_signals = 0
         self._wants_reload = False
-        self._has_freed, self._trimmed = False, 0.0
-        self.n_served = self.n_xruns = 0
-
-    def _hold_folders(self, config: DaemonConfig) -> None:
-        """Open the allowed folders.
-
-        Raises
-        ------
-        ConfigError
-            One is not there; nothing has changed.
-        """
-        inputs = AllowedFolders("input_dirs", config.input_dirs)
-        try:
-            outputs = AllowedFolders("output_dirs", config.output_dirs)
-        except EdgestemError:
-            inputs.close()
-            raise
-        self.input_dirs, self.output_dirs = inputs, outputs
+        self._trimmed = 0.0
 
     def serve(self, listeners: list[socket.socket]) -> None:
         """Accept clients until SIGTERM or SIGINT, then drain."""
@@ -112,7 +77,7 @@ class Daemon:
                 selector.register(listener, selectors.EVENT_READ, listener)
             notify("READY=1", f"MAINPID={os.getpid()}")
             places = ", ".join(str(listener.getsockname()) for listener in listeners)
-            log.info("ready on %s, listening at %s", self.engine.device, places)
+            log.info("ready on %s, listening at %s", self.shared.engine.device, places)
             while not self._n_signals:
                 for key, _ in selector.select(self._tick()):
                     if key.data is None:
@@ -125,66 +90,23 @@ class Daemon:
     def end(self) -> None:
         """Drain: streams stop after their block, running jobs get `drain_s`."""
         notify("STOPPING=1", "STATUS=draining")
-        log.info("ending: %d sessions", len(self.sessions()))
-        for session in self.sessions():
+        log.info("ending: %d sessions", len(self.shared.sessions()))
+        for session in self.shared.sessions():
             session.end_stream()
-        draining = threading.Thread(target=self.jobs.end, args=(self.config.drain_s,))
+        draining = threading.Thread(
+            target=self.shared.jobs.end, args=(self.shared.config.drain_s,)
+        )
         draining.start()
         while draining.is_alive():
             draining.join(0.2)
             self._tick()
             if self._n_signals > 1:  # asked twice: at once
-                self.jobs.cancel_all()
-        for session in self.sessions():
+                self.shared.jobs.cancel_all()
+        for session in self.shared.sessions():
             session.end()
         deadline = time.monotonic() + GOODBYE_S
-        for session in self.sessions():
+        for session in self.shared.sessions():
             session.join(max(0.0, deadline - time.monotonic()))
-
-    # ---- what sessions use ------------------------------------------------------
-
-    def sessions(self) -> list[Session]:
-        """List the sessions."""
-        with self._lock:
-            return list(self._sessions)
-
-    def forget(self, session: Session, reason: str) -> None:
-        """Take a session off the list."""
-        with self._lock:
-            self._sessions.discard(session)
-        self._has_freed = True
-        log.info("pid %d: %s", session.peer.pid, reason)
-        self.event("session", state="closed", pid=session.peer.pid)
-
-    def event(self, name: str, **fields: Any) -> None:
-        """Tell everybody who subscribed."""
-        if name == "xrun":
-            self.n_xruns += fields["n_dropped"] + fields.get("n_late", 0)
-        for session in self.sessions():
-            session.event(name, **fields)
-
-    @contextlib.contextmanager
-    def stream_place(self, uid: int) -> Iterator[None]:
-        """Open one stream at a time, if there is room for another of this user.
-
-        Raises
-        ------
-        EdgestemError
-            `too_many_streams` or `shutting_down`.
-        """
-        with self._opening:
-            if self._n_signals:
-                raise EdgestemError("the daemon is ending", code="shutting_down")
-            check_streams(self, uid)
-            yield
-
-    def admit(self, separator: PacedSeparator) -> float:
-        """Book a live stream and return its RTF; see `Engine.admit`."""
-        return self.engine.admit(separator, self.config.live_load)
-
-    def status(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the header and the payload of `status`."""
-        return describe(self, time.monotonic() - self._started)
 
     # ---- the main loop ------------------------------------------------------------
 
@@ -193,14 +115,15 @@ class Daemon:
             self._wants_reload = True
         else:
             self._n_signals += 1
+            self.shared.is_ending = True
 
     def _tick(self) -> float:
         """Do what is due and return how long to wait for more."""
-        if self._has_freed and time.monotonic() > self._trimmed + TRIM_S:
-            self._has_freed, self._trimmed = False, time.monotonic()
+        if self.shared.has_freed and time.monotonic() > self._trimmed + TRIM_S:
+            self.shared.has_freed, self._trimmed = False, time.monotonic()
             trim()
-        n_streams = sum(s.stream is not None for s in self.sessions())
-        lines = [f"STATUS={n_streams} streams, {len(self.jobs.all())} jobs"]
+        n_streams = sum(s.stream is not None for s in self.shared.sessions())
+        lines = [f"STATUS={n_streams} streams, {len(self.shared.jobs.all())} jobs"]
         limit_s = watchdog_s()
         if limit_s is not None and self._is_alive(limit_s):
             lines.append("WATCHDOG=1")
@@ -209,8 +132,10 @@ class Daemon:
 
     def _is_alive(self, limit_s: float) -> bool:
         """Say whether delegates answer, and jobs move or are ended in time."""
-        is_moving = self.jobs.longest_silence() < limit_s + self.config.stall_s
-        return is_moving and self.engine.scheduler.longest_call() < limit_s
+        is_moving = (
+            self.shared.jobs.longest_silence() < limit_s + self.shared.config.stall_s
+        )
+        return is_moving and self.shared.engine.scheduler.longest_call() < limit_s
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -222,42 +147,42 @@ class Daemon:
             time.sleep(0.1)
             return
         peer = peer_of(connection)
-        reason = refusal(self, peer)
+        reason = refusal(self.shared, peer)
         if reason:
             log.warning("pid %d, uid %d refused: %s", peer.pid, peer.uid, reason[0])
             with contextlib.suppress(OSError), connection:
                 connection.send(encode_error(*reason), socket.MSG_DONTWAIT)
             return
         log.info("pid %d, uid %d, gid %d connects", peer.pid, peer.uid, peer.gid)
-        session = Session(self, connection, peer)
-        with self._lock:
-            self._sessions.add(session)
-        self.n_served += 1
+        session = Session(self.shared, connection, peer)
+        self.shared.add(session)
         # Before it runs: it could subscribe and be told of itself, or close first.
-        self.event("session", state="opened", pid=peer.pid)
+        self.shared.event("session", state="opened", pid=peer.pid)
         try:
             session.start()
         except RuntimeError as error:
-            self.forget(session, f"refused: {error}")
+            self.shared.forget(session, f"refused: {error}")
 
     def _reload_config(self) -> None:
         self._wants_reload = False
         if self._reload is None:
             return
-        old = (self.input_dirs, self.output_dirs)
+        old = (self.shared.input_dirs, self.shared.output_dirs)
         try:
             new = self._reload()
-            self._hold_folders(new)
+            self.shared.hold_folders(new)
         except EdgestemError as error:
             log.error("the configuration stays as it was: %s", error)
             return
-        fixed = [n for n in RESTART_ONLY if getattr(new, n) != getattr(self.config, n)]
+        fixed = [
+            n for n in RESTART_ONLY if getattr(new, n) != getattr(self.shared.config, n)
+        ]
         if fixed:
             log.warning("a restart is needed to change: %s", ", ".join(fixed))
-        self.config = new
+        self.shared.config = new
         for folders in old:  # who has just looked one up has an error, no other folder
             folders.close()
-        for session in self.sessions():
+        for session in self.shared.sessions():
             if not is_allowed(session.peer, new.allow_users):
                 log.warning("pid %d: its user may stay no longer", session.peer.pid)
                 session.dismiss()

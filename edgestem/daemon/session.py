@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgestem.daemon.channel import SEND_BUFFER, Gone, Inbox, Outbox
 from edgestem.daemon.clients import ClientJobs
@@ -27,6 +27,8 @@ from edgestem.daemon.requests import (
     Subscribe,
     parse,
 )
+from edgestem.daemon.shared import Shared
+from edgestem.daemon.status import describe
 from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.listener import Peer
 from edgestem.errors import EdgestemError, ProtocolError
@@ -41,9 +43,6 @@ from edgestem.wire.protocol import (
     sequence_number,
 )
 
-if TYPE_CHECKING:
-    from edgestem.daemon.server import Daemon
-
 log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between looks whether a client that is served to the end still listens
 LINGER_S = 2.0  # time that the last words get when a connection is closed
@@ -52,18 +51,18 @@ LINGER_S = 2.0  # time that the last words get when a connection is closed
 class Session:
     """A connection from hello to goodbye."""
 
-    def __init__(self, daemon: Daemon, connection: socket.socket, peer: Peer) -> None:
+    def __init__(self, shared: Shared, connection: socket.socket, peer: Peer) -> None:
         self.peer, self.client = peer, ""
-        self._daemon, self._socket = daemon, connection
+        self._shared, self._socket = shared, connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        config = daemon.config
-        self._turns = daemon.turns
+        config = shared.config
+        self._turns = shared.turns
         self.outbox = Outbox(connection, config.idle_s, self._turns, peer.uid)
         self._inbox = Inbox(connection, config.message_s, self._turns)
-        self.door = door = StreamDoor(daemon, self.outbox, peer)
+        self.door = door = StreamDoor(shared, self.outbox, peer)
         self._events: frozenset[str] = frozenset()
         self._fds: list[int] = []
-        self._jobs = ClientJobs(daemon, self.outbox, peer)
+        self._jobs = ClientJobs(shared, self.outbox, peer)
         self._is_ending = False
         self.n_requests = 0
         self._writer = threading.Thread(target=self.outbox.write, daemon=True)
@@ -198,18 +197,18 @@ class Session:
             "hello",
             protocol=VERSION,
             server=f"edgestem {__version__}",
-            models=list(self._daemon.engine.models)[:32],
-            device=self._daemon.engine.device,
+            models=list(self._shared.engine.models)[:32],
+            device=self._shared.engine.device,
         )
 
     def _read(self) -> Message | None:
-        return self._inbox.read(self._daemon.config.idle_s, self._is_idle)
+        return self._inbox.read(self._shared.config.idle_s, self._is_idle)
 
     def _is_idle(self) -> bool:
         """Tell a forgotten connection from one that listens or waits for a job."""
         quiet_s = time.monotonic() - self.outbox.last_sent
         is_busy = self._jobs.count() > 0 or self._events
-        return not is_busy and quiet_s >= self._daemon.config.idle_s
+        return not is_busy and quiet_s >= self._shared.config.idle_s
 
     def _handle(self, message: Message) -> None:
         """Carry out a request; what is wrong with it is told."""
@@ -261,7 +260,7 @@ class Session:
                 stream.join()
         self._inbox.close()
         self._socket.close()
-        self._daemon.forget(self, reason)
+        self._shared.forget(self, reason)
         self._turns.end()
 
     # ---- requests ---------------------------------------------------------------
@@ -279,13 +278,13 @@ class Session:
         self.client = request.client[:64]
 
     def _status(self, request: Request) -> None:
-        summary, details = self._daemon.status()
+        summary, details = describe(self._shared)
         while len(payload := as_json(details)) > MAX_PAYLOAD:  # a very full house
             details["sessions"] = details["sessions"][: len(details["sessions"]) // 2]
         self.outbox.put(encode_reply("status", payload, seq=request.seq, **summary))
 
     def _models(self, request: Request) -> None:
-        engine = self._daemon.engine
+        engine = self._shared.engine
         names = list(engine.models)[:32]
         payload = as_json(engine.describe())
         self.outbox.put(encode_reply("models", payload, seq=request.seq, models=names))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from daemons import WAIT_S, DaemonProcess, running
-from test_daemon_jobs import RATE, make_song, new_files
+from jobs import RATE, make_song, new_files
 
 from edgestem import Client, EdgestemError
 from edgestem.client import link as client_link

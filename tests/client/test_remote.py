@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from daemons import DATA, DaemonProcess, running
-from test_daemon_jobs import RATE, make_song, new_files, refused
+from jobs import RATE, make_song, new_files, refused
 
 from edgestem.client.files import RemoteSeparator
 from edgestem.files.output import FileReport, Options

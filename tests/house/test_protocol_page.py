@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from daemons import DaemonProcess, running
-from test_daemon_jobs import make_song, new_files
+from jobs import make_song, new_files
 
 from edgestem.wire.protocol import Decoder, Message, encode
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgestem.daemon.jobs.cache import Entry, Replay, digest_of_model, key_of
 from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.admission import check_memory
+from edgestem.daemon.shared import Shared
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError, ModelError
 from edgestem.files.output import FileReport
@@ -21,20 +22,17 @@ from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
 from edgestem.wire.protocol import as_json
 
-if TYPE_CHECKING:
-    from edgestem.daemon.server import Daemon
-
 log = logging.getLogger(__name__)
 MAX_WARNINGS = 2560  # bytes of them that fit in `done` beside its other fields
 PROGRESS_S = 0.25  # time between two progress messages
 REFERENCE_RATE = 48_000  # Hz: max_hours counts samples at this rate, not time
 
 
-def do_job(daemon: Daemon, job: Job) -> None:
+def do_job(shared: Shared, job: Job) -> None:
     """Do a job and tell how it ended."""
     try:
         job.check()
-        _say_done(job, _separate(daemon, job))
+        _say_done(job, _separate(shared, job))
     except EdgestemError as error:
         job.say("error", code=error.code, text=str(error))
     except Exception:
@@ -44,15 +42,15 @@ def do_job(daemon: Daemon, job: Job) -> None:
         job.memory = 0
 
 
-def _separate(daemon: Daemon, job: Job) -> dict[str, Any]:
+def _separate(shared: Shared, job: Job) -> dict[str, Any]:
     """Do a job; where its device is lost begin it again, on what there is then."""
     try:
-        return JobSeparator(daemon, job).run()
+        return JobSeparator(shared, job).run()
     except ModelError as error:
         if error.code != "device_lost":
             raise
         log.warning("job %d begins again: %s", job.number, error)
-        done = JobSeparator(daemon, job).run()
+        done = JobSeparator(shared, job).run()
         note = f"the song was begun again: {error}"
         return done | {"warnings": [note, *done["warnings"]]}
 
@@ -68,21 +66,21 @@ def _say_done(job: Job, fields: dict[str, Any]) -> None:
 class JobSeparator(FileSeparator):
     """The file door for one job."""
 
-    def __init__(self, daemon: Daemon, job: Job) -> None:
+    def __init__(self, shared: Shared, job: Job) -> None:
         super().__init__(job.options)
-        self._daemon, self._job = daemon, job
+        self._shared, self._job = shared, job
         self._entry: Entry | None = None
         self._is_replay = False
         self._held = ExitStack()
         self._told = self._started = time.monotonic()
-        hours = daemon.config.max_hours
+        hours = shared.config.max_hours
         self._max_samples = int(hours * 3600 * REFERENCE_RATE)
 
     def run(self) -> dict[str, Any]:
         """Separate and return the fields of `done`."""
-        job, config = self._job, self._daemon.config
+        job, config = self._job, self._shared.config
         with self._held:
-            child = Child(self._daemon.nursery, job.name, job.pulse, config.stall_s)
+            child = Child(self._shared.nursery, job.name, job.pulse, config.stall_s)
             self._held.callback(child.end)
             song = child.song(job.source.fileno())
             self._check_length(song, song.n_samples or 0)
@@ -100,7 +98,7 @@ class JobSeparator(FileSeparator):
         return self._summary(report)
 
     def _open_sink(self, child: Child, wav: WavFormat) -> ChildSink:
-        sink, o, config = self._job.sink, self.options, self._daemon.config
+        sink, o, config = self._job.sink, self.options, self._shared.config
         return child.sink(
             wav,
             sink.fds(),
@@ -123,13 +121,13 @@ class JobSeparator(FileSeparator):
             self._separator, self._is_replay = replay, True
             self._held.callback(replay.close)
             return replay
-        engine = self._daemon.engine
+        engine = self._shared.engine
         separator = engine.take(
             str(self.options.model), song.sample_rate, song.n_channels
         )
         self._held.callback(engine.give_back, separator)
         self._job.memory = separator.memory_bytes
-        check_memory(self._daemon, self._job.uid)
+        check_memory(self._shared, self._job.uid)
         separator.check = self._job.pulse
         self._separator = separator
         return separator
@@ -138,14 +136,14 @@ class JobSeparator(FileSeparator):
 
     def _key(self, song: ChildSong, content: str) -> str:
         """Name what the vocals depend on."""
-        engine, o = self._daemon.engine, self.options
+        engine, o = self._shared.engine, self.options
         own = GRIDS["16"] if song.is_lossy else song.grid
         grid, _ = choose_grid(o.subtype, o.file_format, own)
         model = engine.models[str(o.model) or engine.default]
         return key_of(content, digest_of_model(model), engine.place(), grid)
 
     def _from_cache(self, song: ChildSong) -> Replay | None:
-        cache, engine = self._daemon.cache, self._daemon.engine
+        cache, engine = self._shared.cache, self._shared.engine
         name = str(self.options.model) or engine.default
         if cache is None or name not in engine.models:
             return None
@@ -173,7 +171,7 @@ class JobSeparator(FileSeparator):
         separator = self._separator
         if self._entry is None or song.is_damaged or separator is None:
             return
-        if separator.device == self._daemon.engine.device:
+        if separator.device == self._shared.engine.device:
             self._entry.commit(self._key(song, song.digest()))
 
     def _stems(
@@ -187,7 +185,7 @@ class JobSeparator(FileSeparator):
     # ---- what is told -----------------------------------------------------------
 
     def _check_length(self, song: Song, n_samples: int) -> None:
-        hours = self._daemon.config.max_hours
+        hours = self._shared.config.max_hours
         if n_samples > min(self._max_samples, hours * 3600 * song.sample_rate):
             raise EdgestemError(
                 "the song is longer than the daemon takes (max_hours, which counts "
@@ -199,7 +197,7 @@ class JobSeparator(FileSeparator):
         self._job.pulse()
         assert self._separator is not None
         rate = self._separator.sample_rate
-        if n_done > min(self._max_samples, self._daemon.config.max_hours * 3600 * rate):
+        if n_done > min(self._max_samples, self._shared.config.max_hours * 3600 * rate):
             raise EdgestemError(
                 "the song is longer than the daemon takes (max_hours)", code="too_large"
             )

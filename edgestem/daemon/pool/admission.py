@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator
 
 from edgestem.daemon.pool.budget import room_for
+from edgestem.daemon.shared import Shared
 from edgestem.daemon.system.listener import Peer, is_allowed
 from edgestem.errors import EdgestemError
 
-if TYPE_CHECKING:
-    from edgestem.daemon.server import Daemon
 
-
-def refusal(daemon: Daemon, peer: Peer) -> tuple[str, str] | None:
+def refusal(shared: Shared, peer: Peer) -> tuple[str, str] | None:
     """Say why a user may not connect, as code and text; None: it may."""
-    uid, config = peer.uid, daemon.config
+    uid, config = peer.uid, shared.config
     if not is_allowed(peer, config.allow_users):
         return "forbidden", f"user {uid} may not use this daemon (allow_users)"
-    held = [(session.peer.uid, 1) for session in daemon.sessions()]
+    held = [(session.peer.uid, 1) for session in shared.sessions()]
     if room_for(uid, held, config.max_clients, config.user_share) >= 1:
         return None
     return "too_many_clients", (
@@ -27,7 +26,7 @@ def refusal(daemon: Daemon, peer: Peer) -> tuple[str, str] | None:
     )
 
 
-def check_streams(daemon: Daemon, uid: int) -> None:
+def check_streams(shared: Shared, uid: int) -> None:
     """Refuse a stream beyond the limits.
 
     Raises
@@ -35,8 +34,8 @@ def check_streams(daemon: Daemon, uid: int) -> None:
     EdgestemError
         `too_many_streams`.
     """
-    held = [(s.peer.uid, 1) for s in daemon.sessions() if s.stream is not None]
-    limit, share = daemon.config.max_streams, daemon.config.user_share
+    held = [(s.peer.uid, 1) for s in shared.sessions() if s.stream is not None]
+    limit, share = shared.config.max_streams, shared.config.user_share
     if room_for(uid, held, limit, share) < 1:
         raise EdgestemError(
             f"{len(held)} streams are open, {_own(uid, held)} of this user; "
@@ -45,7 +44,23 @@ def check_streams(daemon: Daemon, uid: int) -> None:
         )
 
 
-def check_memory(daemon: Daemon, uid: int) -> None:
+@contextlib.contextmanager
+def stream_place(shared: Shared, uid: int) -> Iterator[None]:
+    """Open one stream at a time, if there is room for another of this user.
+
+    Raises
+    ------
+    EdgestemError
+        `too_many_streams` or `shutting_down`.
+    """
+    with shared.opening:
+        if shared.is_ending:
+            raise EdgestemError("the daemon is ending", code="shutting_down")
+        check_streams(shared, uid)
+        yield
+
+
+def check_memory(shared: Shared, uid: int) -> None:
     """Refuse what was just noted down if it is more than a user may take.
 
     Raises
@@ -53,9 +68,9 @@ def check_memory(daemon: Daemon, uid: int) -> None:
     EdgestemError
         `overloaded`.
     """
-    held = [(s.peer.uid, s.door.memory) for s in daemon.sessions()]
-    held += [(j.uid, j.memory) for j in daemon.jobs.all()]
-    limit, share = daemon.config.max_memory_mb << 20, daemon.config.user_share
+    held = [(s.peer.uid, s.door.memory) for s in shared.sessions()]
+    held += [(j.uid, j.memory) for j in shared.jobs.all()]
+    limit, share = shared.config.max_memory_mb << 20, shared.config.user_share
     if room_for(uid, held, limit, share) < 0:
         raise EdgestemError(
             f"with this, the user's streams and jobs would take "

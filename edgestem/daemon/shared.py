@@ -1,0 +1,129 @@
+"""What all sessions and jobs of a daemon share, and the list of who is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edgestem.daemon.jobs.cache import Cache
+from edgestem.daemon.jobs.nursery import Nursery
+from edgestem.daemon.jobs.paths import AllowedFolders
+from edgestem.daemon.jobs.queue import JobQueue
+from edgestem.daemon.jobs.work import Job
+from edgestem.daemon.pool.engine import Engine, foreign_models
+from edgestem.daemon.pool.models import try_models
+from edgestem.daemon.system.config import DaemonConfig
+from edgestem.daemon.system.listener import Peer
+from edgestem.daemon.turns import Turns
+from edgestem.errors import EdgestemError
+
+log = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """What others see of a session's stream."""
+
+    memory: int
+    """Bytes that it takes, as estimated."""
+
+
+class Member(Protocol):
+    """What others see of a session."""
+
+    peer: Peer
+
+    @property
+    def door(self) -> Door:
+        """Of its stream."""
+
+    @property
+    def stream(self) -> object | None:
+        """Its open stream."""
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Tell its client, if that subscribed."""
+
+    def describe(self) -> dict[str, Any]:
+        """Say for `status` what it does."""
+
+
+class Shared:
+    """The state that all sessions share.
+
+    Parameters
+    ----------
+    config : DaemonConfig
+    nursery : Nursery
+        Starts the jobs' children.
+    do_job : callable
+        Does one job with this object.
+    """
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        nursery: Nursery,
+        do_job: Callable[[Shared, Job], None],
+    ) -> None:
+        self.config, self.nursery = config, nursery
+        self.hold_folders(config)
+        self.turns = Turns()
+        try_models(nursery, foreign_models(config), config.stall_s)
+        self.engine = Engine(config, self.event)
+        limit = config.cache_mb << 20
+        self.cache = Cache(config.cache_folder(), limit) if limit else None
+        self.jobs = JobQueue(lambda job: do_job(self, job), lambda: self.config)
+        self.opening = threading.Lock()
+        """Held while a stream is opened."""
+        self.started = time.monotonic()
+        self.is_ending = False
+        self.has_freed = False
+        """Somebody has left: memory may go back to the system."""
+        self.n_served = self.n_xruns = 0
+        self._lock = threading.Lock()
+        self._members: set[Member] = set()
+
+    def hold_folders(self, config: DaemonConfig) -> None:
+        """Open the allowed folders.
+
+        Raises
+        ------
+        ConfigError
+            One is not there; nothing has changed.
+        """
+        inputs = AllowedFolders("input_dirs", config.input_dirs)
+        try:
+            outputs = AllowedFolders("output_dirs", config.output_dirs)
+        except EdgestemError:
+            inputs.close()
+            raise
+        self.input_dirs, self.output_dirs = inputs, outputs
+
+    def add(self, session: Member) -> None:
+        """Put a session on the list."""
+        with self._lock:
+            self._members.add(session)
+        self.n_served += 1
+
+    def forget(self, session: Member, reason: str) -> None:
+        """Take a session off the list."""
+        with self._lock:
+            self._members.discard(session)
+        self.has_freed = True
+        log.info("pid %d: %s", session.peer.pid, reason)
+        self.event("session", state="closed", pid=session.peer.pid)
+
+    def sessions(self) -> list[Any]:
+        """List the sessions."""
+        with self._lock:
+            return list(self._members)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Tell everybody who subscribed."""
+        if name == "xrun":
+            self.n_xruns += fields["n_dropped"] + fields.get("n_late", 0)
+        for session in self.sessions():
+            session.event(name, **fields)
