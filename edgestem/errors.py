@@ -76,6 +76,8 @@ CODES = {
     "overloaded": Code("this stream would not keep up beside the others", "daemon"),
     "shutting_down": Code("the daemon ends", "daemon", True),
     "cancelled": Code("ends a job that its client gave up", "daemon"),
+    "stalled": Code("ends a job: its song or stems did not move", "daemon"),
+    "died": Code("a process that tried a network crashed", "daemon"),
     "no_job": Code("this connection has no such job", "daemon"),
     # The wire.
     "bad_header": Code("no JSON object with a type, or no descriptors", "wire", True),

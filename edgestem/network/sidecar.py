@@ -143,7 +143,8 @@ class ModelConfig:
         require(self.n_fft % 4 == 0 and self.n_fft >= 64, "n_fft")
         require(0 < self.hop <= self.n_fft and self.n_fft % self.hop == 0, "hop")
         require(self._is_synthesis_possible(), "synthesis_length")
-        require(bool(self.bands) and min(w for _, w in self.bands) > 0, "bands")
+        sizes = [size for band in self.bands for size in band]  # counts and widths
+        require(bool(sizes) and min(sizes) > 0 and max(sizes) <= self.n_fft, "bands")
         require(self.n_features in (2, 3), "n_features")
         require(self.frames_per_call > self.left_context + self.right_context, "frames")
         require(min(self.left_context, self.right_context) >= 0, "context")

@@ -63,6 +63,8 @@ def test_bands_cover_bins_from_zero_upwards() -> None:
         {"synthesis_length": 2048},
         {"n_features": 4},
         {"bands": []},
+        {"bands": [[69, 1], [-5, 1]]},
+        {"bands": [[64, 2**31]]},
         {"left_context": 8},
         {"feature_scale": 0.0},
         {"bands": "all"},
