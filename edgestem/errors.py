@@ -66,8 +66,6 @@ CODES = {
     "bad_config": Code("the configuration cannot be used", "daemon"),
     "socket_in_use": Code("another daemon has the socket", "daemon"),
     "no_daemon": Code("nothing answers at the socket", "daemon"),
-    "stalled": Code("a job made no progress for stall_s and was ended", "daemon"),
-    "died": Code("a job's or a trial's process ended before its work", "daemon"),
     "hung_up": Code("the other side closed the connection", "daemon"),
     "forbidden": Code("this user may not connect (closes), or not this path", "daemon"),
     "too_many_clients": Code("on connecting: all places are taken", "daemon", True),

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 from edgestem.client.connection import Client
 from edgestem.errors import EdgestemError
+from edgestem.files.loop import BLOCK, Progress
 from edgestem.files.output import FileReport, Options
-from edgestem.files.separate import BLOCK, Progress
 from edgestem.sound.encoding import open_encoder
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song

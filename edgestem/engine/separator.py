@@ -20,7 +20,8 @@ overlap-add, so its call leaves the hop at k*hop - (n_synthesis - hop) finished.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,6 +125,8 @@ class Separator:
         self._spectral = Spectral(tables, backend=fft)
         self.fft = self._spectral.backend
         self.latency_samples = self.geometry.latency_samples
+        self.turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered around each call of the network: to wait, to give up, to time."""
         self._allocate()
         self.reset()
 
@@ -292,6 +295,10 @@ class Separator:
             done += m
 
     def _call(self) -> None:
+        with self.turn():
+            self._take_turn()
+
+    def _take_turn(self) -> None:
         """One turn of the grid: analyse, infer, synthesise, move on."""
         g = self.geometry
         # The network knows levels at its own frame length.

@@ -8,29 +8,22 @@ Nothing here grows with the length of a song.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
-from edgestem.engine.separator import Separator, check_stream
-from edgestem.errors import AudioError, EdgestemError, ModelError
+from edgestem.engine.separator import Separator
+from edgestem.errors import ModelError
+from edgestem.files.loop import Progress, new_report, separate_song, stem_grid
 from edgestem.files.output import FileReport, Options
 from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import Details
-from edgestem.sound.encoding import choose_grid
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
 from edgestem.sound.reading import open_song
-from edgestem.sound.song import Song, unreadable
+from edgestem.sound.song import Song
 from edgestem.sound.targets import check_stdout, check_targets
 from edgestem.sound.wav import WavFormat
 from edgestem.sound.writing import StemFiles, WavStream, target_paths
-from edgestem.stems import MIX, STEMS
-
-BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
-
-Progress = Callable[[int, int | None], None]
+from edgestem.stems import STEMS
 
 
 def separate_file(
@@ -165,7 +158,9 @@ class FileSeparator:
         o = self.options
         song = open_song(path)
         try:
-            grid, report = self._begin(song, str(path))
+            grid, note = stem_grid(song, o)
+            separator = self._separator_for(song)
+            report = new_report(str(path), song, grid, note, separator)
             n_samples = song.n_samples
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
             details = details_of(song, o)
@@ -175,7 +170,9 @@ class FileSeparator:
                 details=details,
                 is_forced=o.is_forced,
             ) as files:
-                self._write(song, grid, files, report, progress)
+                separate_song(
+                    song, separator, files, grid, report, o.vocals_db, progress
+                )
                 files.commit()
         finally:
             song.close()
@@ -185,43 +182,25 @@ class FileSeparator:
         self, path: str | Path, file: BinaryIO, progress: Progress | None = None
     ) -> FileReport:
         """Write the one stem of the options as WAV to an open file or pipe."""
-        (stem,) = self.options.stems
+        o = self.options
+        (stem,) = o.stems
         started = time.perf_counter()
         check_stdout(path, file)
         song = open_song(path)
         try:
-            grid, report = self._begin(song, str(path))
+            grid, note = stem_grid(song, o)
+            separator = self._separator_for(song)
+            report = new_report(str(path), song, grid, note, separator)
             n_samples = song.n_samples
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
             sink = WavStream(file, stem, wav)
-            self._write(song, grid, sink, report, progress)
+            separate_song(song, separator, sink, grid, report, o.vocals_db, progress)
             sink.finish()
         finally:
             song.close()
         report.outputs = {stem: "-"}
         report.elapsed = time.perf_counter() - started
         return report
-
-    def _begin(self, song: Song, path: str) -> tuple[Grid, FileReport]:
-        """Choose the grid, load the model or take the loaded one."""
-        try:
-            check_stream(song.sample_rate, song.n_channels)
-        except EdgestemError as cause:
-            raise AudioError(
-                f"{song.name}: {cause}", code=cause.code, path=path
-            ) from cause
-        own = GRIDS["16"] if song.is_lossy else song.grid
-        grid, note = choose_grid(self.options.subtype, self.options.file_format, own)
-        separator = self._separator_for(song)
-        report = FileReport(
-            input=path,
-            sample_rate=song.sample_rate,
-            n_channels=song.n_channels,
-            subtype=grid.name,
-            latency_samples=separator.latency_samples,
-        )
-        report.warnings += [note] if note else []
-        return grid, report
 
     def _separator_for(self, song: Song) -> Separator:
         s, o = self._separator, self.options
@@ -241,63 +220,6 @@ class FileSeparator:
             fallback=o.fallback,
         )
         return self._separator
-
-    def _write(
-        self,
-        song: Song,
-        grid: Grid,
-        sink: StemFiles | WavStream,
-        report: FileReport,
-        progress: Progress | None,
-    ) -> None:
-        """Feed the sink until the song ends, and sum up."""
-        assert self._separator is not None
-        for mixture, vocals in _pairs(song, self._separator, grid, report):
-            stems, n_adjusted, n_clipped = self._stems(mixture, vocals, grid)
-            report.n_clipped_samples += n_clipped + sink.write(stems)
-            report.n_samples += len(mixture)
-            report.n_adjusted_samples += n_adjusted
-            if progress is not None:
-                progress(report.n_samples, song.n_samples)
-        if song.is_damaged and report.n_samples == 0:
-            raise unreadable(song.name, "is damaged: nothing of it could be read")
-        report.n_bad_samples = song.n_bad_samples
-        report.warnings += song.notes
-        report.warnings += report.sentences()
-
-    def _stems(
-        self, mixture: Samples, vocals: Samples, grid: Grid
-    ) -> tuple[dict[str, Samples], int, int]:
-        """Apply the mixture law, and mix the karaoke if it is wanted."""
-        on_grid, instrumental, n_adjusted = split(mixture, vocals, grid)
-        stems, n_clipped = {"vocals": on_grid, "instrumental": instrumental}, 0
-        if self.options.vocals_db is not None:
-            gain = 10 ** (self.options.vocals_db / 20)
-            stems[MIX], n_clipped = mix(on_grid, instrumental, gain, grid)
-        return stems, n_adjusted, n_clipped
-
-
-def _pairs(
-    song: Song, separator: Separator, grid: Grid, report: FileReport
-) -> Iterator[tuple[Samples, Samples]]:
-    """Yield the mixture on the grid and its vocals, aligned, block by block."""
-    n_late = separator.latency_samples  # output that belongs to nothing
-    waiting: Samples = np.empty((0, song.n_channels), grid.dtype)
-    while True:
-        x = song.read(BLOCK)
-        block, n_clipped = convert(x, song.grid, grid)
-        report.n_clipped_samples += n_clipped
-        is_end = len(block) == 0
-        stems = separator.flush() if is_end else separator.push(to_float32(block, grid))
-        n_skip = min(n_late, len(stems.vocals))
-        n_late -= n_skip
-        vocals = stems.vocals[n_skip:]
-        waiting = np.concatenate([waiting, block])
-        if len(vocals):
-            yield waiting[: len(vocals)], vocals
-            waiting = waiting[len(vocals) :].copy()
-        if is_end:
-            return
 
 
 def details_of(song: Song, options: Options) -> Details:

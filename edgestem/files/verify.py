@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import AudioError
-from edgestem.files.separate import BLOCK, song_name
+from edgestem.files.loop import BLOCK
+from edgestem.files.separate import song_name
 from edgestem.sound.encoding import FORMATS
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert
 from edgestem.sound.reading import open_song

@@ -49,6 +49,7 @@ def out(place: Path) -> Iterator[Path]:
             path.unlink()
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_a_job_by_descriptor_writes_what_a_local_run_writes(
     daemon: DaemonProcess, tmp_path: Path, subtype: str
 ) -> None:

@@ -44,7 +44,6 @@ def refused(call: Callable[[], object]) -> str:
     return caught.value.code
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def submit(client: Client, fields: dict[str, Any]) -> int:
     client.send("separate", **fields)
     number: int = client.receive("queued").fields["job"]

@@ -22,7 +22,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.engine.separator import Separator
 from edgestem.network.sidecar import ModelConfig
 from edgestem.sound.encoding import open_encoder
 from edgestem.sound.grid import Grid, Samples, to_float32
@@ -185,14 +184,13 @@ class Entry:
             self._file.close()
 
 
-class Replay(Separator):
+class Replay:
     """Stands for the engine: gives back the vocals of an entry, without latency."""
 
     def __init__(self, file: BinaryIO, song: Song) -> None:
         wav = parse(file.read)
         assert wav is not None, "the digest was right"
         self._file, self._wav = file, wav
-        self.sample_rate, self.n_channels = song.sample_rate, song.n_channels
         self.latency_samples = 0
 
     def push(self, block: Samples, out: Stems | None = None) -> Stems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -11,13 +12,18 @@ from edgestem.daemon.jobs.cache import Entry, Replay, digest_of_model, key_of
 from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.admission import check_memory
+from edgestem.daemon.pool.schedule import PacedSeparator
 from edgestem.daemon.shared import Shared
-from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError, ModelError
+from edgestem.files.loop import (
+    StemSink,
+    VocalsSource,
+    new_report,
+    separate_song,
+    stem_grid,
+)
 from edgestem.files.output import FileReport
-from edgestem.files.separate import FileSeparator
-from edgestem.sound.encoding import choose_grid
-from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import Grid, Samples
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
 from edgestem.wire.protocol import as_json
@@ -63,11 +69,24 @@ def _say_done(job: Job, fields: dict[str, Any]) -> None:
     job.say("done", **fields)
 
 
-class JobSeparator(FileSeparator):
-    """The file door for one job."""
+class Tee:
+    """A sink that keeps the vocals in the cache, too."""
+
+    def __init__(self, sink: StemSink, entry: Entry) -> None:
+        self._sink, self._entry = sink, entry
+
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block to both."""
+        self._entry.write(stems["vocals"])
+        return self._sink.write(stems)
+
+
+class JobSeparator:
+    """The way of one job: a child reads and writes, the network stays here."""
 
     def __init__(self, shared: Shared, job: Job) -> None:
-        super().__init__(job.options)
+        self.options = job.options
+        self._separator: PacedSeparator | None = None
         self._shared, self._job = shared, job
         self._entry: Entry | None = None
         self._is_replay = False
@@ -83,18 +102,23 @@ class JobSeparator(FileSeparator):
             child = Child(self._shared.nursery, job.name, job.pulse, config.stall_s)
             self._held.callback(child.end)
             song = child.song(job.source.fileno())
+            self._rate = song.sample_rate
             self._check_length(song, song.n_samples or 0)
-            grid, report = self._begin(song, job.name)
+            grid, note = stem_grid(song, self.options)
+            source = self._source_for(song, grid)
+            report = new_report(job.name, song, grid, note, source)
             wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
             sink = self._open_sink(child, wav)
+            tee = Tee(sink, self._entry) if self._entry else sink
+            level = self.options.vocals_db
             try:
-                self._write(song, grid, sink, report, self._progress)
+                separate_song(song, source, tee, grid, report, level, self._progress)
                 job.check()
                 sink.commit()
             except EdgestemError:
                 sink.discard()
                 raise
-            self._keep(song)
+            self._keep(song, grid)
         return self._summary(report)
 
     def _open_sink(self, child: Child, wav: WavFormat) -> ChildSink:
@@ -113,12 +137,11 @@ class JobSeparator(FileSeparator):
             memory_limit=(config.max_memory_mb << 20) // 8,
         )
 
-    def _separator_for(self, song: Song) -> Separator:
+    def _source_for(self, song: ChildSong, grid: Grid) -> VocalsSource:
         """Take the cached vocals, or a separator in turn with the others."""
-        assert isinstance(song, ChildSong)
-        replay = self._from_cache(song)
+        replay = self._from_cache(song, grid)
         if replay is not None:
-            self._separator, self._is_replay = replay, True
+            self._is_replay = True
             self._held.callback(replay.close)
             return replay
         engine = self._shared.engine
@@ -134,15 +157,13 @@ class JobSeparator(FileSeparator):
 
     # ---- the cache ------------------------------------------------------------
 
-    def _key(self, song: ChildSong, content: str) -> str:
+    def _key(self, content: str, grid: Grid) -> str:
         """Name what the vocals depend on."""
-        engine, o = self._shared.engine, self.options
-        own = GRIDS["16"] if song.is_lossy else song.grid
-        grid, _ = choose_grid(o.subtype, o.file_format, own)
-        model = engine.models[str(o.model) or engine.default]
+        engine = self._shared.engine
+        model = engine.models[str(self.options.model) or engine.default]
         return key_of(content, digest_of_model(model), engine.place(), grid)
 
-    def _from_cache(self, song: ChildSong) -> Replay | None:
+    def _from_cache(self, song: ChildSong, grid: Grid) -> Replay | None:
         cache, engine = self._shared.cache, self._shared.engine
         name = str(self.options.model) or engine.default
         if cache is None or name not in engine.models:
@@ -151,19 +172,16 @@ class JobSeparator(FileSeparator):
         if cache.is_too_large(n_bytes):
             return None
         content = song.digest_of_all(self._max_samples)
-        file = cache.find(self._key(song, content), self._job.pulse)
+        file = cache.find(self._key(content, grid), self._job.pulse)
         if file is not None:
             return Replay(file, song)
-        o = self.options
-        own = GRIDS["16"] if song.is_lossy else song.grid
-        grid, _ = choose_grid(o.subtype, o.file_format, own)
         wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
         self._entry = cache.entry(wav)
         if self._entry is not None:
             self._held.callback(self._entry.discard)
         return None
 
-    def _keep(self, song: ChildSong) -> None:
+    def _keep(self, song: ChildSong, grid: Grid) -> None:
         """Name the entry after what the network heard, whatever the file is now.
 
         The stems are complete: a job that is cancelled now is done all the same.
@@ -172,15 +190,7 @@ class JobSeparator(FileSeparator):
         if self._entry is None or song.is_damaged or separator is None:
             return
         if separator.device == self._shared.engine.device:
-            self._entry.commit(self._key(song, song.digest()))
-
-    def _stems(
-        self, mixture: Samples, vocals: Samples, grid: Grid
-    ) -> tuple[dict[str, Samples], int, int]:
-        found = super()._stems(mixture, vocals, grid)
-        if self._entry is not None:
-            self._entry.write(found[0]["vocals"])
-        return found
+            self._entry.commit(self._key(song.digest(), grid))
 
     # ---- what is told -----------------------------------------------------------
 
@@ -195,9 +205,8 @@ class JobSeparator(FileSeparator):
 
     def _progress(self, n_done: int, n_samples: int | None) -> None:
         self._job.pulse()
-        assert self._separator is not None
-        rate = self._separator.sample_rate
-        if n_done > min(self._max_samples, self._shared.config.max_hours * 3600 * rate):
+        hours, rate = self._shared.config.max_hours, self._rate
+        if n_done > min(self._max_samples, hours * 3600 * rate):
             raise EdgestemError(
                 "the song is longer than the daemon takes (max_hours)", code="too_large"
             )

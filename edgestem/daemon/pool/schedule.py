@@ -12,8 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from edgestem.engine.separator import Separator
@@ -104,6 +104,7 @@ class PacedSeparator(Separator):
         self.is_sound = True
         """No call has failed: it may be lent to the next one."""
         super().__init__(*stream, **options)
+        self.turn = self._in_turn
         self.call_s = self.geometry.call_s
         """Audio that one call covers, seconds."""
         self.forget_times()
@@ -128,14 +129,16 @@ class PacedSeparator(Separator):
         weights = _WEIGHTS * c.n_bytes
         return _BASE + weights + _MAPS * c.group * frame + _ROWS * n_rows * row
 
-    def _call(self) -> None:
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Wait for a slot, and note how long the call took."""
         self.check()
         with self.around():
             asked = time.perf_counter()
             self._scheduler.acquire(self.priority)
             started = time.perf_counter()
             try:
-                super()._call()
+                yield
             except BaseException:
                 self.is_sound = False
                 raise

@@ -1,0 +1,140 @@
+"""The way of a song: read, separated, held to the mixture law, written.
+
+Whoever gives vocals (the engine, a cache) and whoever takes stems (files, a pipe, a
+child process) are protocols here; nothing grows with the length of a song.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from edgestem.engine.separator import check_stream
+from edgestem.errors import AudioError, EdgestemError
+from edgestem.files.output import FileReport, Options
+from edgestem.sound.encoding import choose_grid
+from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
+from edgestem.sound.song import Song, unreadable
+from edgestem.stems import MIX, Stems
+
+BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
+
+Progress = Callable[[int, int | None], None]
+
+
+class VocalsSource(Protocol):
+    """What gives the vocals of a mixture: a `Separator`, or what stands for one."""
+
+    latency_samples: int
+
+    def push(self, block: Samples, out: Stems | None = None) -> Stems:
+        """Take a block of the mixture, give as many samples of its vocals, late."""
+
+    def flush(self) -> Stems:
+        """Give the last `latency_samples` samples."""
+
+
+class StemSink(Protocol):
+    """What takes the stems; it picks those it wants."""
+
+    def write(self, stems: Mapping[str, Samples]) -> int:
+        """Append a block of every stem; count values that had to be clipped."""
+
+
+def stem_grid(song: Song, options: Options) -> tuple[Grid, str]:
+    """Choose the sample format of a song's stems, and say what is to be said of it.
+
+    Raises
+    ------
+    AudioError
+        Its rate or its channels are not separated.
+    """
+    try:
+        check_stream(song.sample_rate, song.n_channels)
+    except EdgestemError as cause:
+        text = f"{song.name}: {cause}"
+        raise AudioError(text, code=cause.code, path=song.name) from cause
+    own = GRIDS["16"] if song.is_lossy else song.grid
+    return choose_grid(options.subtype, options.file_format, own)
+
+
+def new_report(
+    path: str, song: Song, grid: Grid, note: str, source: VocalsSource
+) -> FileReport:
+    """Begin a song's report; `path` is what the caller named."""
+    report = FileReport(
+        input=path,
+        sample_rate=song.sample_rate,
+        n_channels=song.n_channels,
+        subtype=grid.name,
+        latency_samples=source.latency_samples,
+    )
+    report.warnings += [note] if note else []
+    return report
+
+
+def separate_song(
+    song: Song,
+    source: VocalsSource,
+    sink: StemSink,
+    grid: Grid,
+    report: FileReport,
+    vocals_db: float | None,
+    progress: Progress | None = None,
+) -> None:
+    """Feed the sink until the song ends, and sum up in the report.
+
+    Raises
+    ------
+    AudioError
+        Nothing of the song could be read.
+    """
+    for mixture, vocals in _pairs(song, source, grid, report):
+        stems, n_adjusted, n_clipped = _stems(mixture, vocals, grid, vocals_db)
+        report.n_clipped_samples += n_clipped + sink.write(stems)
+        report.n_samples += len(mixture)
+        report.n_adjusted_samples += n_adjusted
+        if progress is not None:
+            progress(report.n_samples, song.n_samples)
+    if song.is_damaged and report.n_samples == 0:
+        raise unreadable(song.name, "is damaged: nothing of it could be read")
+    report.n_bad_samples = song.n_bad_samples
+    report.warnings += song.notes
+    report.warnings += report.sentences()
+
+
+def _stems(
+    mixture: Samples, vocals: Samples, grid: Grid, vocals_db: float | None
+) -> tuple[dict[str, Samples], int, int]:
+    """Apply the mixture law, and mix the karaoke if it is wanted."""
+    on_grid, instrumental, n_adjusted = split(mixture, vocals, grid)
+    stems, n_clipped = {"vocals": on_grid, "instrumental": instrumental}, 0
+    if vocals_db is not None:
+        gain = 10 ** (vocals_db / 20)
+        stems[MIX], n_clipped = mix(on_grid, instrumental, gain, grid)
+    return stems, n_adjusted, n_clipped
+
+
+def _pairs(
+    song: Song, source: VocalsSource, grid: Grid, report: FileReport
+) -> Iterator[tuple[Samples, Samples]]:
+    """Yield the mixture on the grid and its vocals, aligned, block by block."""
+    n_late = source.latency_samples  # output that belongs to nothing
+    waiting: Samples = np.empty((0, song.n_channels), grid.dtype)
+    while True:
+        x = song.read(BLOCK)
+        block, n_clipped = convert(x, song.grid, grid)
+        report.n_clipped_samples += n_clipped
+        is_end = len(block) == 0
+        stems = source.flush() if is_end else source.push(to_float32(block, grid))
+        n_skip = min(n_late, len(stems.vocals))
+        n_late -= n_skip
+        vocals = stems.vocals[n_skip:]
+        waiting = np.concatenate([waiting, block])
+        if len(vocals):
+            yield waiting[: len(vocals)], vocals
+            waiting = waiting[len(vocals) :].copy()
+        if is_end:
+            return
