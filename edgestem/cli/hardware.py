@@ -51,11 +51,13 @@ def add_model_option(parser: Parser, default: str = DEFAULT) -> None:
         help=f"name or .tflite file (default: {default})")  # fmt: skip
 
 
-def add_network_options(parser: Parser, default: str = DEFAULT) -> None:
+def add_network_options(
+    parser: Parser, default: str = DEFAULT, threads_default: str = "1"
+) -> None:
     """Add the options that choose a network and who runs it."""
     add_model_option(parser, default)
     parser.add_argument("--threads", type=threads, metavar="N",
-        help="threads of the network (default: 1)")  # fmt: skip
+        help=f"threads of the network (default: {threads_default})")  # fmt: skip
     parser.add_argument("--runtime", choices=RUNTIMES,
         help="TFLite runtime (default: the fastest installed)")  # fmt: skip
 

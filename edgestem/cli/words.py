@@ -170,7 +170,9 @@ def _add_separate(parser: Parser) -> None:
         help="pass over songs whose stems exist: that is no failure")  # fmt: skip
     add("--fft", choices=("auto", "native", "fftw", "numpy"), default="auto",
         help="who computes the spectrogram")  # fmt: skip
-    add_network_options(parser)
+    add_network_options(
+        parser, threads_default="one for each network, if there are cores"
+    )
     add_options(parser)
     add("--socket", nargs="?", const="", metavar="PATH",
         help="let the daemon do the work (PATH: as edgestem serve has it)")  # fmt: skip

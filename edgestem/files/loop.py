@@ -13,6 +13,7 @@ import numpy as np
 
 from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
+from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Options
 from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
@@ -83,21 +84,40 @@ def separate_song(
     report: FileReport,
     vocals_db: float | None,
     progress: Progress | None = None,
+    *,
+    is_overlapped: bool = False,
 ) -> None:
     """Feed the sink until the song ends, and sum up in the report.
+
+    Overlapped, a second thread applies the mixture law and feeds the sink while the
+    source is at the next block; `progress` is called there.
 
     Raises
     ------
     AudioError
         Nothing of the song could be read.
     """
-    for mixture, vocals in _pairs(song, source, grid, report):
+
+    def finish(pair: tuple[Samples, Samples]) -> None:
+        mixture, vocals = pair
         stems, n_adjusted, n_clipped = _stems(mixture, vocals, grid, vocals_db)
         report.n_clipped_samples += n_clipped + sink.write(stems)
         report.n_samples += len(mixture)
         report.n_adjusted_samples += n_adjusted
         if progress is not None:
             progress(report.n_samples, song.n_samples)
+
+    pairs, n_clipped = _pairs(song, source, grid), 0
+    if is_overlapped:
+        with Behind(finish) as behind:
+            for mixture, vocals, n in pairs:
+                n_clipped += n
+                behind.put((mixture, vocals))
+    else:
+        for mixture, vocals, n in pairs:
+            n_clipped += n
+            finish((mixture, vocals))
+    report.n_clipped_samples += n_clipped
     if song.is_damaged and report.n_samples == 0:
         raise unreadable(song.name, "is damaged: nothing of it could be read")
     report.n_bad_samples = song.n_bad_samples
@@ -118,15 +138,19 @@ def _stems(
 
 
 def _pairs(
-    song: Song, source: VocalsSource, grid: Grid, report: FileReport
-) -> Iterator[tuple[Samples, Samples]]:
-    """Yield the mixture on the grid and its vocals, aligned, block by block."""
+    song: Song, source: VocalsSource, grid: Grid
+) -> Iterator[tuple[Samples, Samples, int]]:
+    """Yield the mixture on the grid and its vocals, aligned, block by block.
+
+    With each comes how many values of the song were clipped since the one before.
+    """
+    n_clipped = 0
     n_late = source.latency_samples  # output that belongs to nothing
     waiting: Samples = np.empty((0, song.n_channels), grid.dtype)
     while True:
         x = song.read(BLOCK)
-        block, n_clipped = convert(x, song.grid, grid)
-        report.n_clipped_samples += n_clipped
+        block, n = convert(x, song.grid, grid)
+        n_clipped += n
         is_end = len(block) == 0
         stems = source.flush() if is_end else source.push(to_float32(block, grid))
         n_skip = min(n_late, len(stems.vocals))
@@ -134,7 +158,8 @@ def _pairs(
         vocals = stems.vocals[n_skip:]
         waiting = np.concatenate([waiting, block])
         if len(vocals):
-            yield waiting[: len(vocals)], vocals
+            yield waiting[: len(vocals)], vocals, n_clipped
+            n_clipped = 0
             waiting = waiting[len(vocals) :].copy()
         if is_end:
             return

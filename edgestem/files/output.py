@@ -35,7 +35,7 @@ class Options:
     model: str | Path = DEFAULT
     """Name or .tflite file."""
     threads: int | None = None
-    """Threads of the network."""
+    """Threads of the network; None: one for each network, as far as there are cores."""
     fft: str = "auto"
     """Back end of the spectrogram stages."""
     runtime: str | None = None

@@ -7,6 +7,7 @@ Nothing here grows with the length of a song.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
 from edgestem.files.loop import Progress, new_report, separate_song, stem_grid
 from edgestem.files.output import FileReport, Options
-from edgestem.network.catalogue import DEFAULT
+from edgestem.network.catalogue import DEFAULT, model_path
+from edgestem.network.sidecar import read_config
 from edgestem.sound.containers import Details
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
@@ -171,7 +173,8 @@ class FileSeparator:
                 is_forced=o.is_forced,
             ) as files:
                 separate_song(
-                    song, separator, files, grid, report, o.vocals_db, progress
+                    *(song, separator, files, grid, report, o.vocals_db, progress),
+                    is_overlapped=self._threads() > 1,
                 )
                 files.commit()
         finally:
@@ -194,13 +197,23 @@ class FileSeparator:
             n_samples = song.n_samples
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
             sink = WavStream(file, stem, wav)
-            separate_song(song, separator, sink, grid, report, o.vocals_db, progress)
+            separate_song(
+                *(song, separator, sink, grid, report, o.vocals_db, progress),
+                is_overlapped=self._threads() > 1,
+            )
             sink.finish()
         finally:
             song.close()
         report.outputs = {stem: "-"}
         report.elapsed = time.perf_counter() - started
         return report
+
+    def _threads(self) -> int:
+        """Threads asked for, or one for each network as far as there are cores."""
+        if self.options.threads is not None:
+            return self.options.threads
+        n_networks = len(read_config(model_path(self.options.model)).files)
+        return max(1, min(n_networks, len(os.sched_getaffinity(0))))
 
     def _separator_for(self, song: Song) -> Separator:
         s, o = self._separator, self.options
@@ -212,7 +225,7 @@ class FileSeparator:
         self._separator = Separator(
             *stream,
             model=o.model,
-            threads=o.threads,
+            threads=self._threads(),
             fft=o.fft,
             runtime=o.runtime,
             device=self._device,
