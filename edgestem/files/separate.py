@@ -31,6 +31,7 @@ from edgestem.stems import MIX, STEMS
 BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
 
 Progress = Callable[[int, int | None], None]
+Opener = Callable[[str | Path], Song]
 
 
 def separate_file(
@@ -116,10 +117,18 @@ def song_name(path: str | Path) -> str:
 
 
 class FileSeparator:
-    """Separates one file after the other with one loaded model."""
+    """Separates one file after the other with one loaded model.
 
-    def __init__(self, options: Options) -> None:
+    Parameters
+    ----------
+    options : Options
+    opener : callable
+        Opens a song; whoever wants to hear it too gives his own.
+    """
+
+    def __init__(self, options: Options, opener: Opener = open_song) -> None:
         self.options = options
+        self._open = opener
         self._separator: Separator | None = None
 
     def to_folder(
@@ -130,7 +139,7 @@ class FileSeparator:
         started = time.perf_counter()
         targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
-        song = open_song(path)
+        song = self._open(path)
         try:
             grid, report = self._begin(song, str(path))
             n_samples = song.n_samples
