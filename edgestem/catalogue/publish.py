@@ -286,6 +286,8 @@ def _remove_others(
     place: str, before: receipt.Receipt | None, made: receipt.Receipt
 ) -> None:
     """Remove what an earlier receipt has published and this one does not."""
-    for name in set((before or {}).get("outputs", ())) - set(made["outputs"]):
+    old = before or {}
+    names = {*old.get("outputs", ()), *old.get("restored", ())}
+    for name in names - set(made["outputs"]):
         if "/" not in name:
             Path(place, name).unlink(missing_ok=True)

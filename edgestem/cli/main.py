@@ -97,6 +97,12 @@ def _batch(args: argparse.Namespace) -> int:
     return run(args)
 
 
+def _restore(args: argparse.Namespace) -> int:
+    from edgestem.cli.restore import run
+
+    return run(args)
+
+
 def _verify(args: argparse.Namespace) -> int:
     from edgestem.errors import AudioError
     from edgestem.files.verify import verify
@@ -160,7 +166,7 @@ def _completion(args: argparse.Namespace) -> int:
 
 
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
-_COMMANDS |= {"batch": _batch}
+_COMMANDS |= {"batch": _batch, "restore": _restore}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= {"completion": _completion}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)
