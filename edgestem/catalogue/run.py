@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ from edgestem.catalogue.crew import Crew, Result
 from edgestem.catalogue.failure import AGAIN, FULL, SONG, Failure
 from edgestem.catalogue.failures import Failures
 from edgestem.catalogue.identity import Recipe, identity
-from edgestem.catalogue.listing import List, make_list
+from edgestem.catalogue.listing import List, Song, make_list
 from edgestem.catalogue.process import first_message
 from edgestem.catalogue.publish import DONE
 from edgestem.catalogue.publish import STALE as FOUND_STALE
+from edgestem.catalogue.shard import other_count
 from edgestem.catalogue.survey import STALE, TO_DO, Survey, survey
 from edgestem.errors import AudioError
 
@@ -107,7 +109,7 @@ class Run:
         if s.only_failed:
             failed = failures.read(s.out)
             songs = [song for song in songs if song.name in failed]
-        self.listing.songs = songs
+        self.listing.songs = _turned(songs) if s.is_shared else songs
         self.counts["before"] = found.counts["done"]
         self.counts["stale"] = 0 if s.is_redone else found.counts[STALE]
         self.differences = found.differences
@@ -131,6 +133,13 @@ class Run:
             f"{n} {'song was' if n == 1 else 'songs were'} published with another "
             f"{what or 'making'}, and stay as they are: --redo does them again"
         )
+
+    def other_count(self) -> int:
+        """Say how many shards this catalogue had before, if that was another number."""
+        s = self.settings
+        if s.shard is None or not self.n_to_do:
+            return 0
+        return other_count(s.out / ".edgestem", s.shard[1])
 
     def work(self) -> Iterator[Result]:
         """Do what is to do; give each song once, as it ends."""
@@ -214,6 +223,12 @@ class Run:
             "audio_s": round(self.audio_s, 3),
             "status": self.status,
         }
+
+
+def _turned(songs: list[Song]) -> list[Song]:
+    """Begin somewhere: boards that begin together would meet at every song."""
+    at = random.randrange(len(songs)) if songs else 0
+    return songs[at:] + songs[:at]
 
 
 def line(result: Result) -> dict[str, Any]:

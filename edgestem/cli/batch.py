@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from edgestem.cli.console import complain, put, say, tell
 from edgestem.cli.hardware import RUNTIMES, add_model_option
 from edgestem.cli.progress import clock
 from edgestem.cli.usage import UsageError
-from edgestem.cli.values import filled, whole
+from edgestem.cli.values import filled, real, whole
 from edgestem.files.output import SUBTYPES
 from edgestem.network.model import DEFAULT
 from edgestem.sound.containers import FORMATS
@@ -40,6 +41,8 @@ _EXAMPLES = """\
 examples:
   edgestem batch Albums -o Stems --jobs 4 --format flac
   edgestem batch Albums -o Stems --keep instrumental
+  edgestem batch Albums -o Stems --shard 3/10
+  edgestem batch /mnt/songs -o /mnt/stems --claim
   edgestem batch Albums -o Stems --status
   edgestem batch Albums -o Stems --only-failed
 
@@ -89,6 +92,14 @@ def _add_choices(parser: Parser) -> None:
         help="replace what another model, runtime or options made")  # fmt: skip
     add("--only-failed", action="store_true",
         help="try the songs on the lists of failures, and no others")  # fmt: skip
+    add("--shard", metavar="I/N",
+        help="only the songs whose names fall to shard I (from 0) of N; array/N or "
+        "array: I, or both, from Slurm, Kubernetes or AWS Batch")  # fmt: skip
+    add("--claim", action="store_true",
+        help="other machines work on the same list in the same folder")  # fmt: skip
+    add("--lease", type=real(1, 86400), metavar="S",
+        help="with --claim: take over what a machine has not touched for S seconds "
+        "(default: 600)")  # fmt: skip
     add("--status", action="store_true", help="say how far it is, and do nothing")
     add("--verify", action="store_true",
         help="read published songs again and compare digests")  # fmt: skip
@@ -127,6 +138,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--sample belongs to --verify")
     if args.verify and args.status:
         raise UsageError("--status and --verify: choose one")
+    if args.lease and not args.claim:
+        raise UsageError("--lease belongs to --claim")
 
 
 def make_settings(args: argparse.Namespace) -> Settings:
@@ -137,9 +150,11 @@ def make_settings(args: argparse.Namespace) -> Settings:
     UsageError
         They contradict each other.
     """
+    from edgestem.catalogue.claim import LEASE_S
     from edgestem.catalogue.identity import Recipe
     from edgestem.catalogue.run import Settings
 
+    shard = _shard(args.shard) if args.shard else None
     recipe = Recipe(
         stems=(args.keep,) if args.keep else STEMS,
         file_format=args.format,
@@ -156,7 +171,19 @@ def make_settings(args: argparse.Namespace) -> Settings:
         retries=args.retries,
         is_redone=args.redo,
         only_failed=args.only_failed,
+        shard=shard,
+        is_shared=args.claim,
+        lease_s=args.lease or LEASE_S,
     )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    from edgestem.catalogue.shard import shard
+
+    try:
+        return shard(text, os.environ)
+    except ValueError as cause:
+        raise UsageError(f"--shard: {cause}") from cause
 
 
 class Batch:
@@ -174,6 +201,8 @@ class Batch:
         self._say(self._run.plan())
         if stale := self._run.stale():
             complain("warning", stale)
+        if other := self._run.other_count():
+            complain("warning", f"this catalogue was begun with {other} shards")
         for problem in self._run.listing.problems:
             complain("error", str(problem), problem.code)
         for result in self._run.work():
