@@ -5,17 +5,19 @@ from __future__ import annotations
 import random
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgestem.catalogue import failures
 from edgestem.catalogue.claim import LEASE_S, new_token
-from edgestem.catalogue.crew import Crew, Result
+from edgestem.catalogue.cluster import Cluster
+from edgestem.catalogue.crew import Crew
 from edgestem.catalogue.failure import AGAIN, FULL, SONG, Failure
 from edgestem.catalogue.failures import Failures
-from edgestem.catalogue.identity import Recipe, identity
+from edgestem.catalogue.identity import Recipe, described, identity
+from edgestem.catalogue.ledger import Ledger, Result
 from edgestem.catalogue.listing import List, Song, make_list
 from edgestem.catalogue.process import first_message
 from edgestem.catalogue.publish import DONE
@@ -55,6 +57,8 @@ class Settings:
     """Other machines work in the same folder."""
     lease_s: float = LEASE_S
     """After which a claim of another machine is taken over."""
+    scheduler: str = ""
+    """Address of a Dask scheduler whose workers do the songs."""
 
     @property
     def word(self) -> str:
@@ -88,6 +92,8 @@ class Run:
     """
 
     settings: Settings
+    warn: Callable[[str], None]
+    """Told what happens to workers."""
     counts: Counter[str] = field(default_factory=Counter)
     """done, before, failed, stale, untried -> songs."""
     kinds: Counter[str] = field(default_factory=Counter)
@@ -150,8 +156,8 @@ class Run:
         listed = Failures(s.out, s.word)
         for problem in self.listing.problems:
             self._note(listed, _line_of(problem))
-        crew = self._crew()
-        results = crew.run(self.listing.songs)
+        ledger = Ledger(retries=s.retries, busy_s=min(_BUSY_S, s.lease_s / 2))
+        results = self._crew(ledger).run(self.listing.songs)
         try:
             for result in results:
                 self._count(listed, result)
@@ -159,12 +165,12 @@ class Run:
         finally:
             results.close()  # type: ignore[attr-defined] # a generator
             listed.settle()
-        self.stopped_by = crew.stopped_by
+        self.stopped_by = ledger.stopped_by
         ended = ("done", "failed", "found_done", "found_stale")
         tried = sum(self.counts[word] for word in ended) - len(self.listing.problems)
         self.counts["untried"] = self.n_to_do - tried
 
-    def _crew(self) -> Crew:
+    def _crew(self, ledger: Ledger) -> Crew | Cluster:
         s = self.settings
         first = first_message(
             s.out,
@@ -174,13 +180,13 @@ class Run:
             is_alone=not s.is_shared,
             host=socket.gethostname(),
         )
-        busy_s = min(_BUSY_S, s.lease_s / 2)
-        return Crew(
-            first,
-            n_jobs=s.n_jobs,
-            retries=s.retries,
+        if not s.scheduler:
+            return Crew(first, ledger, n_jobs=s.n_jobs, redo=s.is_redone)
+        return Cluster(
+            *(s.scheduler, first, ledger),
+            known=described(identity(s.recipe)),
             redo=s.is_redone,
-            busy_s=busy_s,
+            warn=self.warn,
         )
 
     def _count(self, listed: Failures, result: Result) -> None:
@@ -240,7 +246,7 @@ def line(result: Result) -> dict[str, Any]:
         "code": result.failure.code,
         "kind": result.failure.kind,
         "text": result.failure.text,
-        "host": socket.gethostname(),
+        "host": result.host or socket.gethostname(),
         "attempts": result.attempts,
     }
 

@@ -23,7 +23,7 @@ from edgestem.sound.containers import FORMATS
 from edgestem.stems import STEMS
 
 if TYPE_CHECKING:
-    from edgestem.catalogue.crew import Result
+    from edgestem.catalogue.ledger import Result
     from edgestem.catalogue.run import Run, Settings
 
 _BATCH = """\
@@ -74,6 +74,9 @@ def add_parser(command: Callable[..., Parser]) -> None:
         help="sample format of wav and flac (default: keep the song's)")  # fmt: skip
     add("--retries", type=whole(0, 100), default=3, metavar="N",
         help="times that what may pass is tried again (default: 3)")  # fmt: skip
+    add("--dask", metavar="ADDRESS",
+        help="let the workers of a Dask scheduler do it: tcp://HOST:8786 (needs "
+        "edgestem[cluster], here and there)")  # fmt: skip
     _add_choices(parser)
     add_model_option(parser)
     add("--runtime", choices=RUNTIMES,
@@ -126,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
             return status(args, settings)
         if args.verify:
             return verify(args, settings)
-        found = Run(settings)
+        found = Run(settings, lambda text: complain("warning", text))
     except ModelError as error:
         complain("error", str(error), error.code)
         return USELESS
@@ -174,6 +177,7 @@ def make_settings(args: argparse.Namespace) -> Settings:
         shard=shard,
         is_shared=args.claim,
         lease_s=args.lease or LEASE_S,
+        scheduler=args.dask or "",
     )
 
 
