@@ -18,15 +18,20 @@ import json
 import os
 import re
 import socket
+import threading
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from edgestem.errors import EdgestemError
 
 LEASE_S = 600.0  # ten touches: network drives show times up to a minute late
 TOUCHES = 10  # in a lease
 _WRITTEN_S = 5.0  # after which a claim without an owner is a killed process's
 _CLAIM = re.compile(r"\.edgestem\.claim\.(\d{1,9})")
+LOST = "claim_lost"
 _HEAD = ".edgestem.claim."
 
 
@@ -97,9 +102,44 @@ class Claims:
 
     def release(self, claim: Claim) -> None:
         """Let go: the dead ones go first, then the own one, never a thief's."""
-        for number in range(claim.number + 1):
+        self.clear(claim)
+        with contextlib.suppress(OSError):
+            Path(claim.path).unlink()
+
+    def clear(self, claim: Claim) -> None:
+        """Remove the dead claims below one's own."""
+        for number in range(claim.number):
             with contextlib.suppress(OSError):
                 Path(f"{claim.folder}/{_HEAD}{number}").unlink()
+
+    @contextlib.contextmanager
+    def kept_alive(self, claim: Claim) -> Iterator[Callable[[], None]]:
+        """Touch a claim during a block; what it gives raises once that is lost.
+
+        Raises
+        ------
+        EdgestemError
+            `claim_lost`, from the callable.
+        """
+        over, is_lost = threading.Event(), threading.Event()
+
+        def touch() -> None:
+            while not over.wait(self._lease_s / TOUCHES):
+                with contextlib.suppress(OSError):  # a drive that stumbles
+                    if not self.touch(claim):
+                        is_lost.set()
+
+        def check() -> None:
+            if is_lost.is_set():
+                raise lost(claim.folder)
+
+        thread = threading.Thread(target=touch, daemon=True)
+        thread.start()
+        try:
+            yield check
+        finally:
+            over.set()
+            thread.join()
 
     def _make(self, claim: Claim) -> bool:
         """Make the file; where the answer was lost, see whose it is."""
@@ -148,6 +188,16 @@ class Claims:
             now = os.fstat(file.fileno()).st_mtime
         Path(clock).unlink(missing_ok=True)
         return now - touched
+
+
+def lost(what: str) -> EdgestemError:
+    """Make the error of a claim that a thief has."""
+    return EdgestemError(f"{what}: another machine has taken this song over", code=LOST)
+
+
+def is_claimed(folder: str) -> bool:
+    """Tell whether anybody has a folder, or had it when he was killed."""
+    return _greatest(folder) >= 0
 
 
 def new_token() -> str:

@@ -1,8 +1,9 @@
 """One song of a catalogue: claimed, separated, published, receipted.
 
-    claim -> look again -> separate -> stems get their names -> receipt -> release
+    look -> claim -> look again -> separate -> stems get their names -> receipt
 
-A receipt that no longer fits is put aside (`.edgestem.old`) before its stems are
+The claim's file becomes the receipt by one rename, the last thing that happens.  A
+receipt that no longer fits is put aside (`.edgestem.old`) before its stems are
 replaced, so that no moment has a receipt beside stems of another making.
 """
 
@@ -10,27 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgestem.catalogue import receipt
-from edgestem.catalogue.claim import LEASE_S, TOUCHES, Claim, Claims
+from edgestem.catalogue.claim import LOST, Claim, Claims, is_claimed, lost
 from edgestem.catalogue.decoding import Listener
 from edgestem.catalogue.identity import Identity, Recipe, described
-from edgestem.errors import AudioError, EdgestemError
+from edgestem.errors import AudioError
 from edgestem.files.output import FileReport
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.commit import is_there
 from edgestem.sound.writing import target_paths
 
 OLD = ".edgestem.old"
-LOST = "claim_lost"
 DONE, BEFORE, BUSY, STALE = "done", "before", "busy", "stale"
 _NOTES = 20  # warnings that a receipt keeps
+_STREAMS = 3  # 44.1 and 48 kHz, and mono: what a catalogue mixes
 _TRIES = 5  # to get hold of a folder that others make and remove
 
 
@@ -42,6 +41,19 @@ class Outcome:
     """DONE now; BEFORE: it was; BUSY: somebody else works on it; STALE: its receipt
     differs, and nobody asked to do it again."""
     receipt: receipt.Receipt
+
+
+@dataclass(slots=True)
+class _Job:
+    """A song that is being published."""
+
+    source: str
+    name: str
+    place: str
+    """Its folder."""
+    redo: bool
+    is_open: bool = False
+    """Its stems have no receipt yet: the claim stays and says whose they are."""
 
 
 class Publisher:
@@ -56,8 +68,6 @@ class Publisher:
     claims : Claims
     host : str
         For receipts.
-    lease_s : float
-        How long others wait before they take a claim over.
     """
 
     def __init__(
@@ -68,12 +78,13 @@ class Publisher:
         claims: Claims,
         *,
         host: str,
-        lease_s: float = LEASE_S,
     ) -> None:
         self._out, self._recipe, self._known = out, recipe, known
-        self._claims, self._host, self._lease_s = claims, host, lease_s
+        self._claims, self._host = claims, host
         self._listener = Listener()
-        self._separator = FileSeparator(recipe.options(), self._listener.open)
+        self._separator = FileSeparator(
+            recipe.options(), self._listener.open, n_kept=_STREAMS
+        )
 
     def publish(self, source: str, name: str, folder: str, *, redo: bool) -> Outcome:
         """Bring one song to its receipt.
@@ -90,17 +101,21 @@ class Publisher:
         EdgestemError, OSError
             The song failed; what was published before is as it was.
         """
-        place = f"{self._out}/{folder}"
-        claim = self._claim(place)
+        job = _Job(source, name, f"{self._out}/{folder}", redo)
+        found = self._look(job)
+        if found is not None and not is_claimed(job.place):
+            return found
+        claim = self._claim(job.place)
         if claim is None:
             return Outcome(BUSY, {})
         try:
-            with self._kept_alive(claim) as check:
-                return self._do(source, name, place, claim, redo, check)
+            with self._claims.kept_alive(claim) as check:
+                return self._look(job, claim) or self._do(job, claim, check)
         finally:
-            self._claims.release(claim)
+            if not job.is_open:
+                self._claims.release(claim)
             with contextlib.suppress(OSError):  # it holds something
-                Path(place).rmdir()
+                Path(job.place).rmdir()
 
     def _claim(self, place: str) -> Claim | None:
         for _ in range(_TRIES):
@@ -109,52 +124,50 @@ class Publisher:
                 return self._claims.take(place)
         return None
 
-    def _do(
-        self, source: str, name: str, place: str, claim: Claim, redo: bool, check: Any
-    ) -> Outcome:
-        status = _status(source)
-        old = receipt.read(place)
-        found = self._look(source, status, place, old, redo)
-        if found is not None:
-            return found
-        started = time.time()
-        digest = receipt.sha256(source)
-        with _put_aside(place) as aside:
-            before = old or receipt.read(place, OLD)
-            is_ours = claim.was_begun or Path(place, OLD).exists()
-            self._refuse_strangers(place, is_ours)
-            self._separator.options = self._recipe.options(is_forced=is_ours)
-            report = self._separate(source, Path(place), check)
-            aside.clear()
-            made = self._receipt(source, name, status, digest, report, started)
-            self._check_source(source, status, report)
-            if not self._claims.touch(claim):
-                raise _lost(source)
-            _remove_others(place, before, made)
-            receipt.write(place, made, f"{self._host}.{os.getpid()}")
-            Path(place, OLD).unlink(missing_ok=True)
-        return Outcome(DONE, made)
-
-    def _look(
-        self,
-        source: str,
-        status: os.stat_result,
-        place: str,
-        old: receipt.Receipt | None,
-        redo: bool,
-    ) -> Outcome | None:
-        """Find out whether the song is done, now that nobody else is at it."""
-        if old is None or not receipt.is_whole(place, old):
+    def _look(self, job: _Job, claim: Claim | None = None) -> Outcome | None:
+        """Find out whether a song is done; with a claim nobody else is at it."""
+        old = receipt.read(job.place)
+        if old is None or not receipt.is_whole(job.place, old):
             return None
         if self._known.difference(old):
-            return None if redo else Outcome(STALE, old)
+            return None if job.redo else Outcome(STALE, old)
+        status = _status(job.source)
         if receipt.is_same_file(status, old):
             return Outcome(BEFORE, old)
-        if receipt.sha256(source) != old["source"].get("sha256"):
-            return None  # another song under the same name
+        is_same = receipt.sha256(job.source) == old["source"].get("sha256")
+        if claim is None or not is_same:
+            return None
         old["source"] |= _when(status)
-        receipt.write(place, old, f"{self._host}.{os.getpid()}")
+        self._finish(job, claim, old)
         return Outcome(BEFORE, old)
+
+    def _do(self, job: _Job, claim: Claim, check: Callable[[], None]) -> Outcome:
+        status, started = _status(job.source), time.time()
+        digest = receipt.sha256(job.source)
+        with _put_aside(job.place) as aside:
+            is_ours = claim.was_begun or Path(job.place, OLD).exists()
+            self._refuse_strangers(job.place, is_ours)
+            self._separator.options = self._recipe.options(is_forced=is_ours)
+            report = self._separate(job, check)
+            aside.clear()
+            job.is_open = True
+        _check_source(job.source, status, report)
+        made = self._receipt(job, report) | {
+            "source": {"path": job.source, **_when(status), "sha256": digest},
+            "started": round(started, 3),
+            "seconds": round(time.time() - started, 3),
+        }
+        if not self._claims.touch(claim):
+            raise lost(job.source)
+        _remove_others(job.place, made)
+        self._finish(job, claim, made)
+        return Outcome(DONE, made)
+
+    def _finish(self, job: _Job, claim: Claim, made: receipt.Receipt) -> None:
+        """Turn the claim into the receipt, when nothing else is left to do."""
+        job.is_open = True  # the claim's name may be somebody else's in a moment
+        self._claims.clear(claim)
+        receipt.write(job.place, made, claim.path)
 
     def _refuse_strangers(self, place: str, is_ours: bool) -> None:
         """Do not replace stems that no catalogue has written."""
@@ -168,46 +181,16 @@ class Publisher:
                     path=str(path),
                 )
 
-    def _separate(self, source: str, place: Path, check: Any) -> FileReport:
+    def _separate(self, job: _Job, check: Callable[[], None]) -> FileReport:
+        place = Path(job.place)
         try:
-            return self._separator.to_folder(source, place, lambda *_: check())
+            return self._separator.to_folder(job.source, place, lambda *_: check())
         except AudioError as error:
-            if error.code == "exists" and receipt.read(str(place)):
-                raise _lost(source) from error
+            if error.code == "exists" and receipt.read(job.place):
+                raise lost(job.source) from error
             raise
 
-    @contextlib.contextmanager
-    def _kept_alive(self, claim: Claim) -> Iterator[Any]:
-        """Touch a claim while the song is worked on; `check` raises once it is lost."""
-        over, lost = threading.Event(), threading.Event()
-
-        def touch() -> None:
-            while not over.wait(self._lease_s / TOUCHES):
-                with contextlib.suppress(OSError):  # a drive that stumbles
-                    if not self._claims.touch(claim):
-                        lost.set()
-
-        def check() -> None:
-            if lost.is_set():
-                raise _lost(claim.folder)
-
-        thread = threading.Thread(target=touch, daemon=True)
-        thread.start()
-        try:
-            yield check
-        finally:
-            over.set()
-            thread.join()
-
-    def _receipt(
-        self,
-        source: str,
-        name: str,
-        status: os.stat_result,
-        digest: str,
-        report: FileReport,
-        started: float,
-    ) -> receipt.Receipt:
+    def _receipt(self, job: _Job, report: FileReport) -> receipt.Receipt:
         outputs = {
             Path(path).name: {
                 "size": Path(path).stat().st_size,
@@ -220,30 +203,26 @@ class Publisher:
             "receipt": receipt.FORM,
             **described(self._known),
             "model_name": Path(self._recipe.model).stem,
-            "song": name,
-            "source": {"path": source, **_when(status), "sha256": digest},
+            "song": job.name,
             "decoded": self._listener.heard(),
             "outputs": outputs,
             "grid": report.subtype,
             "warnings": [text[:400] for text in report.warnings[:_NOTES]],
             "host": self._host,
-            "started": round(started, 3),
-            "seconds": round(time.time() - started, 3),
         }
 
-    def _check_source(
-        self, source: str, status: os.stat_result, report: FileReport
-    ) -> None:
-        """Publish nothing of a song that changed meanwhile."""
-        if _when(_status(source)) == _when(status):
-            return
-        for path in report.outputs.values():
-            Path(path).unlink(missing_ok=True)
-        raise AudioError(
-            f"{source} was written to while it was separated: wait for its writer",
-            code="source_changed",
-            path=source,
-        )
+
+def _check_source(source: str, status: os.stat_result, report: FileReport) -> None:
+    """Publish nothing of a song that changed meanwhile."""
+    if _when(_status(source)) == _when(status):
+        return
+    for path in report.outputs.values():
+        Path(path).unlink(missing_ok=True)
+    raise AudioError(
+        f"{source} was written to while it was separated: wait for its writer",
+        code="source_changed",
+        path=source,
+    )
 
 
 def _status(source: str) -> os.stat_result:
@@ -259,10 +238,6 @@ def _status(source: str) -> os.stat_result:
 
 def _when(status: os.stat_result) -> dict[str, int]:
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-
-
-def _lost(what: str) -> EdgestemError:
-    return EdgestemError(f"{what}: another machine has taken this song over", code=LOST)
 
 
 @contextlib.contextmanager
@@ -282,12 +257,11 @@ def _put_aside(place: str) -> Iterator[list[Path]]:
         raise
 
 
-def _remove_others(
-    place: str, before: receipt.Receipt | None, made: receipt.Receipt
-) -> None:
-    """Remove what an earlier receipt has published and this one does not."""
-    old = before or {}
+def _remove_others(place: str, made: receipt.Receipt) -> None:
+    """Remove what the receipt before has published and this one does not."""
+    old = receipt.read(place, OLD) or {}
     names = {*old.get("outputs", ()), *old.get("restored", ())}
     for name in names - set(made["outputs"]):
         if "/" not in name:
             Path(place, name).unlink(missing_ok=True)
+    Path(place, OLD).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "edgestem.json"
+PART = ".edgestem.part"  # one that is being written; whoever comes next replaces it
 FORM = 1  # of the receipt; another number is not ours to read
 MAX_BYTES = 1 << 16  # a receipt has about 1,500
 _READ = 1 << 20  # bytes at a time
@@ -72,24 +73,27 @@ def is_same_file(status: os.stat_result, receipt: Receipt) -> bool:
     return found == (source.get("size"), source.get("mtime_ns"))
 
 
-def write(folder: str, receipt: Mapping[str, Any], token: str) -> None:
+def write(folder: str, receipt: Mapping[str, Any], claim: str = "") -> None:
     """Write a receipt so that it is there whole, or not at all.
 
-    What killed processes left of theirs goes: who writes has claimed the folder.
+    Parameters
+    ----------
+    folder : str
+        Of the song; nobody else writes there now.
+    receipt : mapping
+    claim : str
+        A claim's file that becomes the receipt: one rename publishes the song and
+        lets it go, so that nothing is left to be done after it.
     """
-    for dead in Path(folder).glob(f".{NAME}.*.part"):
-        dead.unlink(missing_ok=True)
-    part = Path(folder, f".{NAME}.{token}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(json.dumps(receipt, separators=(",", ":")).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(Path(folder, NAME))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    part = Path(folder, PART)
+    with part.open("wb") as file:
+        file.write(json.dumps(receipt, separators=(",", ":")).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if claim:
+        part.replace(claim)
+        part = Path(claim)
+    part.replace(Path(folder, NAME))
     sync_folder(folder)
 
 

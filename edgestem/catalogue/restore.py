@@ -162,7 +162,7 @@ class _Work:
 def _note(folder: str, made: receipt.Receipt, name: str, what: dict[str, Any]) -> None:
     """Write into the receipt what was restored, so that --redo takes it away."""
     made.setdefault("restored", {})[name] = what
-    receipt.write(folder, made, str(os.getpid()))
+    receipt.write(folder, made)
 
 
 def _size(path: str) -> int:

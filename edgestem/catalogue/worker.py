@@ -16,10 +16,10 @@ import sys
 import threading
 from typing import Any, BinaryIO
 
-from edgestem.catalogue.claim import Claims, myself
+from edgestem.catalogue.claim import LOST, Claims, myself
 from edgestem.catalogue.failure import Failure
 from edgestem.catalogue.identity import Recipe, described, identity
-from edgestem.catalogue.publish import BUSY, LOST, Outcome, Publisher
+from edgestem.catalogue.publish import BUSY, Outcome, Publisher
 from edgestem.errors import EdgestemError
 
 PATIENCE_S = 4.0  # for tidying up; then the process is gone
@@ -69,7 +69,6 @@ def _greet(first: Message, answers: BinaryIO) -> Publisher | None:
         publisher = Publisher(
             *(first["out"], recipe, known, claims),
             host=first["host"],
-            lease_s=first["lease_s"],
         )
     except (EdgestemError, OSError, ValueError) as cause:
         _put(answers, {"failed": _words(Failure.of(cause))})

@@ -141,6 +141,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--sample belongs to --verify")
     if args.verify and args.status:
         raise UsageError("--status and --verify: choose one")
+    if args.dask and args.jobs > 1:
+        raise UsageError("--jobs is for this machine: --dask has its own workers")
     if args.lease and not args.claim:
         raise UsageError("--lease belongs to --claim")
 

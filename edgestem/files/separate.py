@@ -124,11 +124,16 @@ class FileSeparator:
     options : Options
     opener : callable
         Opens a song; whoever wants to hear it too gives his own.
+    n_kept : int
+        Rates and channel counts whose models stay loaded.
     """
 
-    def __init__(self, options: Options, opener: Opener = open_song) -> None:
+    def __init__(
+        self, options: Options, opener: Opener = open_song, *, n_kept: int = 1
+    ) -> None:
         self.options = options
-        self._open = opener
+        self._open, self._n_kept = opener, n_kept
+        self._kept: list[Separator] = []  # the one that was used last comes last
         self._separator: Separator | None = None
 
     def to_folder(
@@ -202,11 +207,14 @@ class FileSeparator:
         return grid, report
 
     def _separator_for(self, song: Song) -> Separator:
-        s, o = self._separator, self.options
-        stream = (song.sample_rate, song.n_channels)
-        if s is not None and (s.sample_rate, s.n_channels) == stream:
-            s.reset()
-            return s
+        o, stream = self.options, (song.sample_rate, song.n_channels)
+        for s in self._kept:
+            if (s.sample_rate, s.n_channels) == stream:
+                s.reset()
+                self._separator = s
+                self._kept.sort(key=lambda kept: kept is s)
+                return s
+        del self._kept[: len(self._kept) - self._n_kept + 1]
         self._separator = Separator(
             *stream,
             model=o.model,
@@ -217,6 +225,7 @@ class FileSeparator:
             device_options=o.device_options,
             fallback=o.fallback,
         )
+        self._kept.append(self._separator)
         return self._separator
 
     def _write(

