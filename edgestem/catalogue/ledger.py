@@ -41,7 +41,7 @@ class Ledger:
     retries : int
         Times that a song is done again where that may help.
     busy_s : float
-        Before a song that somebody else works on is looked at again.
+        At most, before a song that somebody else works on is looked at again.
 
     Attributes
     ----------
@@ -54,6 +54,7 @@ class Ledger:
         self._songs: deque[Song] = deque()
         self._later: list[tuple[float, int, Song]] = []  # a heap, by time
         self._attempts: dict[Song, int] = {}  # of songs that were begun
+        self._busy: dict[Song, int] = {}  # song -> times that somebody else had it
         self._numbers = itertools.count()
         self.stopped_by: Failure | None = None
 
@@ -98,7 +99,8 @@ class Ledger:
             return self.fail(song, Failure.from_json(answer["failed"]), host)
         if answer["state"] == BUSY:
             self._attempts[song] -= 1
-            self._put_off(song, self._busy_s)
+            times = self._busy[song] = self._busy.get(song, 0) + 1
+            self._put_off(song, min(self._busy_s, _PAUSE_S * 2 ** min(times, 20) / 4))
             return None
         return Result(song, answer["state"], self._attempts.pop(song), answer)
 
