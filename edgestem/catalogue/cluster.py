@@ -122,6 +122,7 @@ class Cluster:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Any]:
         logging.getLogger("distributed").setLevel(logging.ERROR)
+        self._check_certificates()
         client = self._library.Client(
             self._address, timeout=_CONNECT_S, set_as_default=False
         )
@@ -138,6 +139,15 @@ class Cluster:
                     on_error="ignore",
                 )
             client.close(timeout=_CONNECT_S)
+
+    def _check_certificates(self) -> None:
+        """Refuse TLS without certificates before Dask fails over it."""
+        words = self._library.Security().get_connection_args("client")
+        if self._address.startswith("tls://") and words.get("ssl_context") is None:
+            name = "DASK_DISTRIBUTED__COMM__TLS__"
+            raise ConnectionError(
+                f"TLS needs {name}CA_FILE, {name}CLIENT__CERT and {name}CLIENT__KEY"
+            )
 
     @property
     def _n_busy(self) -> int:

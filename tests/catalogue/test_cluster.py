@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -124,12 +125,31 @@ def test_a_killed_child_is_replaced(tmp_path: Path, two: str) -> None:
     before = pids(two, 2)
     for pid in before:
         for child in workers(pid):
-            if b"catalogue.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+            if b"catalogue.worker" in cmdline(child):
                 kill(child)
     _, said = run.communicate(timeout=120)
     assert run.returncode == 0, said
     assert pids(two, 2) == before  # the Dask workers lived on
     assert len(receipts(out)) == 8 and leftovers(out) == []
+
+
+def test_an_interrupted_run_leaves_no_child(tmp_path: Path, two: str) -> None:
+    write_songs(tmp_path / "src", 4, seconds=200)
+    out = tmp_path / "out"
+    run = begin(tmp_path / "src", "-o", out, "--dask", two)
+    wait_for(lambda: len(list(out.rglob(".*.part"))) == 4, 60)
+    found = [child for pid in pids(two, 2) for child in workers(pid)]
+    children = [pid for pid in found if b"catalogue.worker" in cmdline(pid)]
+    assert len(children) == 2
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=20)
+    assert run.returncode == 130
+    wait_for(lambda: not any(map(is_there, children)), 6)
+    assert [x for x in leftovers(out) if x.endswith(".part")] == []
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def elsewhere(name: str, *mounts: str) -> tuple[str, ...]:
@@ -175,6 +195,44 @@ def test_workers_that_would_do_harm_are_refused(
         assert "is not used: it cannot see" in blind
         (odd,) = [x for x in said.splitlines() if "odd (" in x]
         assert "is not used: its model is" in odd
+
+
+def certificates(folder: Path) -> tuple[str, str, str]:
+    """Make a CA and one certificate by it: (CA, certificate, key)."""
+    names = [folder / name for name in ("ca.pem", "ca.key", "own.pem", "own.key")]
+    ca, ca_key, own, key = map(str, names)
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    sign = ["-CA", ca, "-CAkey", ca_key]
+    for words in (
+        [*new, "-subj", "/CN=ca", "-keyout", ca_key, "-out", ca],
+        [*new, "-subj", "/CN=own", "-keyout", key, "-out", own, *sign],
+    ):
+        subprocess.run(words, check=True, capture_output=True)
+    return ca, own, key
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")
+def test_tls_by_the_means_of_dask(tmp_path: Path, start: Start) -> None:
+    ca, own, key = certificates(tmp_path)
+    tls = ("--tls-ca-file", ca, "--tls-cert", own, "--tls-key", key)
+    file = tmp_path / "scheduler.json"
+    options = ("--protocol", "tls", "--port", 0, "--no-dashboard", *tls)
+    places = ("--dashboard-address", ":0", "--scheduler-file", file)
+    start("scheduler", "--host", "127.0.0.1", *options, *places)
+    wait_for(lambda: file.exists() and file.read_text().endswith("}"), 60)
+    address = json.loads(file.read_text())["address"]
+    assert address.startswith("tls://")
+    start("worker", address, "--nthreads", 1, "--no-dashboard", *tls)
+    write_songs(tmp_path / "src", 3)
+    names = {"CA_FILE": ca, "CLIENT__CERT": own, "CLIENT__KEY": key}
+    known = {f"DASK_DISTRIBUTED__COMM__TLS__{n}": v for n, v in names.items()}
+    words = (tmp_path / "src", "-o", tmp_path / "out", "--dask", address)
+    stranger = batch(*words)
+    assert stranger.returncode in (1, 3, 5) and not receipts(tmp_path / "out")
+    assert stranger.stderr.count("\n") < 5
+    done = batch(*words, env=os.environ | known)
+    assert done.returncode == 0, done.stderr
+    assert len(receipts(tmp_path / "out")) == 3
 
 
 def test_no_scheduler_is_said(tmp_path: Path) -> None:
