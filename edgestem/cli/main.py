@@ -91,6 +91,18 @@ def _separate(args: argparse.Namespace) -> int:
     return run(args)
 
 
+def _batch(args: argparse.Namespace) -> int:
+    from edgestem.cli.batch import run
+
+    return run(args)
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from edgestem.cli.restore import run
+
+    return run(args)
+
+
 def _verify(args: argparse.Namespace) -> int:
     from edgestem.errors import AudioError
     from edgestem.files.verify import verify
@@ -155,6 +167,7 @@ def _completion(args: argparse.Namespace) -> int:
 
 
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
+_COMMANDS |= {"batch": _batch, "restore": _restore}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= {"completion": _completion}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

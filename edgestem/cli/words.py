@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgestem.cli.batch import add_parser as add_batch_parser
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
+from edgestem.cli.restore import add_parser as add_restore_parser
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
@@ -101,6 +103,8 @@ def make_parser() -> Parser:
 
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
+    add_batch_parser(command)
+    add_restore_parser(command)
     add_stream_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)

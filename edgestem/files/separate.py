@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +26,8 @@ from edgestem.sound.targets import check_stdout, check_targets
 from edgestem.sound.wav import WavFormat
 from edgestem.sound.writing import StemFiles, WavStream, target_paths
 from edgestem.stems import STEMS
+
+Opener = Callable[[str | Path], Song]
 
 
 def separate_file(
@@ -113,11 +115,24 @@ def song_name(path: str | Path) -> str:
 
 
 class FileSeparator:
-    """Separates one file after the other with one loaded model."""
+    """Separates one file after the other with one loaded model.
 
-    def __init__(self, options: Options) -> None:
+    Parameters
+    ----------
+    options : Options
+    opener : callable
+        Opens a song; whoever wants to hear it too gives his own.
+    n_kept : int
+        Rates and channel counts whose models stay loaded.
+    """
+
+    def __init__(
+        self, options: Options, opener: Opener = open_song, *, n_kept: int = 1
+    ) -> None:
         self.options = options
         self._device = options.device
+        self._open, self._n_kept = opener, n_kept
+        self._kept: list[Separator] = []  # the one that was used last comes last
         self._separator: Separator | None = None
 
     def to_folder(
@@ -158,7 +173,7 @@ class FileSeparator:
     ) -> FileReport:
         """Separate a song that is checked."""
         o = self.options
-        song = open_song(path)
+        song = self._open(path)
         try:
             grid, note = stem_grid(song, o)
             separator = self._separator_for(song)
@@ -216,12 +231,15 @@ class FileSeparator:
         return max(1, min(n_networks, len(os.sched_getaffinity(0))))
 
     def _separator_for(self, song: Song) -> Separator:
-        s, o = self._separator, self.options
-        stream = (song.sample_rate, song.n_channels)
-        is_fit = s is not None and (s.sample_rate, s.n_channels) == stream
-        if s is not None and is_fit and not s.is_lost:
-            s.reset()
-            return s
+        o, stream = self.options, (song.sample_rate, song.n_channels)
+        self._kept = [s for s in self._kept if not s.is_lost]
+        for s in self._kept:
+            if (s.sample_rate, s.n_channels) == stream:
+                s.reset()
+                self._separator = s
+                self._kept.sort(key=lambda kept: kept is s)
+                return s
+        del self._kept[: len(self._kept) - self._n_kept + 1]
         self._separator = Separator(
             *stream,
             model=o.model,
@@ -232,6 +250,7 @@ class FileSeparator:
             device_options=o.device_options,
             fallback=o.fallback,
         )
+        self._kept.append(self._separator)
         return self._separator
 
 

@@ -49,6 +49,8 @@ class Song:
         A part of the song is not there; known when all is read.
     tags : dict of str
         title, artist, album, ... as far as the file has them.
+    listener : callable or None
+        Hears every block that `read` gives, on the grid.
     """
 
     def __init__(self, name: str, wav: WavFormat, *, is_lossy: bool = False) -> None:
@@ -63,6 +65,7 @@ class Song:
         self.notes: list[str] = []
         self.is_damaged = False
         self.tags: dict[str, str] = {}
+        self.listener: Callable[[Samples], None] | None = None
         self._is_over = False
 
     def read(self, n_samples: int) -> Samples:
@@ -79,9 +82,10 @@ class Song:
             self._find_loss()
             if self.n_read == 0 and not self.notes:
                 self.note("holds no samples: its stems are empty")
-        if len(parts) == 1:
-            return parts[0]
-        return np.concatenate(parts) if parts else x
+        x = np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else x
+        if self.listener is not None:
+            self.listener(x)
+        return x
 
     def note(self, what: str) -> None:
         """Remember a sentence about the song: "<name> <what>"."""

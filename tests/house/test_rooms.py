@@ -28,6 +28,7 @@ MAY: dict[str, set[str]] = {
     "stretch": {"native"},
     "wire": set(),
     "client": {"files", "sound", "wire"},
+    "catalogue": {"files", "network", "sound"},
     "daemon": {"engine", "files", "network", "pcm", "sound", "wire"},
     "lint": set(),
     "diagnose": {

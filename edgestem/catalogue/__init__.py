@@ -1,0 +1,1 @@
+"""Catalogues: many songs on many machines, each published once, with a receipt."""
