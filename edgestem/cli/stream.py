@@ -19,7 +19,7 @@ from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT
 from edgestem.pcm.faders import MAX_BLOCK, parse_db
 
 if TYPE_CHECKING:
-    from edgestem.live.session import Live, Settings
+    from edgestem.live.session import Live, LiveSettings
     from edgestem.sound.wav import WavFormat
 
 MAX_SLACK_MS = 10_000  # more is no live music any more
@@ -85,7 +85,7 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     )
     add("--slack", type=float, metavar="MS",
         help="time that the network has (default: a third of its call)")  # fmt: skip
-    add("--fallback", dest="substitute", default="dry",
+    add("--fallback", "--when-late", dest="substitute", default="dry",
         choices=("dry", "centre-cancel", "mute"),
         help="what plays when vocals are late (default: dry, the mixture)")  # fmt: skip
     add("--name", type=_client_name, default="edgestem", help="of the JACK client")
@@ -168,20 +168,20 @@ def _check(args: argparse.Namespace, is_pipe: bool) -> None:
             raise UsageError(text)
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    from edgestem.live.session import Settings
+def _settings(args: argparse.Namespace) -> LiveSettings:
+    from edgestem.live.session import LiveSettings
 
-    return Settings(
+    return LiveSettings(
         model=args.model or (LIVE_DEFAULT if args.jack or args.alsa else DEFAULT),
         vocals_db=args.vocals_db,
         instrumental_db=args.instrumental_db,
-        fallback=args.substitute,
+        substitute=args.substitute,
         slack_ms=args.slack,
         realtime=args.realtime,
         cpu=args.cpu,
         device=args.device,
         device_options=dict(args.delegate_options),
-        may_fall_back=args.fallback,
+        fallback=args.fallback,
         threads=args.threads,
         runtime=args.runtime,
     )
@@ -284,10 +284,10 @@ def _hint(args: argparse.Namespace, late_s: float) -> str:
 
 
 def _raw(args: argparse.Namespace) -> WavFormat | None:
-    from edgestem.live.pipe import FORMATS
+    from edgestem.live.pipe import PIPE_FORMATS
     from edgestem.sound.grid import GRIDS
     from edgestem.sound.wav import WavFormat
 
     if args.format == "wav":
         return None
-    return WavFormat(GRIDS[FORMATS[args.format]], args.rate, args.channels or 2)
+    return WavFormat(GRIDS[PIPE_FORMATS[args.format]], args.rate, args.channels or 2)

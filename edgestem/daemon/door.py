@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgestem.daemon.channel import OUTBOX, STREAM_OUTBOX, Outbox
 from edgestem.daemon.pool.admission import check_memory, stream_place
-from edgestem.daemon.pool.schedule import BATCH, LIVE, PacedSeparator
+from edgestem.daemon.pool.schedule import FIRST, LAST, PacedSeparator
 from edgestem.daemon.requests import Audio, Close, Flush, Open, Set
 from edgestem.daemon.shared import Shared
 from edgestem.daemon.stream import Stream
@@ -57,7 +57,7 @@ class StreamDoor:
                 request.model,
                 request.sample_rate,
                 request.channels,
-                LIVE if is_live else BATCH,
+                FIRST if is_live else LAST,
             )
             try:
                 self.memory = separator.memory_bytes

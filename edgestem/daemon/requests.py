@@ -19,11 +19,11 @@ from edgestem.sound.tags import NAMES
 from edgestem.stems import MAX_DB, OUTPUTS
 from edgestem.wire.protocol import (
     EVENTS,
-    FORMATS,
     MAX_SEQ,
     MAX_TAGS,
     MAX_TEXT,
     VERSION,
+    WIRE_FORMATS,
     Message,
     as_json,
 )
@@ -131,7 +131,7 @@ class Open(Request):
     sample_rate: int = _field(_integer(1, 1 << 31))
     """Hz."""
     channels: int = _field(_integer(1, 1 << 16), 2)
-    format: str = _field(_one_of(*FORMATS), "f32le")
+    format: str = _field(_one_of(*WIRE_FORMATS), "f32le")
     """Of the audio and of the stems."""
     stems: tuple[str, ...] = _field(_some_of(*OUTPUTS), OUTPUTS[:2])
     model: str = _field(_text, "")

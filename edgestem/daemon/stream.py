@@ -26,7 +26,7 @@ from edgestem.errors import EdgestemError
 from edgestem.pcm.faders import MAX_BLOCK, Levels
 from edgestem.pcm.stream import PcmStream
 from edgestem.sound.grid import GRIDS
-from edgestem.wire.protocol import FORMATS, encode_error, encode_reply
+from edgestem.wire.protocol import WIRE_FORMATS, encode_error, encode_reply
 
 log = logging.getLogger(__name__)
 AHEAD_S = 1.0  # of live audio that may come at once: a player fills its buffers
@@ -66,7 +66,7 @@ class Stream:
         self.is_live = request.mode == "live"
         self.separator = separator
         levels = Levels(request.vocals_db, request.instrumental_db)
-        grid = GRIDS[FORMATS[request.format]]
+        grid = GRIDS[WIRE_FORMATS[request.format]]
         self._pcm = PcmStream(separator, grid, request.stems, levels)
         self.bytes_per_sample = self._pcm.bytes_per_sample
         self._outbox, self._tell = outbox, tell

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.devices.coral import look, why_refused
-from edgestem.devices.probe import SILENT, Job, Probe, probe
+from edgestem.devices.probe import SILENT, Probe, Trial, probe
 from edgestem.errors import ModelError
 from edgestem.network.catalogue import DEFAULT, model_path
 from edgestem.network.compute import Compute
@@ -211,7 +211,7 @@ def _probe_once(
     stamps: tuple[int, ...],
 ) -> Probe:
     """One process tries the same files once; `stamps` tells whether they are."""
-    return probe(Job(*files, dict(options), runtime))
+    return probe(Trial(*files, dict(options), runtime))
 
 
 def forget_trials() -> None:

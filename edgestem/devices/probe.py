@@ -28,7 +28,7 @@ RMS_DIFFERENCE = 0.06
 SILENT = "it refused without a word; check its --delegate-opt options and its manual"
 MARK = "@edgestem "  # delegates print too; only lines with it are ours
 
-STAGES = {
+PHASES = {
     "start": "starting Python",
     "cpu": "running the model on the CPU",
     "load": "loading the delegate and giving it the model",
@@ -53,7 +53,7 @@ KNOWN_CAUSES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Trial:
     """What a child is to try."""
 
     model: str
@@ -85,7 +85,7 @@ class Probe:
     """One call on the device."""
 
 
-def probe(job: Job, time_limit: float = TIME_LIMIT) -> Probe:
+def probe(job: Trial, time_limit: float = TIME_LIMIT) -> Probe:
     """Try a delegate; never raises for what the delegate does.
 
     Parameters
@@ -118,7 +118,7 @@ def probe(job: Job, time_limit: float = TIME_LIMIT) -> Probe:
     return _verdict(_messages(out), trial.returncode)
 
 
-def _absolute(job: Job) -> Job:
+def _absolute(job: Trial) -> Trial:
     """Name the files so that they are found from another folder."""
     library = job.library  # without a folder the system's loader looks for it
     if os.sep in library:
@@ -141,7 +141,7 @@ def _messages(out: bytes) -> dict[str, Any]:
 
 
 def _hung(said: Mapping[str, Any], time_limit: float) -> Probe:
-    stage = STAGES[said["stage"]]
+    stage = PHASES[said["stage"]]
     return Probe(
         f"it did not answer within {time_limit:g} s while {stage}; "
         "take the device off its power and try again"
@@ -157,7 +157,7 @@ def _verdict(said: Mapping[str, Any], status: int) -> Probe:
         return Probe(said["error"] if ours else _refused(said["error"]), said["error"])
     if "result" not in said:
         return Probe(
-            f"the trial ended while {STAGES[said['stage']]}; "
+            f"the trial ended while {PHASES[said['stage']]}; "
             "run `python -m edgestem doctor` for the rest",
             f"exit status {status}",
         )
@@ -165,7 +165,7 @@ def _verdict(said: Mapping[str, Any], status: int) -> Probe:
 
 
 def _died(said: Mapping[str, Any], number: int) -> Probe:
-    name, stage = signal.Signals(number).name, STAGES[said["stage"]]
+    name, stage = signal.Signals(number).name, PHASES[said["stage"]]
     runtime = said.get("runtime", "this one")
     fixes = {
         "SIGILL": "it was built for a newer processor; use a build for this one",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from edgestem.devices.probe import MARK, Job, Probe
+from edgestem.devices.probe import MARK, Probe, Trial
 from edgestem.errors import EdgestemError
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import Model
@@ -79,7 +79,7 @@ def _tell(**message: Any) -> None:
     sys.stdout.flush()
 
 
-def _try(job: Job) -> None:
+def _try(job: Trial) -> None:
     """Run the clip on the CPU, then on the delegate."""
     config = read_config(Path(job.model))
     _tell(stage="cpu")
@@ -120,7 +120,7 @@ def main(argument: str) -> int:
     """Run a job given as JSON; the body of the child."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is an answer
     try:
-        _try(Job(**json.loads(argument)))
+        _try(Trial(**json.loads(argument)))
     except (EdgestemError, ValueError, RuntimeError, OSError, AttributeError) as error:
         _tell(error=_cause(error))
         return 1

@@ -23,7 +23,7 @@ from edgestem.errors import EdgestemError
 from edgestem.version import __version__
 
 RATE = 44_100
-STAGES = ("analysis", "network", "synthesis", "rest", "io")
+PARTS = ("analysis", "network", "synthesis", "rest", "io")
 # Beyond this a run differs from its reference, in either direction: unexpectedly
 # fast means that the benchmark or the board is not what it was.
 TOLERANCE = 0.3
@@ -116,7 +116,7 @@ def bench(seconds: float = 20.0, **options: Any) -> Result:
         setup=_setup(separator, options),
         seconds=round(n_seconds, 2),
         rtf=round(float(pushes.sum() / n_seconds), 5),
-        stages_ms={name: round(stages[name], 3) for name in STAGES},
+        stages_ms={name: round(stages[name], 3) for name in PARTS},
         hop_ms=_percentiles(pushes, hop),
         call_share=round(float(pushes.max() * RATE / group), 4),
         peak_rss_mib=round(machine.peak_rss_mib(), 1),
@@ -181,7 +181,7 @@ def to_lines(result: Result) -> list[str]:
     r = result
     setup = ", ".join(f"{k} {v}" for k, v in r.setup.items())
     where = ", ".join(f"{k} {v}" for k, v in r.machine.items() if v)
-    stages = ", ".join(f"{name} {r.stages_ms[name]:.2f}" for name in STAGES)
+    stages = ", ".join(f"{name} {r.stages_ms[name]:.2f}" for name in PARTS)
     hops = ", ".join(f"{k} {v:.2f}" for k, v in r.hop_ms.items() if k != "hop")
     speed = f"{1 / r.rtf:.1f} times faster than it plays" if r.rtf else ""
     lines = [
@@ -222,7 +222,7 @@ def compare(result: Result, path: Path) -> Comparison:
     try:
         saved = json.loads(path.read_text())
         pairs = {"rtf": (result.rtf, saved["rtf"])}
-        for name in STAGES:
+        for name in PARTS:
             pairs[name] = (result.stages_ms[name], saved["stages_ms"][name])
         differences = _differences(result, saved)
     except (OSError, ValueError, KeyError, TypeError) as cause:

@@ -25,7 +25,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class LintReport:
     """What the linter says about one file."""
 
     graph: Graph
@@ -77,7 +77,7 @@ class Report:
         }
 
 
-def lint(path: Path) -> Report:
+def lint(path: Path) -> LintReport:
     """Check a .tflite file against the Edge TPU's rules.
 
     Raises
@@ -89,8 +89,8 @@ def lint(path: Path) -> Report:
     findings = [f for op in graph.ops for f in check(op)]
     leaving = [f.op for f in findings if f.level == ERROR and f.op is not None]
     n_on_tpu = min(leaving, default=len(graph.ops))
-    report = Report(graph, (), n_on_tpu)
-    return Report(graph, (*findings, *_check_whole(report)), n_on_tpu)
+    report = LintReport(graph, (), n_on_tpu)
+    return LintReport(graph, (*findings, *_check_whole(report)), n_on_tpu)
 
 
 def check(op: Op) -> list[Finding]:
@@ -106,7 +106,7 @@ def check(op: Op) -> list[Finding]:
     ]
 
 
-def _check_whole(report: Report) -> list[Finding]:
+def _check_whole(report: LintReport) -> list[Finding]:
     found = []
     if report.graph.n_subgraphs != 1:
         n = report.graph.n_subgraphs
@@ -118,7 +118,7 @@ def _check_whole(report: Report) -> list[Finding]:
     return found
 
 
-def to_lines(report: Report) -> list[str]:
+def to_lines(report: LintReport) -> list[str]:
     """Write the report for a person, one line an operator."""
     by_op: dict[int | None, list[Finding]] = {}
     for f in report.findings:
@@ -136,7 +136,7 @@ def to_lines(report: Report) -> list[str]:
     return [*lines, *_summary(report)]
 
 
-def _summary(report: Report) -> list[str]:
+def _summary(report: LintReport) -> list[str]:
     n_ops, n = len(report.graph.ops), report.n_on_tpu
     errors = sum(f.level == ERROR for f in report.findings)
     warnings = len(report.findings) - errors

@@ -30,7 +30,7 @@ from edgestem.sound.grid import GRIDS, Samples, convert, to_float32
 from edgestem.sound.song import behind_wav
 from edgestem.sound.wav import WavFormat, pack, parse, unpack
 
-FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
+PIPE_FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
 Write = Callable[[bytes], None]
 
 

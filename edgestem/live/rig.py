@@ -32,7 +32,7 @@ from edgestem.pcm.faders import Levels
 from edgestem.spectrum.windows import fading_out
 from edgestem.stems import LIMIT, Samples
 
-FALLBACKS = ("dry", "centre-cancel", "mute")
+SUBSTITUTES = ("dry", "centre-cancel", "mute")
 MAX_PIECE = 4096  # samples that `process` does at a time
 MAX_BEHIND_S = 0.25  # the worker makes up for less, and skips more
 WAIT_ROUNDS = 100  # of 0.1 s: then an offline render goes on without vocals
@@ -61,13 +61,13 @@ class Rig:
     slack_samples : int
         Latency besides the separator's own: the largest block, and the time that
         the network has.
-    fallback : str
+    substitute : str
         What plays when vocals are late: the `dry` mixture, at the level of the
         louder fader; `centre-cancel`, (L - R) / 2; or `mute`.
 
     Attributes
     ----------
-    n_late, n_fallback_samples, n_bad_samples : int
+    n_late, n_substitute_samples, n_bad_samples : int
         How often vocals were late, for how many samples something else than
         stems played, and how many values of the input were damaged.
     """
@@ -78,15 +78,17 @@ class Rig:
         levels: Levels,
         *,
         slack_samples: int,
-        fallback: str = "dry",
+        substitute: str = "dry",
     ) -> None:
-        if fallback not in FALLBACKS:
-            raise ValueError(f"fallback: expected one of {FALLBACKS}, got {fallback!r}")
+        if substitute not in SUBSTITUTES:
+            raise ValueError(
+                f"substitute: expected one of {SUBSTITUTES}, got {substitute!r}"
+            )
         if slack_samples < 1:
             raise ValueError(f"slack_samples: expected 1 or more, got {slack_samples}")
-        if fallback == "centre-cancel" and separator.n_channels == 1:
-            raise ValueError("fallback: centre-cancel needs stereo; use dry or mute")
-        self.levels, self.fallback = levels, fallback
+        if substitute == "centre-cancel" and separator.n_channels == 1:
+            raise ValueError("substitute: centre-cancel needs stereo; use dry or mute")
+        self.levels, self.substitute = levels, substitute
         self.sample_rate, self.n_channels = separator.sample_rate, separator.n_channels
         self.slack_samples = slack_samples
         self.latency_samples = separator.latency_samples + slack_samples
@@ -103,7 +105,7 @@ class Rig:
         self.done = Done(-self.latency_samples, 0, 0)
         self._played = self.done
         self._state, self._at, self._share = WET, 0, 1.0
-        self.n_late = self.n_fallback_samples = self.n_bad_samples = 0
+        self.n_late = self.n_substitute_samples = self.n_bad_samples = 0
 
     def _size(self, separator: Separator) -> None:
         g, rate = separator.geometry, separator.sample_rate
@@ -213,7 +215,7 @@ class Rig:
             _mix(mixture, vocals, gains, self._a[:n], self._b[:n], out)
         else:
             self._fade(mixture, place, gains, out)
-            self.n_fallback_samples += n
+            self.n_substitute_samples += n
         self.n_in += n
 
     def _store(self, x: Samples) -> None:
@@ -263,11 +265,11 @@ class Rig:
         self, mixture: Samples, gains: Samples, b: Samples, w: Samples
     ) -> None:
         """Write the fall-back to b; w is scratch."""
-        if self.fallback == "mute":
+        if self.substitute == "mute":
             b.fill(0.0)
             return
         np.copyto(b, mixture)
-        if self.fallback == "centre-cancel":
+        if self.substitute == "centre-cancel":
             np.subtract(mixture[:, 0], mixture[:, 1], out=w)
             np.multiply(w, 0.5, out=w)
             for c in (0, 1):

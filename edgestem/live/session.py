@@ -29,14 +29,14 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LiveSettings:
     """What the user chose, besides the door."""
 
     model: str
     """Name or .tflite file."""
     vocals_db: float
     instrumental_db: float
-    fallback: str = "dry"
+    substitute: str = "dry"
     """What plays when vocals are late; see `Rig`."""
     slack_ms: float | None = None
     """Time that the network has; None: a third of what its call covers."""
@@ -46,14 +46,14 @@ class Settings:
     """Core of the network's thread."""
     device: str = "auto"
     device_options: Mapping[str, str] = field(default_factory=dict)
-    may_fall_back: bool = True
+    fallback: bool = True
     """To the CPU, when the device is refused at the start."""
     threads: int | None = None
     runtime: str | None = None
 
 
 def load(
-    settings: Settings, sample_rate: int, n_channels: int, device: str = ""
+    settings: LiveSettings, sample_rate: int, n_channels: int, device: str = ""
 ) -> Separator:
     """Load the network."""
     is_chosen = not device
@@ -65,7 +65,7 @@ def load(
         runtime=settings.runtime,
         device=device or settings.device,
         device_options=dict(settings.device_options) if is_chosen else None,
-        fallback=settings.may_fall_back,
+        fallback=settings.fallback,
     )
 
 
@@ -74,7 +74,7 @@ class Live:
 
     Parameters
     ----------
-    settings : Settings
+    settings : LiveSettings
     sample_rate, n_channels : int
     block : int
         The most samples of one `process`.
@@ -91,7 +91,7 @@ class Live:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: LiveSettings,
         sample_rate: int,
         n_channels: int,
         block: int,
@@ -124,7 +124,7 @@ class Live:
             separator,
             self.levels,
             slack_samples=block + self.n_compute,
-            fallback=s.fallback,
+            substitute=s.substitute,
         )
         self.crew = Crew(self.rig, separator, self._spare, self._prepare)
         self._watch = Watch(
@@ -221,7 +221,7 @@ class Live:
             "latency_samples": rig.latency_samples,
             "n_samples": rig.n_in,
             "late": rig.n_late,
-            "fallback_s": round(rig.n_fallback_samples / rig.sample_rate, 6),
+            "fallback_s": round(rig.n_substitute_samples / rig.sample_rate, 6),
             "errors": count.n_errors,
             "skipped_samples": count.n_skipped_samples,
             "bad_samples": rig.n_bad_samples,

@@ -48,22 +48,22 @@ class Watch:
         """Return a sentence, or nothing; `now` is a clock's time, seconds."""
         rig, count = self._rig, self._count
         found = (
-            *(rig.n_in, rig.n_fallback_samples),
+            *(rig.n_in, rig.n_substitute_samples),
             *(count.n_errors, count.n_calls, count.busy_s),
         )
         if self._start is None or rig.is_waiting:
             self._start, self._seen = now, found
             return ""
-        n_in, n_fallback, n_errors, n_calls, busy_s = (
+        n_in, n_substitute, n_errors, n_calls, busy_s = (
             a - b for a, b in zip(found, self._seen, strict=True)
         )
         if n_in < WATCH_S * rig.sample_rate or not n_calls:
             return ""
         took_s = now - self._start
         self._start, self._seen = now, found
-        if n_fallback < MOST * n_in:
+        if n_substitute < MOST * n_in:
             self._is_told = False
-        if n_fallback < MOST * n_in or n_errors or self._is_told:
+        if n_substitute < MOST * n_in or n_errors or self._is_told:
             return ""
         self._is_told = True
         if n_in > FAST * rig.sample_rate * took_s:
@@ -124,8 +124,8 @@ class News:
 
 def _late(rig: Rig) -> str:
     times = "once" if rig.n_late == 1 else f"{rig.n_late} times"
-    seconds = rig.n_fallback_samples / rig.sample_rate
-    return f"late {times}, {seconds:.3f} s on the fall-back ({rig.fallback})"
+    seconds = rig.n_substitute_samples / rig.sample_rate
+    return f"late {times}, {seconds:.3f} s on the fall-back ({rig.substitute})"
 
 
 def _errors(count: Count) -> str:

@@ -23,7 +23,7 @@ MAX_FDS = 8  # descriptors waiting on a connection; a job takes three
 MAX_SEQ = 1 << 53  # integers that every JSON library keeps exact
 MAX_TEXT = 1024  # characters of a string field: four of them fit into a header
 MAX_TAGS = 2048  # bytes of a job's tags as JSON: the rest fits beside them
-FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
+WIRE_FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
 EVENTS = ("session", "job", "xrun", "device")
 SHORT = 16  # characters of a text that is never cut
 

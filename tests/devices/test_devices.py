@@ -51,8 +51,8 @@ def _nothing_is_remembered() -> None:
     devices._silent.clear()
 
 
-def trial(config: ModelConfig, library: str, **options: str) -> probe.Job:
-    return probe.Job(str(config.path), str(config.path), library, options, None)
+def trial(config: ModelConfig, library: str, **options: str) -> probe.Trial:
+    return probe.Trial(str(config.path), str(config.path), library, options, None)
 
 
 # ---- the probe: every fault, every sentence ---------------------------------
@@ -77,7 +77,7 @@ def test_the_clip_is_cut_as_a_song_is(model: str) -> None:
 @pytest.mark.parametrize("model", ["tiny", "stateful1", "stateful64"])
 def test_working_delegate_passes(build: Build, name: str, model: str) -> None:
     path = str(DATA / f"{model}.tflite")
-    done = probe.probe(probe.Job(path, path, build("logistic"), {}, name))
+    done = probe.probe(probe.Trial(path, path, build("logistic"), {}, name))
     assert done.reason == ""
     assert done.n_partitions == 1
     assert done.max_difference <= 1.5 / 256  # one step, where rounding differs
@@ -109,7 +109,7 @@ def test_faulty_delegates_are_refused_with_one_sentence(
 def patience(build: Build) -> float:
     """Longer than a trial that works takes, here and below an emulator."""
     path, start = str(DATA / "tiny.tflite"), time.monotonic()
-    probe.probe(probe.Job(path, path, build("logistic"), {}, None))
+    probe.probe(probe.Trial(path, path, build("logistic"), {}, None))
     return 2 + 2 * (time.monotonic() - start)
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_library(tmp_path: Path, tiny: ModelConfig) -> None:
 
 
 def test_broken_model_is_not_the_delegates_fault(build: Build, tmp_path: Path) -> None:
-    job = probe.Job(str(tmp_path / "x.tflite"), "", build("logistic"), {}, None)
+    job = probe.Trial(str(tmp_path / "x.tflite"), "", build("logistic"), {}, None)
     assert probe.probe(job).reason.startswith("no model file")
 
 

@@ -14,8 +14,8 @@ import pytest
 from memory import allocations
 
 from edgestem.engine.separator import Separator, separate
-from edgestem.live.rig import FALLBACKS, Rig
-from edgestem.live.session import Live, Settings
+from edgestem.live.rig import SUBSTITUTES, Rig
+from edgestem.live.session import Live, LiveSettings
 from edgestem.live.worker import Crew, Worker
 from edgestem.pcm import faders
 from edgestem.pcm.faders import MAX_BLOCK, Levels, gain_of, midi_db, parse_db
@@ -52,12 +52,12 @@ def make() -> Iterator[Make]:
         separator: Separator,
         levels: tuple[float, float] = (-100.0, 0.0),
         slack: int = SLACK,
-        fallback: str = "dry",
+        substitute: str = "dry",
         spare: Separator | None = None,
         is_waiting: bool = False,
     ) -> tuple[Rig, Crew]:
         chosen = Levels(*levels, np.float32)
-        rig = Rig(separator, chosen, slack_samples=slack, fallback=fallback)
+        rig = Rig(separator, chosen, slack_samples=slack, substitute=substitute)
         rig.is_waiting = is_waiting
         made.append((rig, Crew(rig, separator, spare)))
         return made[-1]
@@ -128,7 +128,7 @@ def test_in_time_it_is_separate_to_the_bit(make: Make, name: str, block: int) ->
     crew.start()
     out = render(rig, x, block)
     assert np.array_equal(out, separate(x, RATE, model=net(name)).instrumental)
-    assert rig.n_late == rig.n_fallback_samples == 0
+    assert rig.n_late == rig.n_substitute_samples == 0
     assert rig.latency_samples == separator.latency_samples + block
 
 
@@ -192,24 +192,24 @@ def undisturbed(x: np.ndarray) -> np.ndarray:
     return np.hstack([x, separate(x, RATE, model=net("short1")).instrumental])
 
 
-@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize("substitute", SUBSTITUTES)
 def test_without_any_vocals_the_fall_back_plays_at_its_place(
-    make: Make, fallback: str
+    make: Make, substitute: str
 ) -> None:
     """A network that never answers: nobody starts the crew."""
     x = tone(20_000)
-    rig, _ = make(Separator(RATE, 2, model=net("short1")), fallback=fallback)
+    rig, _ = make(Separator(RATE, 2, model=net("short1")), substitute=substitute)
     out = play(rig, x, speed=0)
     late = rig.latency_samples
     expected = {
         "dry": x,
         "centre-cancel": np.repeat((x[:, :1] - x[:, 1:]) / 2, 2, axis=1),
         "mute": np.zeros_like(x),
-    }[fallback]
+    }[substitute]
     after = late + 300  # the first cross-fade
     assert np.array_equal(out[after:], expected[300 : len(x) - late])
     assert rig.n_late == 1
-    assert rig.n_fallback_samples == len(x) - late
+    assert rig.n_substitute_samples == len(x) - late
 
 
 @pytest.mark.parametrize("ms", [5, 50, 500, 1_000_000])
@@ -360,7 +360,7 @@ def test_a_thread_that_cannot_be_prepared_works_and_says_so() -> None:
 
 def test_a_core_that_is_not_there_is_refused_before_the_start() -> None:
     for cpu in (-1, 9999):
-        settings = Settings(str(net("short1")), -100.0, 0.0, cpu=cpu)
+        settings = LiveSettings(str(net("short1")), -100.0, 0.0, cpu=cpu)
         with pytest.raises(ValueError, match="cpu: expected one of the cores"):
             Live(settings, RATE, 2, BLOCK, lambda _: None)
 
@@ -368,7 +368,7 @@ def test_a_core_that_is_not_there_is_refused_before_the_start() -> None:
 def test_larger_blocks_leave_a_stuck_call_behind(library: str, tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     device, options = f"delegate:{library}", {"orders": str(orders)}
-    settings = Settings(
+    settings = LiveSettings(
         str(net("short1")), -100.0, 0.0, device=device, device_options=options
     )
     live = Live(settings, RATE, 2, BLOCK, lambda _: None)
@@ -452,7 +452,7 @@ def test_the_callback_takes_no_lock_and_does_not_log(make: Make) -> None:
 
 def test_a_fader_moves_within_the_block_and_without_a_click(make: Make) -> None:
     """The vocals come in over 20 ms; the network is not asked."""
-    rig, _ = make(Separator(RATE, 2, model=net("short1")), fallback="dry")
+    rig, _ = make(Separator(RATE, 2, model=net("short1")), substitute="dry")
     x = tone(40_000)
     parts = [play(rig, x[:20_000], speed=0)]
     rig.levels.set(None, -100.0, 882)  # both silent: the fall-back, too
@@ -515,8 +515,8 @@ def test_nonsense_is_refused() -> None:
     levels = Levels(0.0, 0.0, np.float32)
     for options, text in (
         ({"slack_samples": 0}, "slack_samples: expected 1 or more"),
-        ({"slack_samples": 9, "fallback": "loud"}, "fallback: expected one of"),
-        ({"slack_samples": 9, "fallback": "centre-cancel"}, "needs stereo"),
+        ({"slack_samples": 9, "substitute": "loud"}, "substitute: expected one of"),
+        ({"slack_samples": 9, "substitute": "centre-cancel"}, "needs stereo"),
     ):
         with pytest.raises(ValueError, match=text):
             Rig(separator, levels, **options)

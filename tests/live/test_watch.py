@@ -30,7 +30,7 @@ def rig() -> Iterator[Rig]:
 def pass_by(rig: Rig, count: Count, *, share: float, call_ms: float) -> None:
     """Two seconds of music, of which a share plays the fall-back."""
     rig.n_in += 2 * RATE
-    rig.n_fallback_samples += round(2 * share * RATE)
+    rig.n_substitute_samples += round(2 * share * RATE)
     count.n_calls += 100
     count.busy_s += 0.1 * call_ms
     count.peak_s = max(count.peak_s, call_ms / 1000)
@@ -122,7 +122,7 @@ def test_only_what_is_new_is_told(rig: Rig) -> None:
         return news.tell(rig, count, n_xruns, now, is_end=is_end)
 
     assert tell(0.0) == ""
-    rig.n_late, rig.n_fallback_samples = 1, RATE // 2
+    rig.n_late, rig.n_substitute_samples = 1, RATE // 2
     assert tell(1.0) == "late once, 0.500 s on the fall-back (dry)"
     assert tell(3.0) == ""
     assert tell(12.0, 1) == "1 xruns of the sound system"

@@ -33,12 +33,12 @@ def delegates(folder: Path, name: str | None) -> Iterator[Row]:
 
     for label in libraries.LIBRARIES:
         library = libraries.build(label, folder)
-        job = probe.Job(str(MODEL), str(MODEL), library, {}, name)
+        job = probe.Trial(str(MODEL), str(MODEL), library, {}, name)
         limit = TIME_LIMIT if "hang" in label else probe.TIME_LIMIT
         yield label, told(probe.probe(job, limit))
     said = {"text": "the sky is too blue"}
     refuse = libraries.build("refuse", folder)
-    job = probe.Job(str(MODEL), str(MODEL), refuse, said, name)
+    job = probe.Trial(str(MODEL), str(MODEL), refuse, said, name)
     yield "refuse, with a text", told(probe.probe(job))
 
 
@@ -54,7 +54,7 @@ def files(folder: Path, name: str | None) -> Iterator[Row]:
     text = folder / "text.so"
     text.write_text("not a library\n" * 99)
     for label, library in (("no library", text), ("no file", folder / "none.so")):
-        job = probe.Job(str(MODEL), str(MODEL), str(library), {}, name)
+        job = probe.Trial(str(MODEL), str(MODEL), str(library), {}, name)
         yield label, told(probe.probe(job))
     config = read_config(MODEL)
     for device in ("delegate:/nowhere/lib.so", *devices.KINDS):

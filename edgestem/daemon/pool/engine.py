@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgestem.daemon.pool.schedule import (
-    BATCH,
+    LAST,
     Admission,
     PacedSeparator,
     Scheduler,
@@ -71,7 +71,7 @@ class Engine:
         return self.models[name].sample_rate
 
     def take(
-        self, model: str, sample_rate: int, n_channels: int, priority: int = BATCH
+        self, model: str, sample_rate: int, n_channels: int, priority: int = LAST
     ) -> PacedSeparator:
         """Lend a separator, loaded and reset.
 
@@ -81,7 +81,7 @@ class Engine:
             `model_not_found`, `unsupported_sample_rate`, `unsupported_channels`.
         """
         name = model or self.default
-        if not model and priority != BATCH and LIVE_DEFAULT in self.models:
+        if not model and priority != LAST and LIVE_DEFAULT in self.models:
             name = LIVE_DEFAULT  # somebody plays along
         if name not in self.models:
             known = ", ".join(self.models)
@@ -210,7 +210,7 @@ def measure(separator: PacedSeparator, n_calls: int = MEASURED_CALLS) -> float:
 
     They go behind those of live streams, whoever asks for one.
     """
-    priority, separator.priority = separator.priority, BATCH
+    priority, separator.priority = separator.priority, LAST
     rng = np.random.default_rng(0)
     n_samples = round(separator.call_s * separator.sample_rate)
     noise = rng.standard_normal((n_samples, separator.n_channels)) * 0.1

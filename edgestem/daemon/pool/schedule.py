@@ -19,7 +19,7 @@ from typing import Any
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
 
-LIVE, BATCH = 0, 1
+FIRST, LAST = 0, 1
 # Of the memory of a stream, each as measured with all our models at 44.1 and 384 kHz:
 _BASE = 10 << 20  # bytes of queues, buffers and a thread
 _WEIGHTS = 4  # times the model's file: as read, as packed for the processor
@@ -63,7 +63,7 @@ class Scheduler:
         with self._lock:
             self._n_running[priority] -= 1
             self._since.pop(threading.get_ident(), None)
-            for wanted in (LIVE, BATCH):
+            for wanted in (FIRST, LAST):
                 while self._waiting[wanted] and self._may_run(wanted):
                     self._n_running[wanted] += 1
                     self._waiting[wanted].popleft().release()
@@ -80,7 +80,7 @@ class Scheduler:
             return sum(map(len, self._waiting))
 
     def _may_run(self, priority: int) -> bool:
-        if priority == BATCH and self._waiting[LIVE]:
+        if priority == LAST and self._waiting[FIRST]:
             return False
         n_all = sum(self._n_running)
         n_same = self._n_running[priority]
@@ -96,7 +96,7 @@ class PacedSeparator(Separator):
 
     def __init__(self, scheduler: Scheduler, *stream: int, **options: Any) -> None:
         self._scheduler = scheduler
-        self.priority = BATCH
+        self.priority = LAST
         self.check: Callable[[], None] = _nothing
         """Called before each network call; may raise to give up."""
         self.around: Callable[[], AbstractContextManager[None]] = nullcontext
