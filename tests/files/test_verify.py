@@ -51,6 +51,16 @@ def test_stems_that_add_up(song, write: Write, tmp_path: Path) -> None:
     assert verify(tmp_path, path).is_exact
 
 
+def test_one_wrong_sample_is_said(song, write: Write, tmp_path: Path) -> None:
+    path, vocals, rest = song
+    write(vocals, rest)
+    assert ": adds up: residual" in str(verify(tmp_path, path))
+    rest[1234, 1] += 0.01
+    write(vocals, rest)
+    found = verify(tmp_path, path)
+    assert not found.is_exact and ": DOES NOT add up: residual" in str(found)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e20])
 def test_values_that_are_no_sound_are_seen(
     value: float, song, write: Write, tmp_path: Path
