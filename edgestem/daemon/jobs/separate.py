@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edgestem.daemon.jobs.cache import Entry, Replay, digest_of_model, key_of
+from edgestem.daemon.jobs.cache import Entry, Replay
 from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.admission import check_memory
@@ -19,6 +19,7 @@ from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, Samples
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
+from edgestem.store.receipt import Recipe, digest_of_model, key_of
 
 if TYPE_CHECKING:
     from edgestem.daemon.server import Daemon
@@ -118,7 +119,8 @@ class JobSeparator(FileSeparator):
         own = GRIDS["16"] if song.is_lossy else song.grid
         grid, _ = choose_grid(o.subtype, o.file_format, own)
         model = engine.models[str(o.model) or engine.default]
-        return key_of(content, digest_of_model(model), engine.place(), grid)
+        recipe = Recipe(digest_of_model(model), engine.place())
+        return key_of(content, recipe, grid)
 
     def _from_cache(self, song: ChildSong) -> Replay | None:
         cache, engine = self._daemon.cache, self._daemon.engine
