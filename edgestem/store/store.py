@@ -74,7 +74,7 @@ class Store:
                 code="unwritable",
             ) from cause
 
-    # ---- looking ------------------------------------------------------------------
+    # ---- looking ----------------------------------------------------
 
     def find(self, key: str) -> Receipt | None:
         """Read the receipt of an entry; it counts as used now."""
@@ -117,7 +117,7 @@ class Store:
         """Bytes of all entries."""
         return sum(self._bytes(path.stem) for _, path in self._by_use())
 
-    # ---- changing -----------------------------------------------------------------
+    # ---- changing ---------------------------------------------------
 
     def entry(self, wav: WavFormat) -> Entry:
         """Begin an entry.
@@ -140,6 +140,17 @@ class Store:
         """Note that this file has another content than it had."""
         with contextlib.suppress(OSError):
             (self._seen / _identity(status, recipe)).unlink(missing_ok=True)
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a line about this machine."""
+        with contextlib.suppress(OSError), self._locked():
+            self._write(self._seen / name, text)
+
+    def noted(self, name: str) -> str:
+        """Read a line that was kept; empty: there is none."""
+        with contextlib.suppress(OSError):
+            return (self._seen / name).read_text()
+        return ""
 
     def remove(self, key: str) -> None:
         """Remove an entry: it is damaged, or nobody wants it."""
@@ -164,7 +175,7 @@ class Store:
             self._write(self.folder / f"{receipt.key}.json", text)
         return True
 
-    # ---- under the lock ---------------------------------------------------------
+    # ---- under the lock ---------------------------------------------
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
