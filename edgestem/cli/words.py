@@ -10,6 +10,7 @@ from typing import Any
 
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
+from edgestem.cli.play import add_parser as add_play_parser
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
@@ -101,6 +102,7 @@ def make_parser() -> Parser:
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
     add_stream_parser(command)
+    add_play_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)
     add_daemon_parsers(command)

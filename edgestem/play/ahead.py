@@ -12,18 +12,19 @@ Songs are decoded by a thread of their own each, as fast as it goes.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgestem.engine.separator import Separator, check_stream
 from edgestem.errors import EdgestemError
 from edgestem.network.model import DEFAULT, model_path
 from edgestem.network.sidecar import read_config
-from edgestem.play.runs import MainRun, ProvisionalRun, StoredRun
+from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
 from edgestem.sound.reading import open_song
 from edgestem.store.receipt import Recipe, SampleDigest, digest_of_model, key_of
@@ -80,7 +81,9 @@ class Ahead:
         self._decoders: dict[Track, threading.Thread] = {}
         self._bell = threading.Condition()
         self._is_over = False
-        self.n_separated_s = 0.0
+        self._measure: MeasureRun | None = None
+        self.is_measuring = False
+        """Also find out how loud each song is."""
         self._thread = threading.Thread(target=self._run, name="ahead", daemon=True)
 
     def start(self) -> None:
@@ -135,23 +138,26 @@ class Ahead:
     def _step(self) -> bool:
         """Do the most wanted step; False: there is nothing to do now."""
         wanted = self._wanted
-        for track in wanted:
-            self._decode(track)
-            if not self._is_decoded_enough(track):
-                break
+        self._decode_next(wanted)
         if wanted and self._probe_step(wanted[0]):
             return True
         for track in wanted:
-            if track.error or track.is_given_up or not track.sample_rate:
-                if not track.error and not track.is_given_up:
-                    return False  # it is being opened
+            if track.error or track.is_given_up:
                 continue
+            if not track.sample_rate:
+                return False  # it is being opened
             if not track.is_complete:
                 return self._main_step(track)
+            if self.is_measuring and track.loudness is None:
+                return self._measure_step(track)
         return False
 
-    def _is_decoded_enough(self, track: Track) -> bool:
-        return bool(track.error) or track.n_samples is not None
+    def _decode_next(self, wanted: Sequence[Track]) -> None:
+        """Begin to decode a song when the ones before it are in memory."""
+        for track in wanted:
+            self._decode(track)
+            if not track.error and track.n_samples is None:
+                break
 
     def _is_decoding(self) -> bool:
         return any(thread.is_alive() for thread in self._decoders.values())
@@ -250,6 +256,20 @@ class Ahead:
             self._finish(run)
         return is_done
 
+    def _measure_step(self, track: Track) -> bool:
+        """Find out how loud a song is; the store remembers it."""
+        run = self._measure
+        if run is None or run.track is not track:
+            run = self._measure = MeasureRun(track)
+        run.step()
+        if run.is_over and self._store is not None and track.content:
+            key = key_of(track.content, self._recipe(), track.grid)
+            receipt = self._store.find(key)
+            if receipt is not None and math.isfinite(track.loudness or 0.0):
+                more = replace(receipt, loudness=track.loudness, peak=track.peak)
+                self._store.replace_receipt(more)
+        return True
+
     def _begin(self, track: Track) -> MainRun | StoredRun:
         """Take the vocals from the store, or separate."""
         store = self._store
@@ -257,6 +277,8 @@ class Ahead:
             receipt = store.find_file(track.status, self._recipe())
             if receipt is not None and receipt.grid == track.grid.name:
                 track.promised = receipt.content
+                if receipt.loudness is not None:
+                    track.loudness, track.peak = receipt.loudness, receipt.peak or 0.0
                 if not track.content or track.content == receipt.content:
                     return StoredRun(track, store, receipt)
         separator = self._separator(track, is_main=True)

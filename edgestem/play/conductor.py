@@ -17,10 +17,13 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+import numpy as np
+
 from edgestem.errors import EdgestemError
 from edgestem.play.ahead import Ahead
 from edgestem.play.chain import Chain, SongSettings
 from edgestem.play.desk import Desk
+from edgestem.play.loudness import even_gain
 from edgestem.play.timeline import Loop
 from edgestem.play.track import Track
 
@@ -68,6 +71,8 @@ class Conductor:
         Seconds that are rendered ahead of what is heard.
     engine : {"kernel", "rubberband"}
         Of key and tempo.
+    loudness : float, optional
+        LUFS that songs are evened to, once they are measured.
     say : callable
         Gets a sentence for a person.
 
@@ -85,6 +90,7 @@ class Conductor:
         *,
         ahead_s: float = 0.15,
         engine: str = "kernel",
+        loudness: float | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         if not items:
@@ -94,6 +100,10 @@ class Conductor:
         self.ahead, self._engine = ahead, engine
         self.tracks = [Track(item.path) for item in self.items]
         self.state, self.index = "ready", 0
+        self.loudness = loudness
+        ahead.is_measuring = loudness is not None
+        self.on_level: Callable[[float], None] = lambda level: None
+        """Gets the level of the vocals that a song brings."""
         self._marks: deque[Mark] = deque()
         self._chain: Chain | None = None
         self._chain_index = 0
@@ -110,6 +120,10 @@ class Conductor:
 
     def start(self) -> None:
         """Cue the first song."""
+        level = self.items[0].vocals_db
+        if level is not None:
+            self.desk.faders.set(level, None, 0)
+            self.on_level(level)
         self._cue(0)
         self.ahead.start()
         self._thread.start()
@@ -230,6 +244,8 @@ class Conductor:
             desk.ring.write(vocals, rest, click)
         else:
             self._join_next()
+        if desk.is_waiting:
+            self._wake()
         return True
 
     def _may_render(self, chain: Chain) -> bool:
@@ -260,8 +276,12 @@ class Conductor:
     # ---- songs ------------------------------------------------------
 
     def _make(self, index: int) -> Chain:
-        settings = self.items[index].settings
-        return Chain(self.tracks[index], self.sample_rate, settings, self._engine)
+        settings, track = self.items[index].settings, self.tracks[index]
+        chain = Chain(track, self.sample_rate, settings, self._engine)
+        if self.loudness is not None and track.loudness is not None:
+            gain = even_gain(track.loudness, track.peak, self.loudness)
+            chain.gain = np.float32(settings.gain * gain)
+        return chain
 
     def _put_on(self, index: int, chain: Chain) -> None:
         """Render this chain from now on."""
@@ -281,6 +301,7 @@ class Conductor:
         level = self.items[index].vocals_db
         if index != self.index and level is not None:
             self.desk.faders.set(level, None, 0)
+            self.on_level(level)
         self.index, self._pending = index, (index, place, loop)
         self._is_wanted, self._ramp_s = is_wanted, ramp_s
         self.state = "starting" if is_wanted else "ready"

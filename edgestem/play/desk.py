@@ -107,6 +107,12 @@ class Desk:
         """Fade to silence, then stand still."""
         self._wanted = (SILENT_DB, max(round(seconds * self.sample_rate), 1))
 
+    def halt(self) -> None:
+        """Stand still at once: the output has gone, and nobody calls `process`."""
+        self._seen = self._wanted
+        self._master = Levels(SILENT_DB, SILENT_DB, np.float32)
+        self._left, self.is_silent = 0, True
+
     @property
     def is_fading(self) -> bool:
         """On the way to silence."""
@@ -154,6 +160,9 @@ class Desk:
 
     def _wait(self, n: int) -> None:
         """Offline only: wait until frames are rendered, or there will be none."""
+        if self.ring.n_waiting < self.n_ahead // 2:
+            with self.bell:
+                self.bell.notify_all()
         while self.ring.n_waiting < n and not self.is_open_ended:
             with self.bell:
                 self.bell.notify_all()

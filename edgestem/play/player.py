@@ -14,6 +14,10 @@ STOP_S, PAUSE_S, RESUME_S = 0.4, 0.02, 0.05
 class Player(Conductor):
     """A show under somebody's foot."""
 
+    output = ""
+    """What the output waits for; empty: it plays."""
+    _was_playing = False
+
     # ---- what may be done, from any thread --------------------------
 
     def play(self) -> None:
@@ -50,6 +54,17 @@ class Player(Conductor):
     def select(self, index: int, *, is_played: bool | None = None) -> None:
         """Go to a song of the set; it plays if the one before does."""
         self.do(lambda: self._select(index, is_played))
+
+    def lose_output(self) -> None:
+        """Stand still where the output went; one press goes on from there."""
+        self.desk.halt()
+        self.do(self._lose)
+
+    def regain_output(self, *, is_resumed: bool) -> None:
+        """Note that the output is back; the song waits for a press, or goes on."""
+        self.output = ""
+        if is_resumed:
+            self.do(self._resume)
 
     def step(self, n: int) -> None:
         """Go to the next song, or the previous one."""
@@ -92,6 +107,15 @@ class Player(Conductor):
             self.desk.fade(PAUSE_S)
             self.state = "paused"
         elif self.state == "paused":
+            self._play()
+
+    def _lose(self) -> None:
+        self._was_playing = self.state == "playing"
+        if self.state == "playing":
+            self.state = "paused"
+
+    def _resume(self) -> None:
+        if self._was_playing and self.state == "paused":
             self._play()
 
     def _seek(self, place: int, loop: Loop | None = None) -> None:
@@ -155,6 +179,7 @@ class Player(Conductor):
             "length": round(track.length / rate, 3),
             "front": round(track.front / rate, 3),
             "loop": [round(x / rate, 4) for x in loop] if loop else None,
+            "output": self.output,
             "key": settings.key,
             "tempo": settings.tempo,
             "is_stored": track.is_stored,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
+from edgestem.play.loudness import Meter
 from edgestem.play.track import Track
 from edgestem.sound.grid import split, to_float32
 from edgestem.sound.reading import open_song
@@ -141,6 +142,29 @@ class MainRun(_EngineRun):
         if self._entry is not None:
             self._entry.discard()
             self._entry = None
+
+
+class MeasureRun:
+    """Finds out how loud a song's instrumental is, from its final stems."""
+
+    def __init__(self, track: Track) -> None:
+        self.track, self.is_over = track, False
+        self._at, self._meter = 0, Meter(track.sample_rate)
+
+    def step(self) -> bool:
+        """Measure a block."""
+        track, n_all = self.track, self.track.n_samples or 0
+        n = min(4 * BLOCK, n_all - self._at)
+        if n > 0:
+            self._meter.add(track.final(self._at, n)[1])
+            self._at += n
+            return True
+        track.peak, track.loudness = self._meter.peak, self._meter.loudness()
+        self.is_over = True
+        return True
+
+    def discard(self) -> None:
+        """Give up."""
 
 
 class StoredRun:

@@ -58,6 +58,8 @@ class Track:
         self.notes: list[str] = []
         self.is_stored = self.is_unstored = self.is_looked_up = False
         self.is_given_up = self.is_dropped = self.is_mistaken = False
+        self.loudness: float | None = None  # LUFS of the instrumental
+        self.peak = 0.0
         self.promised = ""  # content that the store expects
         self.status: Any = None  # of the file, when it was opened
         self.spans: list[tuple[int, int]] = []

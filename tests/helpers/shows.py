@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from edgestem.play.conductor import Item
 
 from edgestem.play.ahead import Ahead, Compute
+from edgestem.play.conductor import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
 from edgestem.play.sinks import NullSink
@@ -33,10 +33,13 @@ class Show:
         model: str = str(DATA / "tiny.tflite"),
         block: int = 512,
         ahead_s: float = 0.15,
+        loudness: float | None = None,
     ) -> None:
         self.said: list[str] = []
         ahead = Ahead(Compute(model=model), store, self.said.append)
-        self.player = Player(items, ahead, rate, say=self.said.append, ahead_s=ahead_s)
+        self.player = Player(
+            items, ahead, rate, say=self.said.append, ahead_s=ahead_s, loudness=loudness
+        )
         self.heard: list[np.ndarray] = []
         self._n_played = 0
         self.is_over = False

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from edgestem.play.conductor import Item
 from shows import Show
 
 from edgestem.files.separate import separate_file
 from edgestem.play.chain import SongSettings
+from edgestem.play.conductor import Item
 from edgestem.store.store import Store
 
 RATE = 44100
