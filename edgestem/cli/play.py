@@ -100,8 +100,19 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_doors(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--locked", action="store_true",
-        help="the page and the socket play, but change no song")  # fmt: skip
+    add("--page", nargs="?", const="", metavar="[lan:]PORT",
+        help="a page for a phone; `lan` lets other machines in, with the token of the "
+        "address that is shown (default: this machine only, port 8766)")  # fmt: skip
+    add("--unlocked", action="store_true",
+        help="the page and the socket may change key and tempo")  # fmt: skip
+    add("--pedal", choices=("two", "one", "learn", "none"), default="two",
+        help="switches; learn says the code of each press (default: two)")  # fmt: skip
+    add("--pedal-device", action="append", type=Path, default=[], metavar="PATH",
+        help="read this input device, whatever it is")  # fmt: skip
+    add("--socket", type=Path, metavar="PATH",
+        help="take commands on a socket, in the daemon's framing")  # fmt: skip
+    add("--midi", action="append", type=Path, default=[], metavar="PATH",
+        help="take commands from a raw MIDI device: /dev/snd/midiC1D0")  # fmt: skip
 
 
 def _route(text: str) -> tuple[str, tuple[int, ...]]:
@@ -185,7 +196,7 @@ def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
     return ShowSettings(
         compute, store, ahead_s=args.ahead_ms / 1000, engine=args.stretch,
         loudness=loudness, guide_db=max(args.guide_db, SILENT_DB),
-        is_locked=args.locked,
+        is_locked=not args.unlocked,
     )  # fmt: skip
 
 
@@ -231,7 +242,29 @@ def _doors(
 ) -> list[Door]:
     from edgestem.play.doors.terminal import Terminal
 
-    doors: list[Any] = []
-    if not args.to and args.null != "fast":
-        doors.append(Terminal(show.console, say, answer))
+    console, doors = show.console, list[Any]()
+    if args.to or args.null == "fast":
+        return doors
+    doors.append(Terminal(console, say, answer))
+    if args.pedal != "none":
+        from edgestem.play.doors.pedals import Pedals
+
+        paths = tuple(args.pedal_device)
+        doors.append(Pedals(console, say, mode=args.pedal, paths=paths))
+    if args.page is not None:
+        from edgestem.play.doors.page import PORT, Page
+
+        is_lan, port = _page(args.page, PORT)
+        doors.append(Page(console, say, is_lan=is_lan, port=port))
     return doors
+
+
+def _page(text: str, usual: int) -> tuple[bool, int]:
+    """Read `PORT`, `lan` or `lan:PORT`."""
+    who, _, number = text.rpartition(":") if ":" in text else ("", "", text)
+    if text == "lan":
+        who, number = "lan", ""
+    is_port = not number or (number.isdigit() and int(number) < 1 << 16)
+    if who not in ("", "lan") or not is_port:
+        raise UsageError(f"--page: expected PORT, lan or lan:PORT, got {text[:40]}")
+    return who == "lan", int(number) if number else usual

@@ -5,6 +5,7 @@ A command is a line of words: `vocals -12`, `loop 10 20.5`, `play`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -268,6 +269,11 @@ def _help(_: Console, words: list[str]) -> str:
     return "; ".join(lines)
 
 
+def _status(console: Console, words: list[str]) -> str:
+    _no(words)
+    return json.dumps(console.status())
+
+
 _FADER = "DB | -inf | toggle"
 COMMANDS = {
     "play": Command("", "play the selected song, or go on", _plain("play")),
@@ -290,5 +296,6 @@ COMMANDS = {
     "lock": Command("", "no edits from the page and the socket", _lock(True)),
     "unlock": Command("", "edits from everywhere", _lock(False), is_edit=True),
     "quit": Command("", "end the show", _quit, is_edit=True),
+    "status": Command("", "all that a display shows, as JSON", _status),
     "help": Command("", "list the commands", _help),
 }
