@@ -165,7 +165,8 @@ class Ahead:
     # ---- decoding ---------------------------------------------------
 
     def _decode(self, track: Track) -> None:
-        if track not in self._decoders:
+        is_known = track in self._decoders or track.sample_rate or track.error
+        if not is_known:
             thread = threading.Thread(target=self._read, args=(track,), daemon=True)
             self._decoders[track] = thread
             thread.start()

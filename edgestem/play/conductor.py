@@ -165,7 +165,7 @@ class Conductor:
     def place(self) -> int:
         """Tell the song's sample that is heard."""
         marks = self._marks
-        if not marks:
+        if not marks or marks[0].chain.track is not self.track:
             return 0
         mark = marks[0]
         return mark.chain.place_at(max(self.desk.ring.played - mark.frame, 0))
@@ -312,12 +312,12 @@ class Conductor:
         """Have this song and the next ones prepared."""
         last = self.index + N_PREPARED + 1
         place = self._pending[1] if self._pending is not None else None
-        self.ahead.want(self.tracks[self.index : last], place or 0)
         for i, track in enumerate(self.tracks):
-            is_old = track.is_dropped or not self.index <= i < last
+            is_old = track.is_dropped or not self.index - 1 <= i < last
             is_on = self._chain is not None and self._chain.track is track
             if is_old and track.sample_rate and not is_on:
                 self.tracks[i] = Track(track.path)
+        self.ahead.want(self.tracks[self.index : last], place or 0)
 
     def _try_cue(self) -> None:
         """Cue when the song is open and nothing of the one before is played."""

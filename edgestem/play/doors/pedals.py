@@ -269,7 +269,8 @@ class Pedals:
         return PLAYING if is_on else READY
 
     def _switch(self, code: int) -> str:
-        return SWITCH_OF.get(code) or ("A" if self._mode == "one" else "")
+        switch = SWITCH_OF.get(code, "")
+        return "A" if self._mode == "one" and switch != "D" else switch
 
     def _act(self, code: int, held: str) -> None:
         line = self._map().get(self._switch(code) + held)
