@@ -13,7 +13,7 @@ from edgestem.cli.values import filled, level, real, whole
 from edgestem.stems import MAX_DB, SILENT_DB
 
 if TYPE_CHECKING:
-    from edgestem.play.conductor import Item
+    from edgestem.play.items import Item
     from edgestem.play.show import Door, Show, ShowSettings, Sink
 
 _PLAY = """\
@@ -65,6 +65,11 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
         "(default: ~/.local/share/edgestem/store)")  # fmt: skip
     add("--store-mb", type=whole(1, 1 << 30), default=4096, metavar="MB",
         help="size of the store (default: 4096)")  # fmt: skip
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--check", action="store_true",
+        help="rehearse silently: songs, keys, devices, store")  # fmt: skip
+    only.add_argument("--test", action="store_true",
+        help="open the card as the show does and play zeros")  # fmt: skip
     add("--go", action="store_true", help="a set list begins to play, too")
     add("--ahead-ms", type=real(20, 2000), default=150, metavar="MS",
         help="rendered ahead of what is heard (default: 150)")  # fmt: skip
@@ -134,20 +139,48 @@ def run(
 
     items, loudness, is_set = _items(args, say)
     settings = _settings(args, loudness)
+    if args.check:
+        return _check(items, settings, answer)
     settings.is_started = args.go or not is_set or bool(args.to or args.null)
     settings.ends = not is_set or bool(args.to or args.null == "fast")
     client = _jack_client() if args.jack else None
     rate = client.samplerate if client is not None else args.rate or first_rate(items)
     show = Show(items, rate, settings, say)
+    if args.test:
+        return _test(_sink(args, show, client), answer)
     show.run(_sink(args, show, client), _doors(args, show, say, answer))
     return 1 if all(track.error for track in show.player.tracks) else 0
+
+
+def _check(
+    items: list[Item], settings: ShowSettings, answer: Callable[[str], None]
+) -> int:
+    from edgestem.play.rehearsal import rehearse
+
+    is_good = True
+    for is_fine, sentence in rehearse(items, settings.compute, settings.store):
+        answer(f"{'good' if is_fine else 'BAD '}  {sentence}")
+        is_good &= is_fine
+    return 0 if is_good else 1
+
+
+def _test(sink: Any, answer: Callable[[str], None]) -> int:
+    """Play zeros on a card; other outputs need no test."""
+    from edgestem.play.card import CardSink
+
+    if not isinstance(sink, CardSink):
+        raise UsageError("--test is for sound cards: name one with --card")
+    n_calls = sink.play_zeros(1.0)
+    sink.close()
+    answer(f"the card called {n_calls} times in a second")
+    return 0 if n_calls else 1
 
 
 def _items(
     args: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[list[Item], float | None, bool]:
     """Read the set, or make one of the songs that are named."""
-    from edgestem.play.conductor import Item
+    from edgestem.play.items import Item
     from edgestem.play.setlist import is_set_list, read_set_list
     from edgestem.play.show import check_paths
 
@@ -256,6 +289,14 @@ def _doors(
 
         is_lan, port = _page(args.page, PORT)
         doors.append(Page(console, say, is_lan=is_lan, port=port))
+    if args.socket is not None:
+        from edgestem.play.doors.wire_door import WireDoor
+
+        doors.append(WireDoor(console, say, args.socket))
+    for path in args.midi:
+        from edgestem.play.doors.midi import Midi
+
+        doors.append(Midi(console, say, path))
     return doors
 
 

@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
-from edgestem.engine.separator import Separator, check_stream
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
 from edgestem.network.model import DEFAULT, model_path
 from edgestem.network.sidecar import read_config
+from edgestem.play.decoding import decode
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
-from edgestem.sound.reading import open_song
-from edgestem.store.receipt import Recipe, SampleDigest, digest_of_model, key_of
+from edgestem.store.receipt import Recipe, digest_of_model, key_of
 from edgestem.store.store import Store
 
-BLOCK = 1 << 16  # samples that are decoded at a time
 MARGIN_S = 6.0  # of vocals that a place to be heard should have
 NEAR_S = 3.0  # a main run that is so near gets there as soon as a new one
 IDLE_S = 0.5  # between two looks when there is nothing to do
@@ -159,6 +156,9 @@ class Ahead:
             if not track.error and track.n_samples is None:
                 break
 
+    def _is_wanted(self, track: Track) -> bool:
+        return not self._is_over and track in self._wanted
+
     def _is_decoding(self) -> bool:
         return any(thread.is_alive() for thread in self._decoders.values())
 
@@ -167,53 +167,15 @@ class Ahead:
     def _decode(self, track: Track) -> None:
         is_known = track in self._decoders or track.sample_rate or track.error
         if not is_known:
-            thread = threading.Thread(target=self._read, args=(track,), daemon=True)
+            thread = threading.Thread(
+                target=decode,
+                args=(track, self._is_wanted, self.ring, self._say),
+                daemon=True,
+            )
             self._decoders[track] = thread
             thread.start()
         for old in [t for t in self._decoders if t not in self._wanted]:
             del self._decoders[old]
-
-    def _read(self, track: Track) -> None:
-        """Decode a song, as long as it is wanted."""
-        try:
-            song = open_song(track.path)
-        except (EdgestemError, OSError) as error:
-            self._refuse(track, str(error))
-            return
-        try:
-            check_stream(song.sample_rate, song.n_channels)
-            status = os.stat(track.path)  # noqa: PTH116 - all its numbers
-            track.status = status
-            track.open(song)
-            self.ring()
-            self._read_all(track, song)
-        except EdgestemError as error:
-            self._refuse(track, f"{track.path.name}: {error}")
-        finally:
-            song.close()
-            self.ring()
-
-    def _read_all(self, track: Track, song: Any) -> None:
-        digest = SampleDigest(song.grid, song.sample_rate, song.n_channels)
-        while len(x := song.read(BLOCK)):
-            track.append(x)
-            digest.update(x)
-            if track.n_decoded <= 4 * BLOCK:
-                self.ring()
-            if self._is_over or track not in self._wanted:
-                track.is_dropped = True
-                return
-        if track.n_decoded == 0:
-            self._refuse(track, f"{track.path.name} holds no samples")
-            return
-        track.finish(digest.hexdigest(), song.notes)
-        if track.content and track.is_stored and track.promised != track.content:
-            track.is_mistaken = True  # another song has the numbers of the stored one
-
-    def _refuse(self, track: Track, sentence: str) -> None:
-        track.error = sentence
-        self._say(f"{sentence}; it is skipped")
-        self.ring()
 
     # ---- runs -------------------------------------------------------
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import numpy as np
 
 from edgestem.errors import EdgestemError
 from edgestem.play.ahead import Ahead
-from edgestem.play.chain import Chain, SongSettings
+from edgestem.play.chain import Chain
 from edgestem.play.desk import Desk
+from edgestem.play.items import Item, Mark
 from edgestem.play.loudness import even_gain
 from edgestem.play.timeline import Loop
 from edgestem.play.track import Track
@@ -32,28 +30,6 @@ BLOCK = 1024  # frames rendered at a time: a command waits for no more
 DUCK_S, PANIC_S = 0.01, 0.01
 PATIENCE_S = 3.0  # for vocals, before a song starts without
 TICK_S = 0.01  # between two looks at the ring
-
-
-@dataclass(slots=True)
-class Item:
-    """A song of the set."""
-
-    path: Path
-    settings: SongSettings = field(default_factory=SongSettings)
-    title: str = ""
-    """What the set list calls it; empty: what its tags or its file say."""
-    is_followed: bool = False
-    """The next song begins where it ends, without a gap."""
-    vocals_db: float | None = None
-    """Where the vocals' fader goes when it is selected; None: it stays."""
-
-
-class Mark(NamedTuple):
-    """From this frame of the ring on it is this chain that is heard."""
-
-    frame: int
-    chain: Chain
-    song: int
 
 
 class Conductor:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
 from edgestem.play.click import Beats
-from edgestem.play.conductor import Item
+from edgestem.play.items import Item
 from edgestem.stems import MAX_DB, SILENT_DB
 
 PLAYLISTS = (".m3u", ".m3u8")

@@ -11,7 +11,7 @@ from typing import Protocol
 from edgestem.errors import EdgestemError
 from edgestem.play.ahead import Ahead, Compute
 from edgestem.play.commands import Console
-from edgestem.play.conductor import Item
+from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.sound.reading import open_song
 from edgestem.store.store import Store

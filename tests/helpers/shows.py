@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.play.ahead import Ahead, Compute
-from edgestem.play.conductor import Item
+from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
 from edgestem.play.sinks import NullSink

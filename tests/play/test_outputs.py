@@ -84,7 +84,7 @@ def show_on_card(
     write_song: Callable[..., Path], x: np.ndarray
 ) -> tuple[object, CardSink]:
     from edgestem.play.ahead import Ahead, Compute
-    from edgestem.play.conductor import Item
+    from edgestem.play.items import Item
     from edgestem.play.player import Player
 
     model = Path(__file__).parents[1] / "data" / "tiny.tflite"

@@ -16,8 +16,8 @@ from shows import Show
 
 from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console
-from edgestem.play.conductor import Item
 from edgestem.play.doors.page import COOKIE, MAX_LISTENERS, Page
+from edgestem.play.items import Item
 
 RATE = 44100
 

@@ -12,8 +12,8 @@ import pytest
 from shows import Show
 
 from edgestem.play.commands import Console
-from edgestem.play.conductor import Item
 from edgestem.play.doors.pedals import EVENT, SWITCHES, Gestures, Pedals
+from edgestem.play.items import Item
 
 RATE = 44100
 Write = Callable[..., Path]

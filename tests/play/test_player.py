@@ -12,7 +12,7 @@ from shows import Show
 
 from edgestem.files.separate import separate_file
 from edgestem.play.chain import SongSettings
-from edgestem.play.conductor import Item
+from edgestem.play.items import Item
 from edgestem.store.store import Store
 
 RATE = 44100

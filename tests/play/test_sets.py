@@ -15,7 +15,7 @@ from shows import Show
 from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
 from edgestem.play.click import Beats
-from edgestem.play.conductor import Item
+from edgestem.play.items import Item
 from edgestem.play.loudness import Meter, even_gain
 from edgestem.play.routes import Routes, parse_route
 from edgestem.play.setlist import read_set_list
