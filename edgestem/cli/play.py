@@ -70,6 +70,8 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="rehearse silently: songs, keys, devices, store")  # fmt: skip
     only.add_argument("--test", action="store_true",
         help="open the card as the show does and play zeros")  # fmt: skip
+    add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
+        help="render and play at this SCHED_FIFO priority")  # fmt: skip
     add("--go", action="store_true", help="a set list begins to play, too")
     add("--ahead-ms", type=real(20, 2000), default=150, metavar="MS",
         help="rendered ahead of what is heard (default: 150)")  # fmt: skip
@@ -229,7 +231,7 @@ def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
     return ShowSettings(
         compute, store, ahead_s=args.ahead_ms / 1000, engine=args.stretch,
         loudness=loudness, guide_db=max(args.guide_db, SILENT_DB),
-        is_locked=not args.unlocked,
+        is_locked=not args.unlocked, priority=args.realtime,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from edgestem.play.routes import Routes
 OPEN_S = 10.0  # for a child to say that it plays
 STALL_S = 0.5  # without a callback: the card has gone
 RETRY_S = 1.0
+AHEAD = 6  # blocks in the ring: 35 ms of 256 at 44.1 kHz
 RESUME_WITHIN_S = 2.0  # a gap that `is_resuming` goes on after by itself
 
 
@@ -57,7 +58,7 @@ class CardSink:
     ) -> None:
         self._player, self._routes, self._name = player, routes, name
         self._block, self._is_resuming = block, is_resuming
-        self._n_frames = 8 * block
+        self._n_frames = 16 * block
         self._out = np.zeros((block, routes.n_outputs), np.float32)
         self._child: subprocess.Popen[bytes] | None = None
         self.n_losses = self.n_xruns = 0
@@ -131,7 +132,7 @@ class CardSink:
 
     def _has_room(self) -> bool:
         numbers = self._shared.numbers
-        return int(numbers[WRITTEN] - numbers[READ]) <= 3 * self._block
+        return int(numbers[WRITTEN] - numbers[READ]) <= AHEAD * self._block
 
     def _pump(self) -> bool:
         """Render a block if there is room."""

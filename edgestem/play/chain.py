@@ -50,6 +50,18 @@ class SongSettings:
     """Named parts, seconds."""
 
 
+class _Source:
+    """What the stretcher reads; it knows no chain, so nobody waits for a collector."""
+
+    def __init__(self, reader: Reader, resampler: Resampler | None) -> None:
+        self.reader, self._resampler = reader, resampler
+
+    def __call__(self, start: int, n: int) -> Sequence[Floats]:
+        if self._resampler is not None:
+            return self._resampler.read(self.reader.read, start, n)
+        return self.reader.read(start, n)
+
+
 class Chain:
     """What renders one song.
 
@@ -72,15 +84,15 @@ class Chain:
     ) -> None:
         self.track, self.settings, self.sample_rate = track, settings, sample_rate
         self._ratio = track.sample_rate / sample_rate
-        self._resampler: Resampler | None = None
+        resampler = None
         if track.sample_rate != sample_rate:
-            self._resampler = Resampler(self._line, track.sample_rate, sample_rate)
+            resampler = Resampler(track.sample_rate, sample_rate)
+        self._source = _Source(Reader(track, Timeline(0)), resampler)
         self._stretcher = Stretcher(self._source, sample_rate, 2, engine=engine)
         self._stretcher.set(settings.key, settings.tempo)
         self._tone = ClickTone(sample_rate)
         self.gain = np.float32(settings.gain)
         self.n_dry_before = 0
-        self.reader = Reader(track, Timeline(0))
         self.seek(self.first_place())
 
     # ---- moving -----------------------------------------------------
@@ -97,7 +109,7 @@ class Chain:
         """Go on at a sample of the song."""
         self.n_dry_before += self.reader.n_dry
         self.timeline = Timeline(place, loop)
-        self.reader = Reader(self.track, self.timeline)
+        self._source.reader = Reader(self.track, self.timeline)
         self._stretcher.seek(place / self._ratio)
         self._start = place
         self._tone.clear()
@@ -117,6 +129,11 @@ class Chain:
             return False
         self.timeline.set_loop(line, loop)
         return True
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the stems since the last seek."""
+        return self._source.reader
 
     @property
     def n_dry(self) -> int:
@@ -207,13 +224,3 @@ class Chain:
                 if is_heard and 0 <= at < n:
                     found.append((at, beats.is_accent(number)))
         return found
-
-    # ---- sources ----------------------------------------------------
-
-    def _source(self, start: int, n: int) -> Sequence[Floats]:
-        if self._resampler is not None:
-            return self._resampler.read(start, n)
-        return self._line(start, n)
-
-    def _line(self, start: int, n: int) -> Sequence[Floats]:
-        return self.reader.read(start, n)

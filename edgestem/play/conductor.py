@@ -90,6 +90,8 @@ class Conductor:
         self._after: Callable[[], None] | None = None
         self._calls: deque[Callable[[], None]] = deque()
         self._is_over = False
+        self.prepare_thread: Callable[[], None] = lambda: None
+        """Called by the conductor's thread when it begins."""
         self._thread = threading.Thread(target=self._run, name="conductor", daemon=True)
 
     # ---- life -------------------------------------------------------
@@ -157,6 +159,7 @@ class Conductor:
     # ---- the conductor ----------------------------------------------
 
     def _run(self) -> None:
+        self.prepare_thread()
         while not self._is_over:
             while self._calls:
                 self._calls.popleft()()

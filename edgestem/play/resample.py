@@ -26,14 +26,11 @@ class Resampler:
 
     Parameters
     ----------
-    source : callable
-        source(start, n) gives stems (n, n_channels) float32 at `rate_in`.
     rate_in, rate_out : int
         Hz.
     """
 
-    def __init__(self, source: Source, rate_in: int, rate_out: int) -> None:
-        self._source = source
+    def __init__(self, rate_in: int, rate_out: int) -> None:
         common = math.gcd(rate_in, rate_out)
         self._up, self._down = rate_out // common, rate_in // common
         cut = PASS * min(1.0, rate_out / rate_in)
@@ -46,10 +43,13 @@ class Resampler:
         weights /= weights.sum(1, keepdims=True)
         self._weights = weights.astype(np.float32)
 
-    def read(self, start: int, n: int) -> list[Floats]:
-        """Read output samples start to start + n - 1 of each stem."""
+    def read(self, source: Source, start: int, n: int) -> list[Floats]:
+        """Read output samples start to start + n - 1 of each stem.
+
+        source(start, n) gives stems (n, n_channels) float32 at `rate_in`.
+        """
         if n == 0:
-            return [np.asarray(stem[:0]) for stem in self._source(0, 1)]
+            return [np.asarray(stem[:0]) for stem in source(0, 1)]
         places = np.arange(start, start + n, dtype=np.int64) * self._down
         whole, phase = places // self._up, places % self._up
         first = int(whole[0]) - self._half + 1
@@ -57,7 +57,7 @@ class Resampler:
         weights = self._weights[phase]
         at = whole - whole[0]
         out = []
-        for stem in self._source(first, n_in):
+        for stem in source(first, n_in):
             windows = sliding_window_view(stem, 2 * self._half, 0)[at]
             out.append(np.einsum("nct,nt->nc", windows, weights))
         return out

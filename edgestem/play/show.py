@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgestem.errors import EdgestemError
+from edgestem.live.realtime import SWITCH_S, prepare_thread
 from edgestem.play.ahead import Ahead, Compute
 from edgestem.play.commands import Console
 from edgestem.play.items import Item
@@ -48,6 +50,8 @@ class ShowSettings:
     is_locked: bool = False
     is_started: bool = False
     """The first song plays at once."""
+    priority: int = 0
+    """SCHED_FIFO priority of who renders and who plays; 0: none."""
     ends: bool = False
     """The show is over when the last song is."""
 
@@ -84,7 +88,9 @@ class Show:
 
     def run(self, sink: Sink, doors: Sequence[Door]) -> None:
         """Play until somebody ends it, or the set does."""
-        player = self.player
+        player, priority = self.player, self._settings.priority
+        sys.setswitchinterval(SWITCH_S)
+        player.prepare_thread = lambda: prepare_thread(priority, None, player.say)
         with ExitStack() as ending:
             player.start()
             ending.callback(player.close)
@@ -93,6 +99,8 @@ class Show:
                 ending.callback(door.close)
             if self._settings.is_started:
                 player.play()
+            if priority:
+                prepare_thread(priority, None, player.say)
             sink.run(self._is_over)
 
     def _is_over(self) -> bool:
