@@ -73,8 +73,8 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
         help="render and play at this SCHED_FIFO priority")  # fmt: skip
     add("--go", action="store_true", help="a set list begins to play, too")
-    add("--ahead-ms", type=real(20, 2000), default=150, metavar="MS",
-        help="rendered ahead of what is heard (default: 150)")  # fmt: skip
+    add("--ahead-ms", type=real(20, 2000), default=200, metavar="MS",
+        help="rendered ahead of what is heard (default: 200)")  # fmt: skip
     _add_doors(parser)
     add_network_options(parser)
     add_options(parser)

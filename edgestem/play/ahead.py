@@ -22,7 +22,7 @@ from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
 from edgestem.network.model import DEFAULT, model_path
 from edgestem.network.sidecar import read_config
-from edgestem.play.decoding import decode
+from edgestem.play.decoding import decode, give_way
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
 from edgestem.store.receipt import Recipe, digest_of_model, key_of
@@ -112,6 +112,7 @@ class Ahead:
     # ---- the thread -------------------------------------------------
 
     def _run(self) -> None:
+        give_way(5)
         while not self._is_over:
             try:
                 is_done = self._step()

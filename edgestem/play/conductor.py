@@ -64,7 +64,7 @@ class Conductor:
         ahead: Ahead,
         sample_rate: int,
         *,
-        ahead_s: float = 0.15,
+        ahead_s: float = 0.2,
         engine: str = "kernel",
         loudness: float | None = None,
         say: Callable[[str], None] = lambda text: None,

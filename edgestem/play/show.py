@@ -42,7 +42,7 @@ class ShowSettings:
 
     compute: Compute = field(default_factory=Compute)
     store: Store | None = None
-    ahead_s: float = 0.15
+    ahead_s: float = 0.2
     engine: str = "kernel"
     loudness: float | None = None
     vocals_db: float | None = None
