@@ -28,7 +28,7 @@ from edgestem.play.routes import Routes
 OPEN_S = 10.0  # for a child to say that it plays
 STALL_S = 0.5  # without a callback: the card has gone
 RETRY_S = 1.0
-AHEAD = 6  # blocks in the ring: 35 ms of 256 at 44.1 kHz
+AHEAD = 4  # blocks in the ring: 23 ms of 256 at 44.1 kHz
 RESUME_WITHIN_S = 2.0  # a gap that `is_resuming` goes on after by itself
 
 

@@ -316,3 +316,30 @@ def test_key_and_tempo_change_the_length_and_come_back_to_the_bit(
         show.player.play()
         show.wait_state("ended")
     assert np.array_equal(show.sound()[n:], instrumental)
+
+
+def test_faders_and_key_move_in_the_middle_without_a_step(write_song: Write) -> None:
+    """Key +2 comes on while a tone plays, and a fader moves: no click."""
+    t = np.arange(6 * RATE) / RATE
+    x = np.repeat(0.4 * np.sin(2 * np.pi * 220 * t)[:, None], 2, 1)
+    song = write_song(x=x.astype(np.float32), subtype="FLOAT")
+    with Show([Item(song)], is_timed=True) as show:
+        desk = show.player.desk
+        desk.faders.set(0.0, 0.0, 0)
+        show.wait_cued()
+        show.player.play()
+        show.wait(lambda: len(show.sound()) > RATE)
+        show.player.transpose(2, None)
+        show.wait(lambda: len(show.sound()) > 2 * RATE)
+        desk.faders.set(-12.0, -12.0, round(0.02 * RATE))
+        show.wait(lambda: len(show.sound()) > 3 * RATE)
+        show.player.transpose(0, 0.9)
+        show.wait(lambda: len(show.sound()) > 4 * RATE)
+        assert desk.n_late == 0 or not show.sound()[0].any()
+    heard = show.sound()[:, 0]
+    # A tone of 220 Hz at 0.4 moves by 0.0125 a sample, at +2 semitones by 0.0141.
+    assert np.abs(np.diff(heard)).max() < 0.0141 + 10 ** (-40 / 20) * 0.5
+    spectrum = np.abs(np.fft.rfft(heard[int(1.4 * RATE) : int(1.9 * RATE)]))
+    assert abs(np.argmax(spectrum) * 2 - 220 * 2 ** (2 / 12)) <= 2
+    level = np.abs(heard[int(2.5 * RATE) : int(2.9 * RATE)]).max()
+    assert abs(20 * np.log10(level / 0.4) + 12) < 0.5
