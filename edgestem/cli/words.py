@@ -10,7 +10,7 @@ from typing import Any
 
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
-from edgestem.cli.play import add_parser as add_play_parser
+from edgestem.cli.play_words import add_parser as add_play_parser
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError

@@ -11,46 +11,22 @@ Songs are decoded by a thread of their own each, as fast as it goes.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgestem.engine.separator import Separator
-from edgestem.errors import EdgestemError
-from edgestem.network.model import DEFAULT, model_path
-from edgestem.network.sidecar import read_config
+from edgestem.play.compute import Compute, Places
 from edgestem.play.decoding import decode, give_way
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
-from edgestem.store.receipt import Recipe, digest_of_model, key_of
+from edgestem.store.receipt import Recipe, key_of
 from edgestem.store.store import Store
 
 MARGIN_S = 6.0  # of vocals that a place to be heard should have
 NEAR_S = 3.0  # a main run that is so near gets there as soon as a new one
 IDLE_S = 0.5  # between two looks when there is nothing to do
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Who separates; see `Separator`."""
-
-    model: str = DEFAULT
-    threads: int | None = None
-    runtime: str | None = None
-    device: str = "auto"
-    device_options: tuple[tuple[str, str], ...] = ()
-    fallback: bool = True
-
-    def separator(self, sample_rate: int, n_channels: int) -> Separator:
-        """Make one."""
-        return Separator(
-            sample_rate, n_channels, model=self.model, threads=self.threads,
-            runtime=self.runtime, device=self.device,
-            device_options=dict(self.device_options), fallback=self.fallback,
-        )  # fmt: skip
 
 
 class Ahead:
@@ -69,7 +45,8 @@ class Ahead:
         self, compute: Compute, store: Store | None, say: Callable[[str], None]
     ) -> None:
         self._compute, self._store, self._say = compute, store, say
-        self._model = digest_of_model(read_config(model_path(compute.model)))
+        self._model = compute.digest()
+        self._places = Places(store, compute)
         self._separators: dict[tuple[int, int, bool], Separator] = {}
         self._wanted: tuple[Track, ...] = ()
         self._head = 0
@@ -116,14 +93,14 @@ class Ahead:
         while not self._is_over:
             try:
                 is_done = self._step()
-            except EdgestemError as error:
+            except Exception as error:
                 self._fail(error)
                 continue
             if not is_done:
                 with self._bell:
                     self._bell.wait(IDLE_S if not self._is_decoding() else 0.01)
 
-    def _fail(self, error: EdgestemError) -> None:
+    def _fail(self, error: Exception) -> None:
         """Give a song up: its mixture plays on."""
         for track in self._wanted:
             if track.sample_rate and not track.is_complete and not track.is_given_up:
@@ -138,6 +115,8 @@ class Ahead:
         wanted = self._wanted
         self._decode_next(wanted)
         if wanted and self._probe_step(wanted[0]):
+            return True
+        if wanted and self._make_ready(wanted[0]):
             return True
         for track in wanted:
             if track.error or track.is_given_up:
@@ -200,6 +179,16 @@ class Ahead:
             probe = self._probe = ProvisionalRun(track, separator, head)
         assert probe is not None
         return probe.step()
+
+    def _make_ready(self, track: Track) -> bool:
+        """Load the network of provisional runs while there is time for it."""
+        key = (track.sample_rate, track.n_channels, False)
+        ahead = track.front - max(self._head, 0)
+        has_time = ahead > MARGIN_S * track.sample_rate > 0 and not track.is_complete
+        if not has_time or key in self._separators or track.is_given_up:
+            return False
+        self._separator(track, is_main=False)
+        return True
 
     def _main_step(self, track: Track) -> bool:
         run = self._main
@@ -291,7 +280,7 @@ class Ahead:
                 del self._separators[old]
             found = self._compute.separator(*key[:2])
             self._separators[key] = found
-            self._note_place(f"{found.device} {found.runtime}")
+            self._places.note(f"{found.device} {found.runtime}")
         found.reset()
         return found
 
@@ -305,20 +294,4 @@ class Ahead:
             separator = next(iter(self._separators.values()))
         if separator is not None:
             return Recipe(self._model, f"{separator.device} {separator.runtime}")
-        return Recipe(self._model, self._noted_place())
-
-    def _place_file(self) -> str:
-        c = self._compute
-        text = f"{self._model} {c.device} {c.device_options} {c.runtime} {c.fallback}"
-        return "place-" + hashlib.sha256(text.encode()).hexdigest()[:24]
-
-    def _note_place(self, place: str) -> None:
-        if self._store is not None and self._noted_place() != place:
-            self._store.note(self._place_file(), place)
-
-    def _noted_place(self) -> str:
-        if self._store is None:
-            return ""
-        with suppress(OSError):
-            return self._store.noted(self._place_file())
-        return ""
+        return Recipe(self._model, self._places.noted())

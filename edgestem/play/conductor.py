@@ -161,13 +161,22 @@ class Conductor:
     def _run(self) -> None:
         self.prepare_thread()
         while not self._is_over:
-            while self._calls:
-                self._calls.popleft()()
-            self._advance()
-            if not self._render():
+            try:
+                is_busy = self._turn()
+            except Exception as error:
+                self.say(f"a bug in the player, the show goes on: {error!r}")
+                is_busy = False
+            if not is_busy:
                 with self.desk.bell:
                     if not self._calls:
                         self.desk.bell.wait(TICK_S)
+
+    def _turn(self) -> bool:
+        """Do what is to be done now; False: nothing is."""
+        while self._calls:
+            self._calls.popleft()()
+        self._advance()
+        return self._render()
 
     def _advance(self) -> None:
         """See what the desk has done meanwhile."""

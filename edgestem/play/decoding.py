@@ -39,7 +39,7 @@ def decode(
         _read_all(track, song, is_wanted, ring)
         if track.n_samples == 0:
             _refuse(track, f"{track.path.name} holds no samples", say)
-    except EdgestemError as error:
+    except Exception as error:
         _refuse(track, f"{track.path.name}: {error}", say)
     finally:
         song.close()

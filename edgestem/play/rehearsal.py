@@ -8,13 +8,10 @@ from pathlib import Path
 
 from edgestem.engine.separator import check_stream
 from edgestem.errors import EdgestemError
-from edgestem.network.model import model_path
-from edgestem.network.sidecar import read_config
-from edgestem.play.ahead import Compute
+from edgestem.play.compute import Compute
 from edgestem.play.doors.pedals import device_name, is_pedal
 from edgestem.play.items import Item
 from edgestem.sound.reading import open_song
-from edgestem.store.receipt import digest_of_model
 from edgestem.store.store import Store
 
 BLOCK = 1 << 16
@@ -79,7 +76,7 @@ def _store(
 ) -> tuple[bool, str]:
     if store is None:
         return True, "store: none"
-    digest = digest_of_model(read_config(model_path(compute.model)))
+    digest = compute.digest()
     known = [r for r in store.receipts() if r.model == digest]
     free = shutil.disk_usage(store.folder).free
     text = (

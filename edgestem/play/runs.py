@@ -15,8 +15,9 @@ from edgestem.sound.grid import split, to_float32
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
+from edgestem.store.entry import Entry
 from edgestem.store.receipt import Receipt, Recipe, SampleDigest
-from edgestem.store.store import Entry, Store
+from edgestem.store.store import Store
 
 Floats = NDArray[np.float32]
 BLOCK = 1 << 15  # samples of a step: what is wanted more waits no longer than this

@@ -11,8 +11,9 @@ from typing import Protocol
 
 from edgestem.errors import EdgestemError
 from edgestem.live.realtime import SWITCH_S, prepare_thread
-from edgestem.play.ahead import Ahead, Compute
+from edgestem.play.ahead import Ahead
 from edgestem.play.commands import Console
+from edgestem.play.compute import Compute
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.sound.reading import open_song

@@ -21,21 +21,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgestem.errors import EdgestemError
-from edgestem.sound.containers import Details
-from edgestem.sound.grid import Samples
-from edgestem.sound.parts import PartFile, remove_dead_parts
+from edgestem.sound.parts import remove_dead_parts
 from edgestem.sound.wav import WavFormat
-from edgestem.store.receipt import (
-    Receipt,
-    Recipe,
-    SampleDigest,
-    key_of,
-    parse_receipt,
-)
+from edgestem.store.entry import Entry, suffix_of
+from edgestem.store.receipt import Receipt, Recipe, parse_receipt
 
 LIMIT_MB = 4096  # about a hundred songs of four minutes as FLAC
 MAX_SEEN = 10_000  # remembered files; each is 32 bytes and an inode
-_FLAC = ("16", "24")  # grids that it keeps to the bit
 
 
 def default_folder() -> Path:
@@ -100,7 +92,7 @@ class Store:
 
     def path(self, receipt: Receipt) -> Path:
         """Tell where an entry's vocals are."""
-        return self.folder / (receipt.key + _suffix(receipt.wav))
+        return self.folder / (receipt.key + suffix_of(receipt.wav))
 
     def receipts(self) -> list[Receipt]:
         """Read all receipts, the least recently used first."""
@@ -127,7 +119,7 @@ class Store:
         AudioError
             `unwritable`: a full disk, a folder that has gone.
         """
-        return Entry(self, wav)
+        return Entry(self.folder, wav, self.admit)
 
     def remember_file(self, status: os.stat_result, recipe: Recipe, key: str) -> None:
         """Note that this file has the content of an entry."""
@@ -237,69 +229,6 @@ class Store:
             with contextlib.suppress(OSError):
                 found.append((path.stat().st_mtime_ns, path))
         return sorted(found)
-
-
-class Entry:
-    """Vocals being written; `commit` or `discard` ends it."""
-
-    def __init__(self, store: Store, wav: WavFormat) -> None:
-        self._store, self._wav = store, wav
-        suffix = _suffix(wav)
-        target = store.folder / f"entry{suffix}"
-        self._part = PartFile(target, suffix[1:], wav, Details())
-        self._digest = SampleDigest(wav.grid, wav.sample_rate, wav.n_channels)
-        self.n_samples = 0
-
-    def write(self, vocals: Samples) -> None:
-        """Append vocals on the grid.
-
-        Raises
-        ------
-        OSError
-            A full disk; nothing is left of the entry.
-        """
-        try:
-            self._part.encoder.write(vocals)
-        except BaseException:
-            self.discard()
-            raise
-        self._digest.update(vocals)
-        self.n_samples += len(vocals)
-
-    def commit(self, content: str, recipe: Recipe, title: str = "") -> Receipt | None:
-        """Complete the entry; None: it does not fit into the store.
-
-        Raises
-        ------
-        OSError
-            A full disk; nothing is left of the entry.
-        """
-        key = key_of(content, recipe, self._wav.grid)
-        receipt = Receipt(
-            key=key, content=content, model=recipe.model, place=recipe.place,
-            version=recipe.version, grid=self._wav.grid.name,
-            sample_rate=self._wav.sample_rate, n_channels=self._wav.n_channels,
-            n_samples=self.n_samples, vocals=self._digest.hexdigest(), title=title,
-        )  # fmt: skip
-        try:
-            self._part.finish()
-            is_in = self._store.admit(self._part.part, receipt)
-        except BaseException:
-            self.discard()
-            raise
-        if not is_in:
-            self.discard()
-            return None
-        self._part.close()
-        return receipt
-
-    def discard(self) -> None:
-        """Let go of what was written."""
-        self._part.discard()
-
-
-def _suffix(wav: WavFormat) -> str:
-    return ".flac" if wav.grid.name in _FLAC else ".wav"
 
 
 def _identity(status: os.stat_result, recipe: Recipe) -> str:

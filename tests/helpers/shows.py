@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestem.play.ahead import Ahead, Compute
+from edgestem.play.ahead import Ahead
+from edgestem.play.compute import Compute
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes

@@ -83,7 +83,8 @@ def has_portaudio() -> None:
 def show_on_card(
     write_song: Callable[..., Path], x: np.ndarray
 ) -> tuple[object, CardSink]:
-    from edgestem.play.ahead import Ahead, Compute
+    from edgestem.play.ahead import Ahead
+    from edgestem.play.compute import Compute
     from edgestem.play.items import Item
     from edgestem.play.player import Player
 

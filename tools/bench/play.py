@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.live.realtime import SWITCH_S
-from edgestem.play.ahead import Ahead, Compute
+from edgestem.play.ahead import Ahead
 from edgestem.play.chain import SongSettings
+from edgestem.play.compute import Compute
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes

@@ -12,6 +12,7 @@ import hmac
 import json
 import secrets
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,12 +22,10 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-
 from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console, Refused
-from edgestem.play.track import FINAL, Track
-from edgestem.sound.grid import to_float32
+from edgestem.play.doors.qr import MAX_BYTES, qr_code, to_lines
+from edgestem.play.waves import waves
 
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
 PORT = 8766
@@ -36,7 +35,6 @@ MAX_LISTENERS = 40
 LOOK_S = 0.1  # between two looks for news
 HEARTBEAT_S = 15.0
 STALL_S = 10.0  # a phone that takes nothing for so long is let go
-N_BARS, BAR_SAMPLES = 300, 1024  # of a waveform, and looked at in each bar
 
 
 class Page:
@@ -72,6 +70,7 @@ class Page:
         self.token = token or secrets.token_urlsafe(9)
         self.is_over = threading.Event()
         self.n_listeners = 0
+        self._is_lan = is_lan
         self._say = say
         try:
             host = EVERYWHERE if is_lan else LOOPBACK
@@ -104,6 +103,9 @@ class Page:
         """Begin to serve."""
         self._thread.start()
         self._say(f"page: {self.address}")
+        if self._is_lan and sys.stderr.isatty() and len(self.address) <= MAX_BYTES:
+            for line in to_lines(qr_code(self.address)):
+                self._say(line)
 
     def close(self) -> None:
         """End."""
@@ -278,24 +280,3 @@ def own_address() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
-
-
-def waves(track: Track) -> dict[str, Any]:
-    """Look at a song: how loud each stem is, bar by bar; full scale 1.
-
-    Behind the separated front the whole mixture counts as instrumental.
-    """
-    length = track.length
-    vocals: list[float] = []
-    rest: list[float] = []
-    for i in range(N_BARS if track.sample_rate and length else 0):
-        at = i * length // N_BARS
-        n = min(BAR_SAMPLES, max(length // N_BARS, 1))
-        if at + n <= track.front:
-            pair = track.final(at, n)
-        else:
-            whole = to_float32(track.mixture(at, n), track.grid)
-            pair = (track.vocals(at, 1, FINAL) * 0, whole)
-        for bars, stem in zip((vocals, rest), pair, strict=True):
-            bars.append(round(float(np.max(np.abs(stem), initial=0.0)), 3))
-    return {"vocals": vocals, "instrumental": rest, "front": track.front}
