@@ -123,7 +123,7 @@ class Ahead:
                 continue
             if not track.sample_rate:
                 return False  # it is being opened
-            if not track.is_complete:
+            if not track.is_complete or self._is_unconfirmed(track):
                 return self._main_step(track)
             if self.is_measuring and track.loudness is None:
                 return self._measure_step(track)
@@ -190,12 +190,17 @@ class Ahead:
         self._separator(track, is_main=False)
         return True
 
+    def _is_unconfirmed(self, track: Track) -> bool:
+        """Say whether stored vocals are still being read, or turned out wrong."""
+        run = self._main
+        is_read = isinstance(run, StoredRun) and run.track is track and not run.is_over
+        return is_read or track.is_mistaken
+
     def _main_step(self, track: Track) -> bool:
         run = self._main
         if track.is_mistaken:
             self._end_main()
             track.forget_vocals()
-            track.is_mistaken = False
             if self._store is not None:
                 self._store.forget_file(track.status, self._recipe())
             run = None
@@ -248,6 +253,7 @@ class Ahead:
         if receipt is None or track.is_unstored:
             return False
         self._end_main()
+        track.promised = receipt.content
         self._main = StoredRun(track, store, receipt)
         store.remember_file(track.status, self._recipe(), key)
         return True

@@ -68,8 +68,6 @@ def _read_all(
             track.is_dropped = True
             return
     track.finish(digest.hexdigest(), song.notes)
-    # Another song may have the numbers of the stored one.
-    track.is_mistaken = track.is_stored and track.promised != track.content
 
 
 def _refuse(track: Track, sentence: str, say: Callable[[str], None]) -> None:

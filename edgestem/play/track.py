@@ -57,7 +57,7 @@ class Track:
         self.tags: dict[str, str] = {}
         self.notes: list[str] = []
         self.is_stored = self.is_unstored = self.is_looked_up = False
-        self.is_given_up = self.is_dropped = self.is_mistaken = False
+        self.is_given_up = self.is_dropped = False
         self.loudness: float | None = None  # LUFS of the instrumental
         self.peak = 0.0
         self.promised = ""  # content that the store expects
@@ -74,6 +74,11 @@ class Track:
     def is_complete(self) -> bool:
         """All vocals are final."""
         return self.n_samples is not None and self.front >= self.n_samples
+
+    @property
+    def is_mistaken(self) -> bool:
+        """The stored vocals are another song's, which had this file's numbers."""
+        return self.is_stored and bool(self.content) and self.promised != self.content
 
     @property
     def length(self) -> int:

@@ -31,10 +31,11 @@ class Foot:
         self._fd = os.open(self.path, os.O_RDWR)
 
     def send(self, code: int, *values: int) -> None:
+        now = time.time()
+        at = (int(now), int(now % 1 * 1e6))
         for value in values:
-            os.write(
-                self._fd, EVENT.pack(0, 0, 1, code, value) + EVENT.pack(0, 0, 0, 0, 0)
-            )
+            key, end = (1, code, value), (0, 0, 0)
+            os.write(self._fd, EVENT.pack(*at, *key) + EVENT.pack(*at, *end))
 
     def tap(self, code: int) -> None:
         self.send(code, 1)

@@ -32,6 +32,7 @@ DOUBLE_S = 0.4
 BOUNCE_S = 0.06
 PULSE_S = 0.015  # a release that always follows so soon: the pedal cannot be held
 LOOK_S = 1.0
+OLDEST_S = 60.0  # an event that seems older has another clock
 SWITCHES = {
     "A": (109, 108, 106, 28, 163, 46, 186),
     "B": (104, 103, 105, 57, 165, 30, 184),
@@ -87,10 +88,12 @@ class Gestures:
         return "press"
 
     def release(self, code: int, now: float) -> str:
-        """Take a release; return "short" if it ends a short press."""
+        """Take a release; return "short" or "held" by what it ends, or ""."""
         began = self._down.pop(code, None)
         if began is None:
             return ""
+        if now - began >= HOLD_S and code not in self._done:
+            return "held"  # nobody looked in time
         n = self._n_pulses.get(code, 0)
         self._n_pulses[code] = n + 1 if now - began <= PULSE_S else 0
         if code in self._done:
@@ -229,19 +232,23 @@ class Pedals:
         data = self._rest[fd] + data
         n_whole = len(data) // EVENT.size * EVENT.size
         self._rest[fd] = data[n_whole:]
-        for _, _, kind, code, value in EVENT.iter_unpack(data[:n_whole]):
+        for seconds, micros, kind, code, value in EVENT.iter_unpack(data[:n_whole]):
             if kind == EV_KEY and value != REPEAT:
-                self._key(code, value == PRESS)
+                # The kernel's time of it, on our clock: we may come late.
+                age = max(time.time() - seconds - micros / 1e6, 0.0)
+                at = time.monotonic() - age if age < OLDEST_S else time.monotonic()
+                self._key(code, value == PRESS, at)
 
-    def _key(self, code: int, is_press: bool) -> None:
-        now = time.monotonic()
+    def _key(self, code: int, is_press: bool, now: float) -> None:
         if self._mode == "learn":
             if is_press:
                 self._say(f"key code {code}: {SWITCH_OF.get(code, 'no switch')}")
             return
         if not is_press:
-            is_short = self._gestures.release(code, now) == "short"
-            if is_short and code not in self._acted:
+            what = self._gestures.release(code, now)
+            if what == "held":
+                self._hold(code)
+            elif what == "short" and code not in self._acted:
                 self._act(code, "")
             return
         self._acted.pop(code, None)
