@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from edgestem.engine.separator import Separator
 from edgestem.play.compute import Compute, Places
-from edgestem.play.decoding import decode, give_way
+from edgestem.play.decoding import decode
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
 from edgestem.store.receipt import Recipe, key_of
@@ -89,7 +89,6 @@ class Ahead:
     # ---- the thread -------------------------------------------------
 
     def _run(self) -> None:
-        give_way(5)
         while not self._is_over:
             try:
                 is_done = self._step()

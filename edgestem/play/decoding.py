@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections.abc import Callable
 
 from edgestem.engine.separator import check_stream
@@ -24,7 +22,6 @@ def decode(
     say: Callable[[str], None],
 ) -> None:
     """Decode a song as long as it is wanted; `ring` tells that there is more."""
-    give_way(10)
     try:
         song = open_song(track.path)
     except (EdgestemError, OSError) as error:
@@ -44,12 +41,6 @@ def decode(
     finally:
         song.close()
         ring()
-
-
-def give_way(nice: int) -> None:
-    """Let the threads that render and play go before this one."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def _read_all(
