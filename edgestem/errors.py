@@ -62,6 +62,8 @@ CODES = {
     "os_error": Code("the system refused; the sentence says what and where", "machine"),
     "no_memory": Code("there is not enough memory", "machine"),
     "no_thread": Code("the system gives no more threads", "machine"),
+    "bad_set": Code("a set list cannot be used; line and key are said", "machine"),
+    "refused": Code("the player does not do that; the sentence says why", "machine"),
     "interrupted": Code("Ctrl-C", "machine"),
     "live_missing": Code("a package of the extra `live` is not installed", "machine"),
     "no_sound_server": Code("no JACK server answers", "machine"),

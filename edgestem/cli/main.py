@@ -142,6 +142,12 @@ def _stream(args: argparse.Namespace) -> int:
     return 0
 
 
+def _play(args: argparse.Namespace) -> int:
+    from edgestem.cli.play import run
+
+    return run(args, lambda text: None if args.quiet else say(text), put)
+
+
 def _serve(args: argparse.Namespace) -> int:
     from edgestem.cli.serve import serve
 
@@ -169,5 +175,6 @@ def _completion(args: argparse.Namespace) -> int:
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"batch": _batch, "restore": _restore}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
+_COMMANDS |= {"play": _play}
 _COMMANDS |= {"completion": _completion}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

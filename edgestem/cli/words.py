@@ -11,6 +11,7 @@ from typing import Any
 from edgestem.cli.batch import add_parser as add_batch_parser
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
+from edgestem.cli.play_words import add_parser as add_play_parser
 from edgestem.cli.restore import add_parser as add_restore_parser
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
@@ -106,6 +107,7 @@ def make_parser() -> Parser:
     add_batch_parser(command)
     add_restore_parser(command)
     add_stream_parser(command)
+    add_play_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)
     add_daemon_parsers(command)

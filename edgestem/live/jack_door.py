@@ -49,7 +49,7 @@ class JackDoor:
         controllers: tuple[int, int],
         is_connecting: bool,
     ) -> None:
-        self._client: Any = _open(name)
+        self._client: Any = open_client(name)
         self.n_channels, self._is_connecting = n_channels, is_connecting
         self._vocals_cc, self._instrumental_cc = controllers
         self.sample_rate = self._client.samplerate
@@ -89,7 +89,7 @@ class JackDoor:
         client, self._client = self._client, None
         if client is None:
             return
-        leaving = threading.Thread(target=_leave, args=(client,), daemon=True)
+        leaving = threading.Thread(target=leave, args=(client,), daemon=True)
         leaving.start()
         leaving.join(LEAVING_S)
 
@@ -153,7 +153,8 @@ class JackDoor:
         self._library.set_latency(targets, mode, low + own, high + own)
 
 
-def _open(name: str) -> Any:
+def open_client(name: str) -> Any:
+    """Make a client that is not active yet; see `JackDoor`."""
     try:
         import jack
     except ImportError as cause:
@@ -177,7 +178,8 @@ def _open(name: str) -> Any:
         ) from cause
 
 
-def _leave(client: Any) -> None:
+def leave(client: Any) -> None:
+    """Leave the graph; it may never come back from that."""
     with contextlib.suppress(Exception):  # the server may be gone already
         client.deactivate()
     client.close()

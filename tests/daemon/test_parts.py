@@ -27,7 +27,7 @@ from edgestem import EdgestemError
 from edgestem.daemon import turns as daemon_turns
 from edgestem.daemon.jobs import files as daemon_files
 from edgestem.daemon.jobs import paths as daemon_paths
-from edgestem.daemon.jobs.cache import Cache, digest_of_model, key_of
+from edgestem.daemon.jobs.cache import Cache
 from edgestem.daemon.jobs.child import Child
 from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_below
@@ -43,6 +43,7 @@ from edgestem.files.output import Options
 from edgestem.network.sidecar import read_config
 from edgestem.sound.grid import GRIDS
 from edgestem.sound.wav import WavFormat
+from edgestem.store.receipt import Recipe, digest_of_model, key_of
 from edgestem.wire.protocol import MAX_HEADER, Decoder, encode_reply
 
 # ---- messages --------------------------------------------------------------------
@@ -289,7 +290,7 @@ def test_the_key_is_what_was_heard_not_what_was_hashed(
 
 def test_the_key_has_all_that_changes_the_samples() -> None:
     keys = {
-        key_of(song, model, place, GRIDS[grid])
+        key_of(song, Recipe(model, place), GRIDS[grid])
         for song in "ab"
         for model in "ab"
         for place in ("cpu litert", "coral litert")

@@ -13,22 +13,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from edgestem.network.sidecar import ModelConfig
 from edgestem.sound.encoding import open_encoder
-from edgestem.sound.grid import Grid, Samples, to_float32
+from edgestem.sound.grid import Samples, to_float32
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat, parse, unpack
 from edgestem.stems import Stems
-from edgestem.version import __version__
 
 READ = 1 << 20  # bytes hashed at a time; a cancelled job stops within one
 
@@ -41,19 +37,6 @@ def digest(fd: int, check: Callable[[], None]) -> str:
         found.update(data)
         at += len(data)
     return found.hexdigest()
-
-
-def digest_of_model(config: ModelConfig) -> str:
-    """Hash all that a sidecar says, the network's own digest with it."""
-    said = {k: v for k, v in asdict(config).items() if k not in ("path", "model")}
-    text = json.dumps(said, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def key_of(song_digest: str, model_digest: str, place: str, grid: Grid) -> str:
-    """Name what the vocals depend on; `place` is the device and the runtime."""
-    parts = (song_digest, model_digest, place, __version__, grid.name)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 class Cache:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from edgestem.daemon.jobs.cache import Entry, Replay, digest_of_model, key_of
+from edgestem.daemon.jobs.cache import Entry, Replay
 from edgestem.daemon.jobs.child import Child, ChildSink, ChildSong
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.admission import check_memory
@@ -26,6 +26,7 @@ from edgestem.files.output import FileReport
 from edgestem.sound.grid import Grid, Samples
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
+from edgestem.store.receipt import Recipe, digest_of_model, key_of
 from edgestem.wire.protocol import as_json
 
 log = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ class JobSeparator:
         """Name what the vocals depend on."""
         engine = self._shared.engine
         model = engine.models[str(self.options.model) or engine.default]
-        return key_of(content, digest_of_model(model), engine.place(), grid)
+        recipe = Recipe(digest_of_model(model), engine.place())
+        return key_of(content, recipe, grid)
 
     def _from_cache(self, song: ChildSong, grid: Grid) -> Replay | None:
         cache, engine = self._shared.cache, self._shared.engine

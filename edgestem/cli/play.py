@@ -1,0 +1,197 @@
+"""`edgestem play`: what its words mean."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgestem.cli.usage import UsageError
+from edgestem.stems import SILENT_DB
+
+if TYPE_CHECKING:
+    from edgestem.play.items import Item
+    from edgestem.play.show import Door, Show, ShowSettings, Sink
+
+
+def run(
+    args: argparse.Namespace,
+    say: Callable[[str], None],
+    answer: Callable[[str], None],
+) -> int:
+    """Play; return the exit status."""
+    from edgestem.play.show import Show, first_rate
+
+    items, loudness, is_set = _items(args, say)
+    settings = _settings(args, loudness)
+    if args.check:
+        return _check(items, settings, answer)
+    settings.is_started = args.go or not is_set or bool(args.to or args.null)
+    settings.ends = not is_set or bool(args.to or args.null == "fast")
+    client = _jack_client() if args.jack else None
+    rate = client.samplerate if client is not None else args.rate or first_rate(items)
+    show = Show(items, rate, settings, say)
+    if args.test:
+        return _test(_sink(args, show, client), answer)
+    show.run(_sink(args, show, client), _doors(args, show, say, answer))
+    return 1 if all(track.error for track in show.player.tracks) else 0
+
+
+def _check(
+    items: list[Item], settings: ShowSettings, answer: Callable[[str], None]
+) -> int:
+    from edgestem.play.rehearsal import rehearse
+
+    is_good = True
+    for is_fine, sentence in rehearse(items, settings.compute, settings.store):
+        answer(f"{'good' if is_fine else 'BAD '}  {sentence}")
+        is_good &= is_fine
+    return 0 if is_good else 1
+
+
+def _test(sink: Any, answer: Callable[[str], None]) -> int:
+    """Play zeros on a card; other outputs need no test."""
+    from edgestem.play.card import CardSink
+
+    if not isinstance(sink, CardSink):
+        raise UsageError("--test is for sound cards: name one with --card")
+    n_calls = sink.play_zeros(1.0)
+    sink.close()
+    answer(f"the card called {n_calls} times in a second")
+    return 0 if n_calls else 1
+
+
+def _items(
+    args: argparse.Namespace, say: Callable[[str], None]
+) -> tuple[list[Item], float | None, bool]:
+    """Read the set, or make one of the songs that are named."""
+    from edgestem.play.items import Item
+    from edgestem.play.setlist import is_set_list, read_set_list
+    from edgestem.play.show import check_paths
+
+    paths = [Path(path) for path in args.paths]
+    is_set, loudness = is_set_list(paths[0]), None
+    if is_set and len(paths) > 1:
+        raise UsageError("one set list, or songs")
+    if is_set:
+        found = read_set_list(paths[0])
+        items, loudness, missing = found.items, found.loudness, found.missing
+    else:
+        items, missing = [Item(path) for path in paths], check_paths(paths)
+    for sentence in missing:
+        say(sentence)
+    for item in items:
+        _apply(args, item, is_followed=not is_set)
+    return items, args.loudness if args.loudness is not None else loudness, is_set
+
+
+def _apply(args: argparse.Namespace, item: Item, *, is_followed: bool) -> None:
+    """Have the command line's word stand above the set list's."""
+    if args.key is not None:
+        item.settings.key = args.key
+    if args.tempo is not None:
+        item.settings.tempo = args.tempo / 100
+    is_unattended = args.to or args.null == "fast"
+    item.is_followed |= bool(args.follow or is_followed or is_unattended)
+    if args.vocals_db is not None:
+        item.vocals_db = max(args.vocals_db, SILENT_DB)
+
+
+def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
+    from edgestem.network.catalogue import DEFAULT
+    from edgestem.play.compute import Compute
+    from edgestem.play.show import ShowSettings
+    from edgestem.store.store import Store, default_folder
+
+    store = None
+    if args.store != "none":
+        folder = Path(args.store) if args.store else default_folder()
+        store = Store(folder, args.store_mb << 20)
+    compute = Compute(
+        args.model or DEFAULT, args.threads, args.runtime, args.device,
+        tuple(args.delegate_options), args.fallback,
+    )  # fmt: skip
+    return ShowSettings(
+        compute, store, ahead_s=args.ahead_ms / 1000, engine=args.stretch,
+        loudness=loudness, guide_db=max(args.guide_db, SILENT_DB),
+        is_locked=not args.unlocked, priority=args.realtime,
+    )  # fmt: skip
+
+
+def _jack_client() -> Any:
+    from edgestem.live.jack_door import open_client
+    from edgestem.play.jack_sink import CLIENT
+
+    return open_client(CLIENT)
+
+
+def _sink(args: argparse.Namespace, show: Show, client: Any) -> Sink:
+    from edgestem.play.card import CardSink
+    from edgestem.play.routes import Routes
+    from edgestem.play.sinks import FileSink, NullSink
+
+    routes = Routes(dict(args.route))
+    desk = show.player.desk
+    is_resuming = args.on_loss == "resume"
+    if client is not None:
+        from edgestem.play.jack_sink import JackSink, Memory, default_memory
+
+        return JackSink(
+            client, show.player, is_connecting=args.connect, is_resuming=is_resuming,
+            memory=Memory(default_memory()),
+        )  # fmt: skip
+    if args.to:
+        return FileSink(desk, routes, Path(args.to))
+    if args.null:
+        return NullSink(desk, routes, is_timed=args.null != "fast")
+    card = CardSink(
+        show.player, routes, args.card or "default", block=args.block,
+        is_resuming=is_resuming,
+    )  # fmt: skip
+    card.open()
+    return card
+
+
+def _doors(
+    args: argparse.Namespace,
+    show: Show,
+    say: Callable[[str], None],
+    answer: Callable[[str], None],
+) -> list[Door]:
+    from edgestem.play.doors.terminal import Terminal
+
+    console, doors = show.console, list[Any]()
+    if args.to or args.null == "fast":
+        return doors
+    doors.append(Terminal(console, say, answer))
+    if args.pedal != "none":
+        from edgestem.play.doors.pedals import Pedals
+
+        paths = tuple(args.pedal_device)
+        doors.append(Pedals(console, say, mode=args.pedal, paths=paths))
+    if args.page is not None:
+        from edgestem.play.doors.page import PORT, Page
+
+        is_lan, port = _page(args.page, PORT)
+        doors.append(Page(console, say, is_lan=is_lan, port=port))
+    if args.socket is not None:
+        from edgestem.play.doors.wire_door import WireDoor
+
+        doors.append(WireDoor(console, say, args.socket))
+    for path in args.midi:
+        from edgestem.play.doors.midi import Midi
+
+        doors.append(Midi(console, say, path))
+    return doors
+
+
+def _page(text: str, usual: int) -> tuple[bool, int]:
+    """Read `PORT`, `lan` or `lan:PORT`."""
+    who, _, number = text.rpartition(":") if ":" in text else ("", "", text)
+    if text == "lan":
+        who, number = "lan", ""
+    is_port = not number or (number.isdigit() and int(number) < 1 << 16)
+    if who not in ("", "lan") or not is_port:
+        raise UsageError(f"--page: expected PORT, lan or lan:PORT, got {text[:40]}")
+    return who == "lan", int(number) if number else usual

@@ -1,0 +1,66 @@
+"""Decoding a song into its track, in a thread of its own, as fast as it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from edgestem.engine.separator import check_stream
+from edgestem.errors import EdgestemError
+from edgestem.play.track import Track
+from edgestem.sound.reading import open_song
+from edgestem.sound.song import Song
+from edgestem.store.receipt import SampleDigest
+
+BLOCK = 1 << 16  # samples that are decoded at a time
+
+
+def decode(
+    track: Track,
+    is_wanted: Callable[[Track], bool],
+    ring: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
+    """Decode a song as long as it is wanted; `ring` tells that there is more."""
+    try:
+        song = open_song(track.path)
+    except (EdgestemError, OSError) as error:
+        _refuse(track, str(error), say)
+        ring()
+        return
+    try:
+        check_stream(song.sample_rate, song.n_channels)
+        track.status = os.stat(track.path)  # noqa: PTH116 - all its numbers
+        track.open(song)
+        ring()
+        _read_all(track, song, is_wanted, ring)
+        if track.n_samples == 0:
+            _refuse(track, f"{track.path.name} holds no samples", say)
+    except Exception as error:
+        _refuse(track, f"{track.path.name}: {error}", say)
+    finally:
+        song.close()
+        ring()
+
+
+def _read_all(
+    track: Track,
+    song: Song,
+    is_wanted: Callable[[Track], bool],
+    ring: Callable[[], None],
+) -> None:
+    digest = SampleDigest(song.grid, song.sample_rate, song.n_channels)
+    while len(x := song.read(BLOCK)):
+        track.append(x)
+        digest.update(x)
+        if track.n_decoded <= 4 * BLOCK:
+            ring()
+        if not is_wanted(track):
+            track.is_dropped = True
+            return
+    track.finish(digest.hexdigest(), song.notes)
+
+
+def _refuse(track: Track, sentence: str, say: Callable[[str], None]) -> None:
+    track.error = sentence
+    say(f"{sentence}; it is skipped")

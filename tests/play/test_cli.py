@@ -1,0 +1,104 @@
+"""`edgestem play` as a program."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RATE = 44100
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def words(tiny_model: Path, tmp_path: Path) -> list[object]:
+    return ["--model", tiny_model, "--store", tmp_path / "store"]
+
+
+def test_a_file_is_what_separate_writes_and_is_kept(
+    run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    songs = [write_song(f"{n}.wav", subtype="PCM_16") for n in "ab"]
+    for _ in range(2):
+        more = words(tiny_model, tmp_path)
+        done = run("play", *songs, "--to", "out.wav", *more)
+        assert (done.returncode, done.stderr) == (0, "")
+        run("separate", songs[0], "--force")
+        x, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+        stem = tmp_path / "separated" / "a" / "instrumental.wav"
+        y, _ = soundfile.read(stem, dtype="float32")
+        assert np.array_equal(x, np.concatenate([y, y]))
+    # One content: one entry.
+    assert len(list((tmp_path / "store").glob("*.flac"))) == 1
+
+
+def test_lines_are_commands(
+    command: Callable[..., list[str]],
+    write_song: Callable[..., Path],
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    song = write_song(x=np.zeros((20 * RATE, 2), np.float32))
+    line = command("play", song, "--null", "timed", *words(tiny_model, tmp_path))
+    lines = "vocals -12\nlouder\nloop 5 2\nkey +2\nkey 40\nseek 1:x\nquit\n"
+    done = subprocess.run(
+        line, input=lines, capture_output=True, text=True, timeout=60, check=True
+    )
+    answers = done.stdout.splitlines()
+    assert answers[0] == "vocals -12 dB"
+    assert answers[1].startswith("no command 'louder'")
+    assert "a start before the end" in answers[2]
+    assert answers[3] == "key +2"
+    assert "a number from" in answers[4] and "expected `seek" in answers[5]
+    assert answers[6] == "ok"
+
+
+def test_what_is_not_there_is_said_before_the_show(
+    run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    song = write_song(subtype="PCM_16")
+    more = ["--to", "out.wav", *words(tiny_model, tmp_path)]
+    done = run("play", "gone.mp3", song, *more)
+    assert "gone.mp3 is not there" in done.stderr and done.returncode == 0
+    assert len(soundfile.read(tmp_path / "out.wav")[0]) == RATE
+    done = run("play", "gone.mp3", *more)
+    assert done.returncode == 1 and "[unreadable]" in done.stderr
+    (tmp_path / "set.toml").write_text('[[song]]\nfiel = "x"\n')
+    done = run("play", "set.toml", *more)
+    assert "set.toml, line 2: unknown key fiel" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_full_store_is_said_and_the_song_plays_on(
+    run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    song = write_song(subtype="FLOAT")
+    store = tmp_path / "store"
+    import resource
+
+    def limit() -> None:
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = run("play", song, "--null", "fast", *words(tiny_model, tmp_path),
+               preexec_fn=limit)  # fmt: skip
+    assert done.returncode == 0
+    assert done.stderr.count("is not kept in the store") == 1
+    assert not list(store.glob("*.wav"))
+    assert not [p for p in store.iterdir() if p.name.endswith(".part")]
+
+
+def test_the_receipt_says_what_it_is_of(
+    run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    run("play", write_song(subtype="PCM_16"), "--null", "fast", "--loudness", "-18",
+        *words(tiny_model, tmp_path))  # fmt: skip
+    (path,) = (tmp_path / "store").glob("*.json")
+    found = json.loads(path.read_text())
+    assert found["grid"] == "16" and found["n_samples"] == RATE
+    assert len(found["content"]) == len(found["model"]) == 64
