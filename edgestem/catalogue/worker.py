@@ -8,6 +8,7 @@ middle of a song: whoever started it has ended, and may have been killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -35,8 +36,9 @@ def main() -> int:
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     first = requests.get()
     publisher = None if first is None else _greet(first, answers)
-    while publisher is not None and (song := requests.get()) is not None:
-        _put(answers, _do(publisher, song))
+    with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
+        while publisher is not None and (song := requests.get()) is not None:
+            _put(answers, _do(publisher, song))
     return 0
 
 

@@ -122,14 +122,14 @@ class FileSeparator:
     Parameters
     ----------
     options : Options
-    opener : callable
-        Opens a song; whoever wants to hear it too gives his own.
+    opener : callable, optional
+        Opens a song, in the place of `open_song`, for who wants to hear it too.
     n_kept : int
         Rates and channel counts whose models stay loaded.
     """
 
     def __init__(
-        self, options: Options, opener: Opener = open_song, *, n_kept: int = 1
+        self, options: Options, opener: Opener | None = None, *, n_kept: int = 1
     ) -> None:
         self.options = options
         self._open, self._n_kept = opener, n_kept
@@ -144,7 +144,7 @@ class FileSeparator:
         started = time.perf_counter()
         targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
-        song = self._open(path)
+        song = (self._open or open_song)(path)
         try:
             grid, report = self._begin(song, str(path))
             n_samples = song.n_samples
