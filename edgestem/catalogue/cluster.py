@@ -99,6 +99,8 @@ class Cluster:
     def run(self, songs: Iterable[Song]) -> Iterator[Result]:
         """Do songs; yield each once, when nothing more is to be done about it."""
         songs = list(songs)
+        if not songs:
+            return
         self._ledger.begin(songs)
         mark = self._mark()
         some = songs[:: max(1, len(songs) // _SOME)]
