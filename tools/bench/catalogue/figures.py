@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from tools.bench.catalogue.deaths import below
 from tools.bench.catalogue.scene import WIDTH, batch, cluster, songs
 
 _BARE = """
@@ -29,34 +31,59 @@ for path in sorted(Path(sys.argv[1]).rglob("*.wav")):
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Compare ways to do the same songs, in one run."""
-    src = songs(args.folder / "long", args.long_songs, args.seconds)
+    """Compare ways to do the same songs, in one run; a start is measured apart."""
+    long = songs(args.folder / "long", args.long_songs, args.seconds)
+    short = songs(args.folder / "short", 1, 0.2)
     audio = args.long_songs * args.seconds
+    with cluster(args, 1) as address:
+        for turn in range(args.turns):
+            reference = 0.0
+            for name, words in _ways(address).items():
+                start, _ = _measure(args, words, short)
+                cpu, wall = _measure(args, words, long)
+                net = (cpu - start) / audio
+                reference = reference or net
+                print(f"speed, turn {turn}: {name}: {net:.4f} CPU s a second and "
+                      f"{start:.1f} to start, {reference / net:.2f} of the bare loop; "
+                      f"{audio / wall:.1f} x real time, load {os.getloadavg()[0]:.0f}",
+                      flush=True)  # fmt: skip
+
+
+def _ways(address: str) -> dict[str, tuple[object, ...] | None]:
+    """Name the ways to do songs: None is the bare loop, others are options."""
+    return {
+        "bare loop": None,
+        "one process": (),
+        "two processes": ("--jobs", 2),
+        "Dask, one worker": ("--dask", address),
+    }
+
+
+def _measure(
+    args: argparse.Namespace, words: tuple[object, ...] | None, src: Path
+) -> tuple[float, float]:
+    """Do songs in one way; give CPU seconds of all that worked, and wall seconds."""
     out = args.folder / "fast"
-    bare = [sys.executable, "-c", _BARE, str(src), str(args.model)]
-    rows: list[tuple[str, list[str]]] = [("bare loop", bare)]
-    rows += [("one process", batch(src, out, model=args.model))]
-    rows += [("two processes", batch(src, out, "--jobs", 2, model=args.model))]
-    for turn in range(args.turns):
-        for name, command in rows:
-            shutil.rmtree(out, ignore_errors=True)
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            started = time.monotonic()
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            wall = time.monotonic() - started
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(f"speed, turn {turn}: {name}: {audio / wall:.1f} x real time, "
-                  f"{cpu / audio:.4f} CPU s a second, load {os.getloadavg()[0]:.1f}",
-                  flush=True)  # fmt: skip
-        with cluster(args, 1) as address:
-            shutil.rmtree(out, ignore_errors=True)
-            started = time.monotonic()
-            subprocess.run(batch(src, out, "--dask", address, model=args.model),
-                           check=True, stdout=subprocess.DEVNULL)  # fmt: skip
-            wall = time.monotonic() - started
-            print(f"speed, turn {turn}: Dask, one worker: {audio / wall:.1f} x real "
-                  f"time, load {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
+    shutil.rmtree(out, ignore_errors=True)
+    line = [sys.executable, "-c", _BARE, str(src), str(args.model)]
+    if words is not None:
+        line = batch(src, out, *words, model=args.model)
+    before, started = _cpu_s(args), time.monotonic()
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+    wall = time.monotonic() - started
+    time.sleep(1)  # Dask's worker buries its child
+    return _cpu_s(args) - before, wall
+
+
+def _cpu_s(args: argparse.Namespace) -> float:
+    """CPU seconds of what this process has waited for, and of Dask's workers."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = used.ru_utime + used.ru_stime
+    for pid in (args.scheduler, *(child for child, _ in below(args.scheduler))):
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def receipts(args: argparse.Namespace) -> None:
