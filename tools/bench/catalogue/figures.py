@@ -50,9 +50,13 @@ def speed(args: argparse.Namespace) -> None:
 
 
 def _ways(address: str) -> dict[str, tuple[object, ...] | None]:
-    """Name the ways to do songs: None is the bare loop, others are options."""
+    """Name the ways to do songs: None is the bare loop, others are options of batch.
+
+    `separate` decodes and writes stems as a catalogue does, without receipts.
+    """
     return {
         "bare loop": None,
+        "edgestem separate": ("separate",),
         "one process": (),
         "two processes": ("--jobs", 2),
         "Dask, one worker": ("--dask", address),
@@ -66,7 +70,10 @@ def _measure(
     out = args.folder / "fast"
     shutil.rmtree(out, ignore_errors=True)
     line = [sys.executable, "-c", _BARE, str(src), str(args.model)]
-    if words is not None:
+    if words == ("separate",):
+        line = [sys.executable, "-m", "edgestem", "separate", str(src), "-o", str(out)]
+        line += ["-q", "--model", str(args.model), "--device", "cpu"]
+    elif words is not None:
         line = batch(src, out, *words, model=args.model)
     before, started = _cpu_s(args), time.monotonic()
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
