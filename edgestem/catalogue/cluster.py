@@ -2,14 +2,15 @@
 
 A song is bound to the worker that got it: when that one dies, the song that it was
 at is tried again elsewhere, the one behind it was not begun, and no other song is
-touched, for results are let go as they come.  Workers that cannot see the files, or
-would write other bits, are refused.
+touched: answers come as events, so that no result lies on a worker and is lost with
+it.  Workers that cannot see the files, or would write other bits, are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
 import os
 import queue
@@ -28,10 +29,13 @@ from edgestem.errors import EdgestemError
 IN_FLIGHT = 2  # songs a worker: one is done, one waits
 LOOK_S = 1.0  # between two looks at who is there
 NOBODY_S = 60.0  # without any worker: nothing will come
-_FETCH_S = 20.0  # for a short answer: its worker died if it takes longer
+_FETCH_S = 5.0  # for an error that the scheduler has
 _CONNECT_S = 10.0
 _SOME = 10  # songs that a worker has to see before it gets one
 _WORDS = ("edgestem", "runtime", "model", "options")  # that have to be the same
+
+
+_Answer = tuple[str, str, Mapping[str, Any]]  # worker's address, key, what it said
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ class Cluster:
         self._address, self._first, self._ledger = address, dict(first), ledger
         self._known, self._redo, self._warn = known, redo, warn
         self._hands: dict[str, _Hand] = {}
-        self._ended: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         self._numbers = itertools.count()
         self._next_look = 0.0
         self._seen_last = time.monotonic()
@@ -95,6 +99,8 @@ class Cluster:
     def run(self, songs: Iterable[Song]) -> Iterator[Result]:
         """Do songs; yield each once, when nothing more is to be done about it."""
         songs = list(songs)
+        if not songs:
+            return
         self._ledger.begin(songs)
         mark = self._mark()
         some = songs[:: max(1, len(songs) // _SOME)]
@@ -127,6 +133,7 @@ class Cluster:
             self._address, timeout=_CONNECT_S, set_as_default=False
         )
         try:
+            client.subscribe_topic(cluster_task.topic(self._first["token"]), self._hear)
             yield client
         finally:
             for hand in self._hands.values():
@@ -188,17 +195,30 @@ class Cluster:
                 self._late.append(result)
 
     def _submit(self, hand: _Hand, task: Callable[..., Any], *words: Any) -> Any:
-        """Let one worker do something, and hear when that has ended."""
+        """Let one worker do something; its answer comes by `_hear`."""
         key = f"edgestem-{self._first['token']}-{next(self._numbers)}"
         future = self._client.submit(
-            *(task, self._first, *words),
+            *(task, key, self._first, *words),
             key=key,
             workers=[hand.address],
             allow_other_workers=False,
             pure=False,
         )
-        future.add_done_callback(lambda _: self._ended.put((hand.address, key)))
+        future.add_done_callback(lambda done: self._complain(hand.address, key, done))
         return future
+
+    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Hear an answer, in Dask's thread."""
+        said = event[1]
+        self._ended.put((said["address"], said["key"], json.loads(said["answer"])))
+
+    def _complain(self, address: str, key: str, future: Any) -> None:
+        """Hear, in Dask's thread, that a task could not even answer."""
+        if future.status == "error":
+            cause = future.exception(timeout=_FETCH_S)
+            text = f"its Dask task failed: {type(cause).__name__}: {cause}"
+            failed = {"code": "worker_died", "text": text, "kind": AGAIN}
+            self._ended.put((address, key, {"failed": failed}))
 
     def _hand_out(self) -> None:
         for hand in self._hands.values():
@@ -212,15 +232,16 @@ class Cluster:
     def _listen(self) -> Iterator[Result]:
         """Wait for something to end, and hear what came of it."""
         with contextlib.suppress(queue.Empty):
-            address, key = self._ended.get(timeout=LOOK_S)
+            address, key, answer = self._ended.get(timeout=LOOK_S)
             hand = self._hands.get(address)
             if hand is not None and key in hand.songs:
                 song, future = hand.songs.pop(key)
-                if result := self._settle(hand, song, _fetch(future)):
+                future.release()  # what is held would be done again
+                if result := self._settle(hand, song, answer):
                     yield result
             elif hand is not None and hand.greeting is not None:
-                future, hand.greeting = hand.greeting, None
-                self._welcome(hand, _fetch(future))
+                hand.greeting = None
+                self._welcome(hand, answer)
         while self._late:
             yield self._late.pop()
 
@@ -259,17 +280,6 @@ class Cluster:
             return None
         words = {**answer["failed"], "text": f"{_text(answer)} (on {hand.host})"}
         return self._ledger.settle(song, {"failed": words}, hand.host)
-
-
-def _fetch(future: Any) -> Mapping[str, Any]:
-    """Get a task's answer and let go of it: what is held would be done again."""
-    try:
-        found: Mapping[str, Any] = future.result(timeout=_FETCH_S)
-    except Exception as cause:  # whatever the other side raised, or that it has gone
-        text = f"its Dask task failed: {type(cause).__name__}: {cause}"
-        found = {"failed": {"code": "worker_died", "text": text, "kind": AGAIN}}
-    future.release()
-    return found
 
 
 def _text(answer: Mapping[str, Any]) -> str:

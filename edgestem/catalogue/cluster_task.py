@@ -7,6 +7,7 @@ one that nobody needs for a while is let go.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -100,23 +101,40 @@ def _place(token: str) -> _Place:
         return _places.setdefault(token, _Place())
 
 
-def greet(first: Mapping[str, Any], seen: Sequence[str]) -> Message:
-    """Get ready; say what for, on which host, and what of `seen` is not there."""
-    host = socket.gethostname()
+def topic(token: str) -> str:
+    """Name the events of a run: answers go there."""
+    return f"edgestem-{token}"
+
+
+def greet(key: str, first: Mapping[str, Any], seen: Sequence[str]) -> None:
+    """Get ready; answer what for, or what of `seen` is not there."""
     for path in seen:
         if not os.path.exists(path):  # noqa: PTH110 - it never raises
             text = f"it cannot see {path}"
             failed = {"code": "cluster_refused", "text": text, "kind": MACHINE}
-            return {"failed": failed, "host": host}
-    return {**_place(first["token"]).ready(first), "host": host}
+            return _answer(key, first, {"failed": failed})
+    return _answer(key, first, _place(first["token"]).ready(first))
 
 
-def do(first: Mapping[str, Any], song: tuple[str, str, bool], redo: bool) -> Message:
+def do(
+    key: str, first: Mapping[str, Any], song: tuple[str, str, bool], redo: bool
+) -> None:
     """Do one song."""
     found = _place(first["token"]).do(first, Song(*song), redo=redo)
     if "failed" in found:
         found["is_there"] = os.path.exists(Song(*song).source)  # noqa: PTH110
-    return {**found, "host": socket.gethostname()}
+    _answer(key, first, found)
+
+
+def _answer(key: str, first: Mapping[str, Any], found: Message) -> None:
+    """Answer by an event: a result would lie here, and be lost with this worker."""
+    import distributed
+
+    words = {**found, "host": socket.gethostname()}
+    worker = distributed.get_worker()
+    # As text: Dask would make tuples of the lists.
+    message = {"key": key, "address": worker.address, "answer": json.dumps(words)}
+    worker.log_event(topic(first["token"]), message)
 
 
 def dismiss(token: str) -> None:

@@ -8,6 +8,7 @@ middle of a song: whoever started it has ended, and may have been killed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -33,11 +34,19 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _leave)
     requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
+    try:
+        with contextlib.suppress(BrokenPipeError):  # whoever asked has ended
+            _serve(requests, answers)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it has been obeyed
+    return 0
+
+
+def _serve(requests: queue.SimpleQueue[Message | None], answers: BinaryIO) -> None:
     first = requests.get()
     publisher = None if first is None else _greet(first, answers)
     while publisher is not None and (song := requests.get()) is not None:
         _put(answers, _do(publisher, song))
-    return 0
 
 
 def _leave(_: int, __: object) -> None:

@@ -120,14 +120,14 @@ class FileSeparator:
     Parameters
     ----------
     options : Options
-    opener : callable
-        Opens a song; whoever wants to hear it too gives his own.
+    opener : callable, optional
+        Opens a song, in the place of `open_song`, for who wants to hear it too.
     n_kept : int
         Rates and channel counts whose models stay loaded.
     """
 
     def __init__(
-        self, options: Options, opener: Opener = open_song, *, n_kept: int = 1
+        self, options: Options, opener: Opener | None = None, *, n_kept: int = 1
     ) -> None:
         self.options = options
         self._device = options.device
@@ -173,7 +173,7 @@ class FileSeparator:
     ) -> FileReport:
         """Separate a song that is checked."""
         o = self.options
-        song = self._open(path)
+        song = (self._open or open_song)(path)
         try:
             grid, note = stem_grid(song, o)
             separator = self._separator_for(song)

@@ -9,7 +9,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from catalogues import (
     TINY,
     batch,
@@ -201,6 +203,34 @@ def test_whoever_kills_every_worker_gets_it_said(tmp_path: Path, out: Path) -> N
     assert run.returncode == 3 and "SIGKILL" in said and "(2 attempts)" in said
     (listed,) = (out / "failed.jsonl").read_text().splitlines()
     assert json.loads(listed)["code"] == "worker_died"
+
+
+def test_a_song_that_is_being_written_is_tried_again(tmp_path, out: Path) -> None:
+    (song,) = write_songs(tmp_path / "src", 1, seconds=60)
+    with (tmp_path / "json").open("w") as file:
+        run = begin(tmp_path / "src", "-o", out, "--json", stdout=file)
+        wait_for(lambda: list(out.rglob(".*.part")))
+        os.utime(song)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    told = json.loads((tmp_path / "json").read_text().splitlines()[0])
+    assert (told["state"], told["attempts"]) == ("done", 2)
+    assert receipts(out)[0]["source"]["mtime_ns"] == song.stat().st_mtime_ns
+    assert leftovers(out) == []
+
+
+def test_songs_of_several_rates_in_one_process(tmp_path: Path, out: Path) -> None:
+    """What one song leaves in a loaded model does not reach the next one."""
+    x = np.random.default_rng(0).normal(0, 0.1, (9600, 2))
+    for i, (rate, n_channels) in enumerate([(44100, 2), (48000, 2), (44100, 1)] * 2):
+        path = tmp_path / "src" / f"{i}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, x[:, :n_channels], rate)
+    assert batch(tmp_path / "src", "-o", out).returncode == 0
+    for i in range(3):
+        for stem in ("vocals.wav", "instrumental.wav"):
+            first, second = (out / f"{j}" / stem for j in (i, i + 3))
+            assert first.read_bytes() == second.read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,1 @@
+"""Shows of catalogues; see `__main__`."""
