@@ -19,6 +19,7 @@ from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.output import FileReport, Options
 from edgestem.network.model import DEFAULT
 from edgestem.sound.containers import Details
+from edgestem.sound.covers import read_covers
 from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
 from edgestem.sound.reading import open_song
@@ -69,11 +70,11 @@ def separate_file(
     vocals_db : float, optional
         Level of the vocals in "karaoke", dB, -120 to 20.
     file_format : str
-        wav, flac, ogg, mp3; only wav and flac keep every bit.
+        wav, flac, ogg, mp3, m4a, alac, opus; only wav, flac and alac keep every bit.
     subtype : str
         "keep", "8", "16", "24", "32", "float" or "double".
     bitrate : int, optional
-        kbit/s of mp3 and (about) ogg, 64 to 320; default 320.
+        kbit/s of the lossy formats, 64 to 320; default 320, of m4a 256, opus 128.
     force : bool
         Replace stems that exist.
     model, threads, fft, runtime, device, device_options, fallback
@@ -127,8 +128,18 @@ class FileSeparator:
     ) -> FileReport:
         """Write a song's stems into `folder`; see `separate_file`."""
         o = self.options
-        started = time.perf_counter()
         targets = target_paths(folder, o.stems, o.file_format)
+        return self.to_files(path, targets, progress)
+
+    def to_files(
+        self,
+        path: str | Path,
+        targets: Mapping[str, Path],
+        progress: Progress | None = None,
+    ) -> FileReport:
+        """Write each stem of a song to a file of its own name; see `separate_file`."""
+        o = self.options
+        started = time.perf_counter()
         check_targets(path, targets, is_forced=o.is_forced)
         song = open_song(path)
         try:
@@ -137,10 +148,11 @@ class FileSeparator:
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
             details = details_of(song, o)
             with StemFiles(
-                folder,
+                Path(),
                 *(o.stems, o.file_format, wav),
                 details=details,
                 is_forced=o.is_forced,
+                paths=targets,
             ) as files:
                 self._write(song, grid, files, report, progress)
                 files.commit()
@@ -270,4 +282,6 @@ def _pairs(
 
 def details_of(song: Song, options: Options) -> Details:
     """Gather what only some containers hold."""
-    return Details(options.bitrate, song.tags)
+    is_held = options.file_format != "wav" and song.name != "standard input"
+    covers = read_covers(song.name) if is_held else ()
+    return Details(options.bitrate, song.tags, covers)

@@ -19,7 +19,7 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.files.separate import BLOCK, song_name
-from edgestem.sound.encoding import FORMATS
+from edgestem.sound.containers import EXTENSIONS
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
@@ -121,7 +121,7 @@ def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]
     out_dir = Path(out_dir)
     for folder in (out_dir / song_name(path), out_dir):
         found = []
-        for file_format in FORMATS:
+        for file_format in EXTENSIONS:
             stems = [folder / f"{stem}.{file_format}" for stem in OUTPUTS]
             if all(stem.is_file() for stem in stems[:2]):
                 found.append((folder, [stem for stem in stems if stem.is_file()]))

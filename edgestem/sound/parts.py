@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.errors import AudioError
-from edgestem.sound.containers import Details
+from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.encoding import Encoder, open_encoder
 from edgestem.sound.grid import Samples
 from edgestem.sound.wav import WavFormat
 
-_PART = re.compile(r"\.\w+\.(?:wav|flac|ogg|mp3)\.\d+\.part")
+_PART = re.compile(rf"\..+\.(?:{'|'.join(EXTENSIONS)})\.\d+\.part")
 
 
 class PartFile:
