@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from edgestem.cli.completion import SHELLS, script
 from edgestem.cli.usage import UsageError
