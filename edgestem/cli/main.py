@@ -153,7 +153,13 @@ def _completion(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    from edgestem.cli.export import run
+
+    return run(args)
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
-_COMMANDS |= {"completion": _completion}
+_COMMANDS |= {"completion": _completion, "export": _export}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.cli.completion import add_parser as add_completion_parser
+from edgestem.cli.export import add_parser as add_export_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
@@ -103,6 +104,7 @@ def make_parser() -> Parser:
 
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
+    add_export_parser(command)
     add_stream_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)

@@ -126,11 +126,7 @@ def user_data(
     stem : bytes
         NI's JSON, for the `stem` box.
     """
-    listed = [
-        box(_TEXTS[name], _data(_TEXT, text.encode("utf-8")))
-        for name, text in tags.items()
-        if name in _TEXTS
-    ]
+    listed = [_text_item(n, text) for n, text in tags.items() if n in _TEXTS]
     if (track := tags.get("tracknumber", "").split("/")[0]).isdecimal():
         number = min(int(track), 65535)
         listed.append(box(b"trkn", _data(0, struct.pack(">4H", 0, number, 0, 0))))
@@ -138,13 +134,40 @@ def user_data(
     pictures = [_data(kinds[mime], data) for mime, data in covers if mime in kinds]
     if pictures:
         listed.append(box(b"covr", b"".join(pictures)))
+    return box(b"udta", _meta(listed) + (box(b"stem", stem) if stem else b""))
+
+
+def _meta(listed: Sequence[bytes]) -> bytes:
     handler = bytes(8) + b"mdirappl" + bytes(9)
-    meta = bytes(4) + box(b"hdlr", handler) + box(b"ilst", b"".join(listed))
-    return box(b"udta", box(b"meta", meta) + (box(b"stem", stem) if stem else b""))
+    inside = box(b"hdlr", handler) + box(b"ilst", b"".join(listed))
+    return box(b"meta", bytes(4) + inside)
+
+
+def _text_item(name: str, text: str) -> bytes:
+    return box(_TEXTS[name], _data(_TEXT, text.encode("utf-8")))
 
 
 def _data(kind: int, value: bytes) -> bytes:
     return box(b"data", struct.pack(">II", kind, 0) + value)
+
+
+def mark(file: BinaryIO, software: str) -> None:
+    """Say who made a file; its other tags stay.
+
+    Raises
+    ------
+    ValueError
+        The index is not the last box, or it is damaged.
+    """
+    moov = read_moov(file.fileno()).payload
+    kept = [box(n, p) for n, p in boxes(find(moov, b"udta") or b"") if n != b"meta"]
+    listed = [
+        box(name, item)
+        for name, item in boxes(find(moov, b"udta", b"meta", b"ilst") or b"")
+        if name != _TEXTS["software"]
+    ]
+    listed.append(_text_item("software", software))
+    replace_user_data(file, box(b"udta", b"".join(kept) + _meta(listed)))
 
 
 def replace_user_data(file: BinaryIO, udta: bytes) -> None:

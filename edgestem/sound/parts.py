@@ -18,7 +18,9 @@ from edgestem.sound.encoding import Encoder, open_encoder
 from edgestem.sound.grid import Samples
 from edgestem.sound.wav import WavFormat
 
-_PART = re.compile(rf"\..+\.(?:{'|'.join(EXTENSIONS)})\.\d+\.part")
+# What the karaoke room writes besides stems; nobody else's parts are removed.
+_OTHERS = ("mp4", "mkv", "mka", "zip", "cdg", "txt", "json", "edgestem-backup")
+_PART = re.compile(rf"\..+\.(?:{'|'.join((*EXTENSIONS, *_OTHERS))})\.\d+\.part")
 
 
 class PartFile:

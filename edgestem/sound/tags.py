@@ -20,6 +20,7 @@ MARK = "edgestem "  # how `software` begins in every stem
 _MARK = MARK.encode("ascii")
 _MARKS = (_MARK, MARK.encode("utf-16-le"))
 _HEAD = 1 << 16  # bytes: texts come before pictures, at the start of a file
+_MATROSKA = b"\x1aE\xdf\xa3"  # its tags come before its sound
 MAX_TEXT = 1000  # characters of one tag: notes, not books
 _FRAMES = {  # of ID3v2.3, which old players read too
     "title": b"TIT2",
@@ -74,6 +75,8 @@ def is_stem(path: str | Path) -> bool:
                 return any(n == "software" and v.startswith(MARK) for n, v in pairs)
     except (OSError, ValueError, StopIteration, struct.error):
         return False
+    if head[:4] == _MATROSKA:
+        return b"ENCODED_BY" in head and _MARK in head
     if head[:4] != b"RIFF" and not any(mark in head for mark in _MARKS):
         return False  # most songs: no decoder is asked
     soundfile = load_soundfile()
