@@ -15,6 +15,7 @@ from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
 from edgestem.cli.values import filled, level
+from edgestem.cli.watch import add_parser as add_watch_parser
 from edgestem.files.batch import Naming
 from edgestem.files.names import NameTemplate
 from edgestem.files.output import SUBTYPES, Options
@@ -105,6 +106,7 @@ def make_parser() -> Parser:
     text = "separate songs into vocals and instrumental"
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
     add_export_parser(command)
+    add_watch_parser(command)
     add_stream_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)

@@ -44,12 +44,15 @@ class Export:
     ) -> None:
         self.layout, self._maker, self._is_forced = layout, maker, is_forced
 
-    def plan(self, items: list[Item]) -> Iterator[Job]:
+    def plan(
+        self, items: list[Item], owners: dict[Path, Path] | None = None
+    ) -> Iterator[Job]:
         """Yield a job for each item that the layout takes, in their order.
 
-        Two items that would write one file are a problem of the second.
+        Two items that would write one file are a problem of the second; `owners` are
+        files of items that were planned before.
         """
-        owners: dict[Path, Path] = {}
+        owners = {} if owners is None else owners
         for item in items:
             try:
                 if not self.layout.takes(item):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from edgestem.errors import AudioError
@@ -116,10 +117,29 @@ def cdg_of(path: Path) -> Path | None:
 
 
 def _is_own(path: Path) -> bool:
-    return is_marked_zip(path) if path.suffix.lower() == ".zip" else is_stem(path)
+    if path.suffix.lower() != ".zip":
+        return is_stem(path)
+    return _look_into(path, _time(path))[0]
 
 
 def _holds_cdg(path: Path) -> bool:
+    return _look_into(path, _time(path))[1]
+
+
+def _time(path: Path) -> int:
+    try:
+        return path.stat().st_ctime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1 << 16)
+def _look_into(path: Path, _: int) -> tuple[bool, bool]:
+    """Say whether a zip is ours, and whether it holds a .cdg; kept until it changes."""
+    return is_marked_zip(path), _has_cdg(path)
+
+
+def _has_cdg(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.lower().endswith(".cdg") for name in archive.namelist())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from edgestem.sound import mp4, ogg
@@ -65,7 +66,18 @@ def is_stem(path: str | Path) -> bool:
     What cannot be read is no stem; RF64 (beyond 4 GiB) has no mark.
     """
     try:
-        with Path(path).open("rb") as file:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return False
+    key = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _is_stem(Path(path), (status.st_dev, status.st_ino, *key))
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_stem(path: Path, _: tuple[int, ...]) -> bool:
+    """Look once at a file, until it changes: libraries are searched again and again."""
+    try:
+        with path.open("rb") as file:
             head = file.read(_HEAD)
             if head[4:8] == b"ftyp":
                 found = mp4.items(mp4.read_moov(file.fileno()).payload)
@@ -81,7 +93,7 @@ def is_stem(path: str | Path) -> bool:
         return False  # most songs: no decoder is asked
     soundfile = load_soundfile()
     try:
-        with Path(path).open("rb") as file, soundfile.SoundFile(file) as sound:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
             return bool(str(sound.software).startswith(MARK))
     except (OSError, RuntimeError):
         return False

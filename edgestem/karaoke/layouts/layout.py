@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +20,8 @@ from edgestem.karaoke.makers import Maker
 from edgestem.sound.tags import is_stem
 
 Targets = dict[str, Path]
+_PREFIX = "edgestem-karaoke-"
+_YOUNG_S = 60.0  # a folder that was just made may not be locked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +90,34 @@ def is_own(path: Path) -> bool:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """Give a folder that is gone afterwards; TMPDIR says where."""
-    with tempfile.TemporaryDirectory(prefix="edgestem-") as folder:
-        yield Path(folder)
+    """Give a folder that is gone afterwards; TMPDIR says where.
+
+    It is locked while it is in use: those of killed processes are removed.
+    """
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep(Path(name))
+            yield Path(name)
+        finally:
+            os.close(fd)
+
+
+def _sweep(own: Path) -> None:
+    """Remove the folders of processes that were killed."""
+    for folder in own.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody else's, or in use
+            old = time.time() - folder.stat().st_mtime > _YOUNG_S
+            if folder == own or not old or folder.is_symlink():
+                continue
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(fd)
 
 
 @contextlib.contextmanager
