@@ -165,7 +165,14 @@ def _watch(args: argparse.Namespace) -> int:
     return run(args)
 
 
+def _activity(args: argparse.Namespace) -> int:
+    from edgestem.cli.activity import run
+
+    return run(args)
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= {"completion": _completion, "export": _export, "watch": _watch}
+_COMMANDS |= {"activity": _activity}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgestem.cli.activity import add_parser as add_activity_parser
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.export import add_parser as add_export_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
@@ -107,6 +108,7 @@ def make_parser() -> Parser:
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
     add_export_parser(command)
     add_watch_parser(command)
+    add_activity_parser(command)
     add_stream_parser(command)
     _add_verify_and_info(command)
     add_parsers(command)

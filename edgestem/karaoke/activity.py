@@ -3,7 +3,7 @@
 A frame is sung when the vocals are loud beside the song's own loud singing, and heard
 in the mixture.  Both are levels that can be read off the picture:
 
-    loud   the level that 5 % of the frames of the vocals exceed
+    loud   half of the vocals' energy is in frames above this level
     on     a span begins where the vocals come within `on_db` of loud
     off    and ends where they fall below `off_db` of it (hysteresis)
     heard  ... and wherever they are less than `heard_db` of the mixture
@@ -118,8 +118,7 @@ def active(vocals_db: Levels, mixture_db: Levels, t: Thresholds) -> NDArray[np.b
     """
     if len(vocals_db) == 0:
         return np.zeros(0, bool)
-    loud = float(np.percentile(vocals_db, 95))
-    whole = float(np.percentile(mixture_db, 95))
+    loud, whole = loud_level(vocals_db), loud_level(mixture_db)
     if loud <= SILENT_DB + 60 or loud - whole < t.present_db:
         return np.zeros(len(vocals_db), bool)
     is_heard = vocals_db - mixture_db >= t.heard_db
@@ -130,6 +129,16 @@ def active(vocals_db: Levels, mixture_db: Levels, t: Thresholds) -> NDArray[np.b
         # Singing swells: what leads to a beginning without a break belongs to it.
         found[start:end] = bool(np.any(begins[start:end]))
     return found
+
+
+def loud_level(level_db: Levels) -> float:
+    """Find the level in frames above which half of the energy is.
+
+    It does not depend on how much silence there is around.
+    """
+    ordered = np.sort(level_db)
+    energy = np.cumsum(10 ** (ordered / 10))
+    return float(ordered[np.searchsorted(energy, energy[-1] / 2)])
 
 
 def _runs(found: NDArray[np.bool_]) -> Spans:

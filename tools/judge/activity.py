@@ -3,7 +3,7 @@
     python -m tools.judge.activity ../shared/corpus/dev --keep /tmp/levels [--choose]
 
 A frame of 0.1 s is truly sung when the true vocals are within 30 dB of their own loud
-level (the one that 5 % of frames exceed).  Precision and recall are of these frames;
+level (half of their energy is above it).  Precision and recall are of these frames;
 starts and ends are those of true spans, pauses below 0.3 s filled, against the nearest
 found one within a second.  Beside it stands what an RMS threshold on the mixture does,
 at the level that is best for the old half.  `--choose` lists thresholds by their
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import edgestem
-from edgestem.karaoke.activity import DEFAULT, Activity, Meter, Thresholds
+from edgestem.karaoke.activity import DEFAULT, Activity, Meter, Thresholds, loud_level
 from tools.judge.halves import CHOSE, halves
 from tools.pool import songs
 
@@ -32,7 +32,7 @@ Levels = dict[str, tuple[Activity, Activity]]  # song -> found, true
 
 
 def measure(root: Path, model: str, keep: Path) -> Levels:
-    """Levels of estimated and true stems; kept in a folder, for they take their time."""
+    """Levels of estimated and true stems, kept in a folder."""
     keep.mkdir(parents=True, exist_ok=True)
     found: Levels = {}
     for song in songs.find(root):
@@ -71,8 +71,7 @@ def _read(path: Path) -> tuple[Activity, Activity]:
 
 def true_frames(true: Activity) -> np.ndarray:
     """Frames in which somebody sings, by the true vocals alone."""
-    loud = np.percentile(true.vocals_db, 95)
-    return true.vocals_db >= loud + TRUE_DB
+    return true.vocals_db >= loud_level(true.vocals_db) + TRUE_DB
 
 
 def frames(activity: Activity, thresholds: Thresholds) -> np.ndarray:
@@ -85,7 +84,7 @@ def frames(activity: Activity, thresholds: Thresholds) -> np.ndarray:
 
 def by_mixture(true: Activity, below_db: float) -> np.ndarray:
     """What a threshold on the song itself finds."""
-    return true.mixture_db >= np.percentile(true.mixture_db, 95) + below_db
+    return true.mixture_db >= loud_level(true.mixture_db) + below_db
 
 
 def score(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
@@ -161,9 +160,7 @@ def best_mixture(levels: Levels) -> float:
 
 def table(levels: Levels) -> None:
     below = best_mixture(levels)
-    print(
-        f"mixture: RMS within {-below} dB of its loud level, the best of the old half"
-    )
+    print(f"mixture: RMS within {-below} dB of its loud level, best on the old half")
     print(f"{'song':20} sung  precision recall F     mixture P/R   starts  ends (s)")
     for half, names in halves(levels).items():
         rows = []
