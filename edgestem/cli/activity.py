@@ -24,9 +24,9 @@ _ACTIVITY = """\
 Prints where somebody sings.  Levels are those of the separated vocals, every 0.1 s,
 relative to the song's own loud singing (half of the vocals' energy is above it):
 
-  --on DB      a span begins where the vocals come within DB of it (default: -20)
+  --on DB      a span begins where the vocals come within DB of it (default: -17)
   --off DB     and ends where they fall below DB of it (default: -26)
-  --heard DB   vocals below DB of the mixture do not count (default: -20)
+  --heard DB   vocals below DB of the mixture do not count (default: -32)
   --pause S    shorter pauses are filled (default: 0.3)
 
 --as spans (seconds, for people), json (samples and levels), labels (Audacity), lrc,

@@ -43,11 +43,11 @@ class Thresholds:
     what they do on the others.
     """
 
-    on_db: float = -20.0
+    on_db: float = -17.0
     """Begin: relative to the song's loud vocals."""
     off_db: float = -26.0
     """End: the same; not above `on_db`."""
-    heard_db: float = -20.0
+    heard_db: float = -32.0
     """Vocals relative to the mixture, in every frame."""
     pause_s: float = 0.3
     """Shorter pauses are filled."""

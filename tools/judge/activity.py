@@ -132,7 +132,7 @@ def choose(levels: Levels) -> None:
     names = [name for name in levels if name in CHOSE]
     rows = []
     grid = itertools.product(
-        (-14, -17, -20, -23, -26), (3, 6, 9), (-12, -15, -18, -21, -24), (0.2, 0.3, 0.5)
+        (-11, -14, -17, -20, -23), (3, 6, 9), (-20, -24, -28, -32, -99), (0.3, 0.5)
     )
     for on, more, heard, pause in grid:
         one = replace(
