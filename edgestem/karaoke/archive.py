@@ -81,12 +81,17 @@ def write_pair(
         `unreadable`: the old archive is damaged.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.write(song, f"{base}.mp3")
+        with song.open("rb") as sound:
+            member = _member(f"{base}.mp3", zipfile.ZIP_STORED, pair.song)
+            with archive.open(member, "w") as copy:
+                _copy(sound, copy, MAX_SONG)
         try:
             with (
                 zipfile.ZipFile(source) as old,
                 old.open(pair.cdg) as picture,
-                archive.open(_member(f"{base}.cdg"), "w") as copy,
+                archive.open(
+                    _member(f"{base}.cdg", zipfile.ZIP_DEFLATED, pair.cdg), "w"
+                ) as copy,
             ):
                 _copy(picture, copy, MAX_CDG)
         except zipfile.BadZipFile as cause:
@@ -103,9 +108,10 @@ def is_marked_zip(path: Path) -> bool:
         return False
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name)
-    member.compress_type = zipfile.ZIP_DEFLATED
+def _member(name: str, kind: int, like: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """Make the head of a member, with the old one's time: equal runs are equal."""
+    member = zipfile.ZipInfo(name, like.date_time)
+    member.compress_type = kind
     return member
 
 

@@ -75,7 +75,8 @@ class Export:
         """
         item, targets = job.item, job.targets
         for target in targets.values():
-            if (owner := owners.get(target)) is not None:
+            owner = owners.get(target, item.path)
+            if owner != item.path:
                 raise _same_name(owner, item.path, target)
             if target.exists() and target.samefile(item.path):
                 raise _own_song(item.path)

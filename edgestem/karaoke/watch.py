@@ -74,6 +74,11 @@ class Watch:
         self._export, self._root, self._out_dir = export, root, out_dir
         self._state, self._settle_s, self._tell = state, settle_s, tell
         self._seen: dict[Path, tuple[Sign, float]] = {}
+        self._owners = {
+            Path(output): Path(path)
+            for path, entry in state.entries.items()
+            for output in entry.outputs
+        }
 
     def look(self) -> Scan:
         """Look at the folder once."""
@@ -100,6 +105,8 @@ class Watch:
 
     def _forget(self, there: set[str]) -> None:
         for path in [p for p in self._state.entries if p not in there]:
+            for output in self._state.entries[path].outputs:
+                self._owners.pop(Path(output), None)
             self._state.forget(path)
 
     def _sort(self, items: list[Item], scan: Scan) -> None:
@@ -135,7 +142,7 @@ class Watch:
         """
         if sign_of(item) != sign:
             return "later"  # it changed while it waited
-        job = next(self._export.plan([item], self._owners(item.path)), None)
+        job = next(self._export.plan([item], self._owners), None)
         if job is None:
             self._state.add(item.path, Entry(sign))
             return "other"
@@ -163,15 +170,6 @@ class Watch:
         self._state.add(path, Entry(sign, outputs))
         self._tell({"event": word, "input": str(path), "outputs": outputs})
         return word
-
-    def _owners(self, path: Path) -> dict[Path, Path]:
-        """Say whose the files are that were made."""
-        return {
-            Path(output): Path(owner)
-            for owner, entry in self._state.entries.items()
-            if owner != str(path)
-            for output in entry.outputs
-        }
 
 
 def sign_of(item: Item) -> Sign:

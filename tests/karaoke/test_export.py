@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -360,3 +362,35 @@ def test_bad_items_are_named_and_the_others_done(export, library, tmp_path) -> N
     assert lines[-1]["summary"]["written"] == 4
     hidden = [p for p in library.rglob(".*")]
     assert hidden == []
+
+
+@pytest.mark.parametrize("layout", ["pikaraoke", "ultrastar"])
+def test_kills_leave_whole_files_and_the_next_run_ends_it(
+    export, command, library, tmp_path, tiny_model, layout
+) -> None:
+    quiet = Path(shutil.copytree(library, tmp_path / "quiet"))
+    assert export(quiet, "--layout", layout).returncode == 0
+    wanted = {name: data for name, (_, data) in tree(quiet).items()}
+    before = set(tree(library))
+    rng = random.Random(4)
+    line = command("export", library, "--layout", layout, "--model", tiny_model, "-q")
+    for _ in range(int(os.environ.get("EDGESTEM_KILLS", "6"))):
+        process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.4, 2.5))
+        process.kill()
+        process.wait()
+        for name, (_, data) in tree(library).items():
+            if Path(name).name[0] == "." or data == wanted[name]:
+                continue
+            assert name in before and name.endswith(".txt")  # not changed yet
+    assert export(library, "--layout", layout).returncode == 0
+    assert {name: data for name, (_, data) in tree(library).items()} == wanted
+
+
+def test_a_library_that_cannot_be_written_is_said(export, library) -> None:
+    """A file stands for a folder without rights: root may write everywhere."""
+    (library / "nonvocal").write_bytes(b"")
+    found = export(library / "Plain.wav", "--layout", "openhome")
+    assert found.returncode == 1
+    assert "choose another folder with -o [unwritable]" in found.stderr
+    assert (library / "nonvocal").read_bytes() == b""

@@ -143,6 +143,7 @@ def video_words(*, is_mp4: bool) -> tuple[str, ...]:
     return (
         *("-map", "0:v", "-map", "1:a:0", "-map", "0:s?", "-map_chapters", "0"),
         *("-map_metadata", "0", "-c:v", "copy", "-c:s", "copy", *codec),
+        *("-fflags", "+bitexact"),  # no random numbers: equal runs are equal
         *("-metadata:s:a:0", "title=Instrumental"),
         *("-metadata", f"ENCODED_BY={said('instrumental')}"),
     )

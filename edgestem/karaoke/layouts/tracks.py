@@ -121,4 +121,5 @@ def _words(kind: str, n_stems: int, *, is_mp4: bool) -> tuple[str, ...]:
         words += [f"-metadata:s:a:{n}", f"handler_name={title}"]
     words += ["-metadata:s:a:0", f"language={_NO_WORDS}"]
     words += ["-metadata", f"ENCODED_BY={said('tracks')}"]
+    words += ["-fflags", "+bitexact"]  # no random numbers: equal runs are equal
     return (*words, "-f", "mp4" if is_mp4 else "matroska")
