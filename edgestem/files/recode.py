@@ -11,6 +11,7 @@ from edgestem.files.separate import BLOCK, song_name
 from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.covers import read_covers
 from edgestem.sound.encoding import choose_grid
+from edgestem.sound.extras import read_extras
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.wav import WavFormat
@@ -61,7 +62,7 @@ def recode(
     """
     original = open_song(song)
     original.close()
-    details = Details(None, original.tags, read_covers(song))
+    details = Details(None, original.tags, read_covers(song), read_extras(song))
     n_samples = 0
     with ExitStack() as stack:
         stems = {

@@ -21,6 +21,7 @@ from edgestem.network.model import DEFAULT
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
 from edgestem.sound.encoding import choose_grid
+from edgestem.sound.extras import read_extras
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song, unreadable
@@ -283,5 +284,7 @@ def _pairs(
 def details_of(song: Song, options: Options) -> Details:
     """Gather what only some containers hold."""
     is_held = options.file_format != "wav" and song.name != "standard input"
-    covers = read_covers(song.name) if is_held else ()
-    return Details(options.bitrate, song.tags, covers)
+    if not is_held:
+        return Details(options.bitrate, song.tags)
+    covers, extras = read_covers(song.name), read_extras(song.name)
+    return Details(options.bitrate, song.tags, covers, extras)

@@ -38,6 +38,8 @@ class Details:
     """Of every container; the names are those of `tags.NAMES`."""
     covers: tuple[Cover, ...] = ()
     """Pictures; wav has no place for them."""
+    extras: Mapping[str, str] = field(default_factory=dict)
+    """Tags of `extras.NAMES`; wav has no place for them either."""
 
 
 PLAIN = Details()

@@ -87,6 +87,19 @@ def _synchsafe(data: bytes) -> int:
 
 
 def _id3(fd: int, head: bytes) -> Iterator[Cover]:
+    for name, body in id3_frames(fd, head):
+        if name in (b"APIC", b"PIC"):
+            yield _apic(body, is_old=name == b"PIC")
+
+
+def id3_frames(fd: int, head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and body of the frames of an ID3v2 tag that begins a file.
+
+    Raises
+    ------
+    ValueError, IndexError
+        It is damaged.
+    """
     version, flags, size = head[3], head[5], _synchsafe(head[6:10])
     tag = os.pread(fd, min(size, 4 * MAX_BYTES), 10)
     if flags & 0x80 and version < 4:  # a zero stands behind every FF
@@ -98,12 +111,9 @@ def _id3(fd: int, head: bytes) -> Iterator[Cover]:
         n = _synchsafe(sizes[:4]) if version == 4 else _big(sizes[:n_id])
         body = tag[at + n_head : at + n_head + n]
         at += n_head + n
-        if name in (b"APIC", b"PIC"):
-            if version == 4 and sizes[5] & 2:
-                body = body.replace(b"\xff\0", b"\xff")
-            if version == 4 and sizes[5] & 1:
-                body = body[4:]
-            yield _apic(body, is_old=version == 2)
+        if version == 4 and sizes[5] & 2:
+            body = body.replace(b"\xff\0", b"\xff")
+        yield name, body[4:] if version == 4 and sizes[5] & 1 else body
 
 
 def _big(data: bytes) -> int:

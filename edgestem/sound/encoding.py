@@ -21,6 +21,7 @@ from edgestem.sound.containers import (
 )
 from edgestem.sound.covers import PICTURE, flac_blocks, picture_comment
 from edgestem.sound.descriptors import SURE
+from edgestem.sound.extras import as_comments, flac_head, frames
 from edgestem.sound.grid import GRIDS, Grid, Samples
 from edgestem.sound.ogg import add_comments
 from edgestem.sound.programs import ProgramEncoder
@@ -37,7 +38,6 @@ _ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
 }
 # Grids that the lossless formats besides wav hold, and the wider one for others.
 _LOSSLESS = {"flac": ("8", "16", "24"), "alac": ("16", "24")}
-_FLAC_START = 42  # bytes: fLaC, and STREAMINFO, which is first and of one size
 _SLICE = 8192  # samples; libvorbis puts a whole call on its stack
 
 
@@ -187,9 +187,10 @@ class _SndfileEncoder:
     ) -> None:
         container, subtypes = _ENCODINGS[file_format]
         self._grid, self._format, self._n_samples = wav.grid, file_format, 0
-        self._covers = details.covers
-        is_tagged = file_format == "mp3" and (details.tags or details.covers)
-        head = id3(details.tags, details.covers) if is_tagged else b""
+        self._details = details
+        head = b""
+        if file_format == "mp3" and (details.tags or details.covers):
+            head = id3(details.tags, details.covers, frames(details.extras))
         self._raw_file, self._file = file, _Remembering(file, head)
         self._thread = ThreadPoolExecutor(1)
         self._sound: Any = self._run(
@@ -233,15 +234,20 @@ class _SndfileEncoder:
                 "choose --format wav",
                 code="unsupported_format",
             )
-        if self._covers and self._format == "flac":
-            blocks = flac_blocks(self._covers)
-            _shift(self._raw_file, _FLAC_START, len(blocks))
-            self._raw_file.seek(_FLAC_START)
-            self._raw_file.write(blocks)
-        elif self._covers and self._format == "ogg":
-            pictures = [picture_comment(cover) for cover in self._covers]
-            self._raw_file.flush()
-            add_comments(self._raw_file, [(PICTURE, one) for one in pictures])
+        self._raw_file.flush()
+        self._tag()
+
+    def _tag(self) -> None:
+        """Add what libsndfile cannot write."""
+        texts, covers = as_comments(self._details.extras), self._details.covers
+        if self._format == "flac" and (texts or covers):
+            old, new = flac_head(self._raw_file.fileno(), texts, flac_blocks(covers))
+            _shift(self._raw_file, old, len(new) - old)
+            self._raw_file.seek(0)
+            self._raw_file.write(new)
+        elif self._format == "ogg" and (texts or covers):
+            pictures = [(PICTURE, picture_comment(cover)) for cover in covers]
+            add_comments(self._raw_file, texts + pictures)
 
     def abandon(self) -> None:
         self._run(self._sound.close)

@@ -23,7 +23,7 @@ _TEXTS = {  # iTunes' boxes of the tags that `tags.NAMES` has
     "copyright": b"cprt",
     "software": b"\xa9too",
 }
-_TEXT, _JPEG, _PNG = 1, 13, 14  # kinds of a `data` box
+TEXT, INTEGER, _JPEG, _PNG = 1, 21, 13, 14  # kinds of a `data` box
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def items(moov: bytes) -> dict[bytes, list[bytes]]:
     """Return iTunes' tags: box name -> values as they are stored."""
     found: dict[bytes, list[bytes]] = {}
     for name, item in boxes(find(moov, b"udta", b"meta", b"ilst") or b""):
-        values = [data[8:] for kind, data in boxes(item) if kind == b"data"]
+        values = [payload[8:] for kind, payload in boxes(item) if kind == b"data"]
         found.setdefault(name, []).extend(values)
     return found
 
@@ -114,6 +114,7 @@ def user_data(
     covers: Sequence[tuple[str, bytes]] = (),
     *,
     stem: bytes = b"",
+    more: Sequence[bytes] = (),
 ) -> bytes:
     """Make a `udta` box.
 
@@ -125,13 +126,16 @@ def user_data(
         What is neither JPEG nor PNG is left out: the box has no word for it.
     stem : bytes
         NI's JSON, for the `stem` box.
+    more : sequence of bytes
+        Further boxes of the list; see `extras.boxes`.
     """
     listed = [_text_item(n, text) for n, text in tags.items() if n in _TEXTS]
+    listed += more
     if (track := tags.get("tracknumber", "").split("/")[0]).isdecimal():
         number = min(int(track), 65535)
-        listed.append(box(b"trkn", _data(0, struct.pack(">4H", 0, number, 0, 0))))
+        listed.append(box(b"trkn", data(0, struct.pack(">4H", 0, number, 0, 0))))
     kinds = {"image/jpeg": _JPEG, "image/png": _PNG}
-    pictures = [_data(kinds[mime], data) for mime, data in covers if mime in kinds]
+    pictures = [data(kinds[mime], file) for mime, file in covers if mime in kinds]
     if pictures:
         listed.append(box(b"covr", b"".join(pictures)))
     return box(b"udta", _meta(listed) + (box(b"stem", stem) if stem else b""))
@@ -144,10 +148,11 @@ def _meta(listed: Sequence[bytes]) -> bytes:
 
 
 def _text_item(name: str, text: str) -> bytes:
-    return box(_TEXTS[name], _data(_TEXT, text.encode("utf-8")))
+    return box(_TEXTS[name], data(TEXT, text.encode("utf-8")))
 
 
-def _data(kind: int, value: bytes) -> bytes:
+def data(kind: int, value: bytes) -> bytes:
+    """Make a `data` box of a kind."""
     return box(b"data", struct.pack(">II", kind, 0) + value)
 
 

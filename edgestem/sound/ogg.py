@@ -42,19 +42,45 @@ def comments(fd: int) -> Iterator[tuple[str, str]]:
         It is no Ogg Vorbis or Opus file, or it is damaged.
     """
     packet = next(p for n, (p, _) in enumerate(_packets(fd)) if n == 1)
-    at, ends = _ends(packet)
+    yield from split_comments(packet, _start(packet))
+
+
+def split_comments(packet: bytes, start: int) -> list[tuple[str, str]]:
+    """Take comments apart; the maker's name begins at `start`.
+
+    Raises
+    ------
+    ValueError, struct.error
+        They are cut short.
+    """
+    at, ends = _ends(packet, start)
+    found = []
     for end in ends:
-        text = packet[at + 4 : end].decode("utf-8", "replace")
-        name, _, value = text.partition("=")
+        name, _, value = packet[at + 4 : end].decode("utf-8", "replace").partition("=")
         at = end
-        yield name.lower(), value
+        found.append((name.lower(), value))
+    return found
 
 
-def _ends(packet: bytes) -> tuple[int, list[int]]:
-    """Find where the first comment begins, and where each ends."""
+def join_comments(packet: bytes, start: int, new: list[tuple[str, str]]) -> bytes:
+    """Add comments behind those that a packet has."""
+    first, ends = _ends(packet, start)
+    end = ends[-1] if ends else first
+    added = [f"{name}={text}".encode() for name, text in new]
+    body = b"".join(struct.pack("<I", len(one)) + one for one in added)
+    head = packet[: first - 4] + struct.pack("<I", len(ends) + len(new))
+    return head + packet[first:end] + body + packet[end:]
+
+
+def _start(packet: bytes) -> int:
     start = _STARTS.get(packet[:4])
     if start is None:
         raise ValueError("no Vorbis or Opus file")
+    return start
+
+
+def _ends(packet: bytes, start: int) -> tuple[int, list[int]]:
+    """Find where the first comment begins, and where each ends."""
     at = start + 4 + struct.unpack_from("<I", packet, start)[0]
     (count,) = struct.unpack_from("<I", packet, at)
     first, ends = at + 4, [at + 4]
@@ -77,7 +103,7 @@ def add_comments(file: BinaryIO, new: list[tuple[str, str]]) -> None:
     packets = _packets(file.fileno())
     _, first = next(packets)
     packet, last = next(packets)
-    heads = [_longer(packet, new)]
+    heads = [join_comments(packet, _start(packet), new)]
     if packet[:1] == b"\3":  # Vorbis has a third head, on the same pages
         setup, last = next(packets)
         heads.append(setup)
@@ -90,15 +116,6 @@ def add_comments(file: BinaryIO, new: list[tuple[str, str]]) -> None:
     file.write(b"".join(pages) + tail)
     file.truncate()
     file.flush()
-
-
-def _longer(packet: bytes, new: list[tuple[str, str]]) -> bytes:
-    start, ends = _ends(packet)
-    end = ends[-1] if ends else start
-    added = [f"{name}={text}".encode() for name, text in new]
-    body = b"".join(struct.pack("<I", len(one)) + one for one in added)
-    head = packet[: start - 4] + struct.pack("<I", len(ends) + len(new))
-    return head + packet[start:end] + body + packet[end:]
 
 
 def _read(fd: int, at: int) -> _Page:

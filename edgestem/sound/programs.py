@@ -17,6 +17,7 @@ from edgestem.errors import AudioError
 from edgestem.sound import mp4, ogg
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import PICTURE, picture_comment
+from edgestem.sound.extras import as_comments, boxes
 from edgestem.sound.grid import Samples
 from edgestem.sound.wav import WavFormat, pack
 
@@ -106,10 +107,12 @@ class ProgramEncoder:
         d = self._details
         if self._format == "opus":
             pictures = [(PICTURE, picture_comment(cover)) for cover in d.covers]
-            ogg.add_comments(self._file, [*d.tags.items(), *pictures])
+            texts = [*d.tags.items(), *as_comments(d.extras)]
+            ogg.add_comments(self._file, texts + pictures)
         else:
             covers = [(cover.mime, cover.data) for cover in d.covers]
-            mp4.replace_user_data(self._file, mp4.user_data(d.tags, covers))
+            udta = mp4.user_data(d.tags, covers, more=boxes(d.extras))
+            mp4.replace_user_data(self._file, udta)
 
     def _failed(self) -> AudioError:
         """Make the error of an ffmpeg that gave up; "No space left" is said by it."""

@@ -99,9 +99,12 @@ def _is_stem(path: Path, _: tuple[int, ...]) -> bool:
         return False
 
 
-def id3(tags: Mapping[str, str], covers: Sequence[Cover] = ()) -> bytes:
-    """Make an ID3v2.3 tag, in UTF-16."""
+def id3(
+    tags: Mapping[str, str], covers: Sequence[Cover] = (), more: bytes = b""
+) -> bytes:
+    """Make an ID3v2.3 tag, in UTF-16; `more` are frames of `extras.frames`."""
     frames = b"".join(_frame(name, tags[name]) for name in NAMES if name in tags)
+    frames += more
     for body in map(apic, covers):
         frames += b"APIC" + struct.pack(">IH", len(body), 0) + body
     size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
