@@ -16,6 +16,8 @@ from edgestem.cli.console import complain, put, say
 from edgestem.cli.export import add_library_options, make_layout, make_maker
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real
+from edgestem.cli.world import as_error
+from edgestem.errors import EdgestemError
 
 if TYPE_CHECKING:
     from edgestem.karaoke.items import Item
@@ -96,6 +98,12 @@ def run(args: argparse.Namespace) -> int:
         return watcher.run(watch)
 
 
+def _bug(cause: Exception) -> EdgestemError:
+    from edgestem.cli.separate import bug
+
+    return bug(cause)
+
+
 class _Watcher:
     """The loop, and what is said of it: to people, programs and systemd."""
 
@@ -125,7 +133,16 @@ class _Watcher:
 
     def _do(self, watch: Watch, item: Item, sign: Sign) -> bool:
         """Do an item; say whether the next one may be tried."""
-        word = watch.do(item, sign, lambda *_: self._beat())
+        try:
+            word = watch.do(item, sign, lambda *_: self._beat())
+        except EdgestemError:
+            raise  # the state cannot be kept
+        except Exception as cause:  # the others are still to be done
+            interrupts.check()
+            if self._args.debug:
+                raise
+            watch.give_up(item, sign, as_error(cause) or _bug(cause))
+            word = "failed"
         self._counts[word] += 1
         return self._last.get("event") != "trouble"
 

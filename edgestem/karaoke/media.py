@@ -101,19 +101,18 @@ def _first(url: str, stream: str, *fds: int) -> float:
     """Find when the first decoded frame of a stream is shown or heard; 0: unknown."""
     line = ("ffprobe", "-v", "quiet", *ONLY_THE_FILE, "-select_streams", stream)
     what = ("-read_intervals", "%+#8", "-show_entries", "frame=pts_time", "-of", "csv")
-    done = subprocess.run(
-        (*line, *what, url),
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-        text=True,
-        pass_fds=fds,
-    )
-    fields = done.stdout.replace("\n", ",").split(",")
     try:
-        return float(fields[1])
-    except (IndexError, ValueError):
+        done = subprocess.run(
+            (*line, *what, url),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+            text=True,
+            pass_fds=fds,
+        )
+        return float(done.stdout.replace("\n", ",").split(",")[1])
+    except (IndexError, ValueError, subprocess.TimeoutExpired):
         return 0.0
 
 
@@ -146,15 +145,18 @@ def mux(path: Path, inputs: tuple[str, ...], words: tuple[str, ...], fd: int) ->
         `unwritable`: ffmpeg gave up, and says why.
     """
     line = ("ffmpeg", "-nostdin", "-v", "error", "-y", *inputs, *words)
-    done = subprocess.run(
-        (*line, f"file:/dev/fd/{fd}"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        pass_fds=(fd,),
-        timeout=_PATIENCE_S,
-        check=False,
-        start_new_session=True,
-    )
+    try:
+        done = subprocess.run(
+            (*line, f"file:/dev/fd/{fd}"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=(fd,),
+            timeout=_PATIENCE_S,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as cause:
+        raise _unreadable(path, "takes ffmpeg more than an hour to copy") from cause
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {done.returncode}"

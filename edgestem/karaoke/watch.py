@@ -155,6 +155,12 @@ class Watch:
             error = cause
         return self._keep(job, sign, error)
 
+    def give_up(self, item: Item, sign: Sign, error: EdgestemError) -> None:
+        """Leave an item alone until it changes: what came of it was unexpected."""
+        self._state.add(item.path, Entry(sign, (), str(error)))
+        said = {"input": str(item.path), "code": error.code, "text": str(error)}
+        self._tell({"event": "failed", **said})
+
     def _keep(self, job: Job, sign: Sign, error: EdgestemError | None) -> str:
         path, outputs = job.item.path, tuple(map(str, job.targets.values()))
         if error is not None:
