@@ -69,6 +69,7 @@ CODES = {
     "no_sound_server": Code("no JACK server answers", "machine"),
     "no_sound_device": Code("no such sound card, or it refuses", "machine"),
     "internal": Code("a bug; --debug, or the daemon's log, shows where", "machine"),
+    "watched": Code("another `edgestem watch` has this folder", "machine"),
     "error": Code("what has no word of its own", "machine"),
     # The daemon.
     "bad_config": Code("the configuration cannot be used", "daemon"),

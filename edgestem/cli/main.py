@@ -62,9 +62,8 @@ def _ending(error: BaseException) -> int | None:
 
 def _fail(error: Exception) -> int:
     """Report what ended the run."""
-    from edgestem.cli.separate import bug
     from edgestem.cli.usage import UsageError
-    from edgestem.cli.world import as_error
+    from edgestem.cli.world import as_error, bug
 
     if isinstance(error, UsageError):
         complain("error", str(error), "usage")
@@ -172,9 +171,28 @@ def _completion(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    from edgestem.cli.export import run
+
+    return run(args)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from edgestem.cli.watch import run
+
+    return run(args)
+
+
+def _activity(args: argparse.Namespace) -> int:
+    from edgestem.cli.activity import run
+
+    return run(args)
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"batch": _batch, "restore": _restore}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= {"play": _play}
-_COMMANDS |= {"completion": _completion}
+_COMMANDS |= {"completion": _completion, "export": _export, "watch": _watch}
+_COMMANDS |= {"activity": _activity}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from edgestem.cli import interrupts
 from edgestem.cli.console import check_stdout, complain, put, say
 from edgestem.cli.progress import Progress, clock
-from edgestem.cli.words import make_options
-from edgestem.cli.world import as_error
+from edgestem.cli.words import make_naming, make_options
+from edgestem.cli.world import as_error, bug
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.batch import Plan, Task, check_song, plan
 from edgestem.sound.writing import target_paths
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
         check_stdout()
         _to_stdout(args, options)
         return 0
-    return Batch(args, options, plan(args.paths, Path(args.out))).run()
+    naming = make_naming(args, options)
+    return Batch(args, options, plan(args.paths, Path(args.out), naming)).run()
 
 
 def _to_stdout(args: argparse.Namespace, options: Options) -> None:
@@ -110,11 +111,11 @@ class Batch:
         if self._separator is None:
             self._separator = _separator(self._args, self._options)
         update = self._progress.update
-        return self._separator.to_folder(task.path, task.folder, update)
+        return self._separator.to_files(task.path, self._targets(task), update)
 
     def _targets(self, task: Task) -> dict[str, Path]:
         o = self._options
-        return target_paths(task.folder, o.stems, o.file_format)
+        return task.targets or target_paths(task.folder, o.stems, o.file_format)
 
     def _is_there(self, task: Task) -> bool:
         return all(target.is_file() for target in self._targets(task).values())
@@ -158,12 +159,6 @@ class Batch:
                 complain("warning", f"{path} is a link that leads nowhere or back")
             elif self._args.verbose:
                 _say(self._args, f"{path}: not looked at ({reason})")
-
-
-def bug(cause: Exception) -> EdgestemError:
-    """Make the error of what should not have happened."""
-    what = f"{type(cause).__name__}: {cause}"
-    return EdgestemError(f"a bug, {what}; --debug shows where", code="internal")
 
 
 def _separator(args: argparse.Namespace, options: Options) -> Separator:

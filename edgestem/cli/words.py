@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgestem.cli.activity import add_parser as add_activity_parser
 from edgestem.cli.batch import add_parser as add_batch_parser
 from edgestem.cli.completion import add_parser as add_completion_parser
+from edgestem.cli.export import add_parser as add_export_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
 from edgestem.cli.play_words import add_parser as add_play_parser
 from edgestem.cli.restore import add_parser as add_restore_parser
@@ -17,10 +19,18 @@ from edgestem.cli.serve import add_parsers as add_daemon_parsers
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
 from edgestem.cli.values import filled, level, whole
+from edgestem.cli.watch import add_parser as add_watch_parser
+from edgestem.files.batch import Naming
+from edgestem.files.names import NameTemplate
 from edgestem.files.output import SUBTYPES, Options
 from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import LOSSY, MAX_BITRATE, MIN_BITRATE
-from edgestem.sound.encoding import FORMATS
+from edgestem.sound.containers import (
+    ALL_FORMATS,
+    BY_FFMPEG,
+    LOSSY,
+    MAX_BITRATE,
+    MIN_BITRATE,
+)
 from edgestem.spectrum.spectral import available_backends
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 from edgestem.version import __version__
@@ -28,8 +38,8 @@ from edgestem.version import __version__
 _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
 channels and bit depth, and add up to it to the bit (floats: to the last place).
-Lossy songs are decoded to 16 bits first.  Only wav and flac keep every bit: ogg
-and mp3 stems do not add up exactly.
+Lossy songs are decoded to 16 bits first.  Only wav, flac and alac keep every bit:
+stems of the lossy formats do not add up exactly.  Tags and covers go with the stems.
 
 Reads what libsndfile reads (wav, flac, mp3, ogg, opus, aiff ...) and, where ffmpeg
 is installed, m4a, mp4, webm and the rest; the first audio stream counts.  Mono and
@@ -49,6 +59,7 @@ _EXAMPLES = """\
 examples:
   edgestem separate song.mp3                       separated/song/vocals.wav, ...
   edgestem separate Albums -o Stems --format flac
+  edgestem separate Albums -o Stems --name "{folder}/{song} ({stem}).{ext}"
   edgestem separate song.flac --vocals-db -12      also karaoke.wav: quiet vocals
   cat song.wav | edgestem separate - -o - --only instrumental | aplay
 """
@@ -106,6 +117,9 @@ def make_parser() -> Parser:
     _add_separate(command("separate", text, _SEPARATE, _EXAMPLES))
     add_batch_parser(command)
     add_restore_parser(command)
+    add_export_parser(command)
+    add_watch_parser(command)
+    add_activity_parser(command)
     add_stream_parser(command)
     add_play_parser(command)
     _add_verify_and_info(command)
@@ -163,7 +177,11 @@ def _add_separate(parser: Parser) -> None:
     add("--vocals-db", type=level(MIN_DB, MAX_DB), metavar="DB",
         help="write karaoke.wav too: the instrumental with the vocals at DB decibels "
         "(-120 to 20, or -inf; 0 is the song)")  # fmt: skip
-    add("--format", choices=FORMATS, default="wav", help="default: wav")
+    add("--format", choices=ALL_FORMATS, default="wav",
+        help="default: wav; ffmpeg writes m4a (AAC), alac and opus")  # fmt: skip
+    add("--name", metavar="TEMPLATE",
+        help='names below DIR, as "{artist}/{song} ({stem}).{ext}"; fields: song stem '
+        "ext artist title album track folder")  # fmt: skip
     add("--subtype", choices=SUBTYPES, default="keep",
         help="sample format of wav and flac (default: keep the song's)")  # fmt: skip
     add("--bitrate", type=whole(MIN_BITRATE, MAX_BITRATE), metavar="KBITS",
@@ -237,8 +255,11 @@ def _check_socket(args: argparse.Namespace) -> None:
             "--threads, --runtime, --fft and --device are the daemon's to choose: "
             "leave them out with --socket"
         )
-    if args.bitrate is not None:
-        raise UsageError("--bitrate is not known to the daemon: leave out --socket")
+    if args.format in BY_FFMPEG:
+        raise UsageError(
+            f"--format {args.format} is not written by a daemon: choose flac, or leave "
+            "out --socket"
+        )
 
 
 def _check_bitrate(args: argparse.Namespace) -> None:
@@ -249,13 +270,31 @@ def _check_bitrate(args: argparse.Namespace) -> None:
         )
 
 
+def make_naming(args: argparse.Namespace, options: Options) -> Naming | None:
+    """Turn `--name` into what names stems; None: folders as they always were.
+
+    Raises
+    ------
+    UsageError
+        The template makes no sense.
+    """
+    if args.name is None:
+        return None
+    try:
+        template = NameTemplate(args.name)
+        template.check(options.stems)
+    except ValueError as cause:
+        raise UsageError(str(cause)) from cause
+    return Naming(template, options.stems, options.file_format)
+
+
 def _check_stdout(args: argparse.Namespace, stems: tuple[str, ...]) -> None:
     if len(stems) > 1:
         raise UsageError("-o - writes one stem: choose --only or --vocals-db")
     if len(args.paths) > 1 or (args.paths != ["-"] and Path(args.paths[0]).is_dir()):
         raise UsageError("-o - writes one song: name one file")
-    if args.format != "wav":
-        raise UsageError("-o - writes WAV")
+    if args.format != "wav" or args.name is not None:
+        raise UsageError("-o - writes WAV, without a name")
     if args.json:
         raise UsageError("--json and -o - both want stdout")
     if sys.stdout.isatty():

@@ -35,6 +35,12 @@ def as_error(cause: Exception) -> EdgestemError | None:
     return None
 
 
+def bug(cause: Exception) -> EdgestemError:
+    """Make the error of what should not have happened."""
+    what = f"{type(cause).__name__}: {cause}"
+    return EdgestemError(f"a bug, {what}; --debug shows where", code="internal")
+
+
 def _os_sentence(cause: OSError) -> str:
     if "No usable temporary directory" in str(cause):
         return _NO_FOLDER

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +56,25 @@ class RemoteSeparator:
         self, path: str | Path, folder: Path, progress: Progress | None = None
     ) -> FileReport:
         """Write a song's stems into `folder`; see `audio.FileSeparator`."""
+        targets = target_paths(folder, self.options.stems, self.options.file_format)
+        return self.to_files(path, targets, progress)
+
+    def to_files(
+        self,
+        path: str | Path,
+        targets: Mapping[str, Path],
+        progress: Progress | None = None,
+    ) -> FileReport:
+        """Write each stem of a song to a file of its own name."""
         o = self.options
-        targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
         with (
             _open(path, o) as source,
             StemFiles(
-                folder, o.stems, o.file_format, None, is_forced=o.is_forced
+                Path(),
+                *(o.stems, o.file_format, None),
+                is_forced=o.is_forced,
+                paths=targets,
             ) as files,
         ):
             report = self._run(path, source, files.descriptors(), progress)

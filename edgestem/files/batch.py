@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestem.errors import AudioError
+from edgestem.files.names import NameTemplate
 from edgestem.files.search import Found, search
 from edgestem.files.separate import song_name
 from edgestem.sound.song import unreadable
@@ -26,6 +27,8 @@ class Task:
     """The song, or "-"."""
     folder: Path
     """Folder of its stems."""
+    targets: dict[str, Path] = field(default_factory=dict)
+    """Where each stem goes, when a template says so."""
 
     @property
     def size(self) -> int:
@@ -49,12 +52,27 @@ class Plan:
     """What folders held; None: no folder was named."""
 
 
-def plan(paths: Sequence[str], out_dir: Path) -> Plan:
-    """List the songs that paths mean, each once.
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A template, and what it names."""
 
-    A file goes to out_dir/<song>, a file within a folder keeps the folders
-    between the two.  Songs that would share a folder keep their extensions; those
-    of one name altogether are a problem, but for the first.
+    template: NameTemplate
+    stems: tuple[str, ...]
+    file_format: str
+
+    def targets(self, out_dir: Path, path: str, folder: Path) -> dict[str, Path]:
+        """Name the file of each stem of a song."""
+        t, f = self.template, self.file_format
+        return t.targets(out_dir, path, folder=folder, stems=self.stems, file_format=f)
+
+
+def plan(paths: Sequence[str], out_dir: Path, naming: Naming | None = None) -> Plan:
+    """List the songs that paths mean, each once, and name their stems.
+
+    With a `naming` a template says where stems go.  Otherwise a file goes to
+    out_dir/<song>, a file within a folder keeps the folders between the two.  Songs
+    that would share a folder keep their extensions; those of one name altogether are
+    a problem, but for the first.
     """
     made = Plan()
     songs: list[tuple[str, Path]] = []  # and the folder that its own folder is in
@@ -71,8 +89,41 @@ def plan(paths: Sequence[str], out_dir: Path) -> Plan:
             text = f"{path} holds no songs (files named .wav, .mp3, .flac ...)"
             made.problems.append(AudioError(text, code="no_audio", path=path))
     made.problems += made.found.problems if made.found else []
-    _place(_once(songs), out_dir, made)
+    if naming is not None:
+        _name(_once(songs), made, out_dir, naming)
+    else:
+        _place(_once(songs), out_dir, made)
     return made
+
+
+def _name(
+    songs: list[tuple[str, Path]], made: Plan, out_dir: Path, naming: Naming
+) -> None:
+    """Give every stem of every song a name of its own."""
+    owners: dict[Path, str] = {}
+    for path, parent in songs:
+        try:
+            check_song(path)
+            targets = naming.targets(out_dir, path, parent.relative_to(out_dir))
+        except AudioError as error:
+            made.problems.append(error)
+            continue
+        taken = next((t for t in targets.values() if t in owners), None)
+        if taken is not None:
+            made.problems.append(_same_target(owners[taken], path, taken))
+            continue
+        owners |= dict.fromkeys(targets.values(), path)
+        folder = next(iter(targets.values())).parent
+        made.tasks.append(Task(path, folder, targets))
+
+
+def _same_target(owner: str, path: str, target: Path) -> AudioError:
+    return AudioError(
+        f"{owner} and {path} would both be written to {target}: add {{folder}}/ or "
+        "another field to --name",
+        code="same_name",
+        path=path,
+    )
 
 
 def _once(songs: list[tuple[str, Path]]) -> list[tuple[str, Path]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
+from edgestem.sound.containers import ALL_FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.grid import GRIDS
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 
@@ -25,11 +25,11 @@ class Options:
     vocals_db: float | None = None
     """Level of the vocals in "karaoke", dB; 0 is the song as it was, -inf is none."""
     file_format: str = "wav"
-    """wav, flac, ogg or mp3."""
+    """wav, flac, ogg, mp3, or by ffmpeg m4a, alac, opus."""
     subtype: str = "keep"
     """Sample format of the stems: "keep" or a name of `grid.GRIDS`."""
     bitrate: int | None = None
-    """kbit/s of mp3 and (about) ogg, 64 to 320; default 320."""
+    """kbit/s of the lossy formats, 64 to 320; default: see `containers.Details`."""
     is_forced: bool = False
     """Replace stems that exist."""
     model: str | Path = DEFAULT
@@ -56,8 +56,8 @@ class Options:
         level = self.vocals_db
         if level not in (None, -math.inf) and not MIN_DB <= level <= MAX_DB:
             raise ValueError(f"vocals_db: expected -120 to 20, or -inf, got {level}")
-        if self.file_format not in FORMATS:
-            raise ValueError(f"file_format: expected one of {FORMATS}")
+        if self.file_format not in ALL_FORMATS:
+            raise ValueError(f"file_format: expected one of {ALL_FORMATS}")
         if self.subtype not in SUBTYPES:
             raise ValueError(f"subtype: expected one of {SUBTYPES}")
         if self.bitrate is not None:

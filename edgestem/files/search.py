@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestem.errors import AudioError
-from edgestem.sound.encoding import FORMATS
+from edgestem.sound.containers import EXTENSIONS as STEM_EXTENSIONS
+from edgestem.sound.tags import is_stem
 from edgestem.stems import OUTPUTS
 
 # What a folder is searched for; a file that is named is tried whatever its name.
@@ -75,7 +76,7 @@ def search(root: Path, out_dir: Path, found: Found) -> None:
 
     Linked folders are searched last, each folder once, whatever leads to it; one
     that lies above `root` is not.  Stems below `out_dir` are known by their names,
-    elsewhere by their company (`_own_stems`).
+    elsewhere by their company (`_own_stems`) or by the mark in their tags.
     """
     outputs = os.path.realpath(out_dir)
     top = os.path.realpath(root)
@@ -142,7 +143,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
 def _take(
     here: Path, songs: list[Path], found: Found, *, is_output: bool, is_root: bool
 ) -> None:
-    named = [p for p in songs if p.stem in OUTPUTS and p.suffix[1:] in FORMATS]
+    named = [p for p in songs if p.stem in OUTPUTS and p.suffix[1:] in STEM_EXTENSIONS]
     if is_output:
         stems = set(named)
     else:
@@ -150,7 +151,7 @@ def _take(
             _own_stems(named, is_alone=len(named) == len(songs) and not is_root)
         )
     for path in songs:
-        if path in stems:
+        if path in stems or is_stem(path):
             found.left_out.append(("stem", path))
         else:
             found.songs.append(path)

@@ -20,6 +20,8 @@ from edgestem.files.output import FileReport, Options
 from edgestem.network.catalogue import DEFAULT, model_path
 from edgestem.network.sidecar import read_config
 from edgestem.sound.containers import Details
+from edgestem.sound.covers import read_covers
+from edgestem.sound.extras import read_extras
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.targets import check_stdout, check_targets
@@ -66,11 +68,11 @@ def separate_file(
     vocals_db : float, optional
         Level of the vocals in "karaoke", dB, -120 to 20.
     file_format : str
-        wav, flac, ogg, mp3; only wav and flac keep every bit.
+        wav, flac, ogg, mp3, m4a, alac, opus; only wav, flac and alac keep every bit.
     subtype : str
         "keep", "8", "16", "24", "32", "float" or "double".
     bitrate : int, optional
-        kbit/s of mp3 and (about) ogg, 64 to 320; default 320.
+        kbit/s of the lossy formats, 64 to 320; default 320, of m4a 256, opus 128.
     force : bool
         Replace stems that exist.
     model, threads, fft, runtime, device, device_options
@@ -138,22 +140,32 @@ class FileSeparator:
     def to_folder(
         self, path: str | Path, folder: Path, progress: Progress | None = None
     ) -> FileReport:
-        """Write a song's stems into `folder`; see `separate_file`.
+        """Write a song's stems into `folder`; see `to_files`."""
+        o = self.options
+        targets = target_paths(folder, o.stems, o.file_format)
+        return self.to_files(path, targets, progress)
+
+    def to_files(
+        self,
+        path: str | Path,
+        targets: Mapping[str, Path],
+        progress: Progress | None = None,
+    ) -> FileReport:
+        """Write each stem of a song to a file of its own name; see `separate_file`.
 
         Where the device fails, the song is begun again on the CPU, which keeps the
         work from then on; the report says so.
         """
         o = self.options
         started = time.perf_counter()
-        targets = target_paths(folder, o.stems, o.file_format)
         check_targets(path, targets, is_forced=o.is_forced)
         try:
-            report = self._to_folder(path, folder, progress)
+            report = self._to_files(path, targets, progress)
         except ModelError as error:
             if not self._may_begin_again(path, error):
                 raise
             self._device = "cpu"
-            report = self._to_folder(path, folder, progress)
+            report = self._to_files(path, targets, progress)
             report.warnings.insert(0, f"{path}: begun again on the CPU, for {error}")
         report.outputs = {name: str(target) for name, target in targets.items()}
         report.elapsed = time.perf_counter() - started
@@ -168,8 +180,11 @@ class FileSeparator:
         may = self.options.fallback and is_device and is_there
         return may and error.code == "device_lost"
 
-    def _to_folder(
-        self, path: str | Path, folder: Path, progress: Progress | None
+    def _to_files(
+        self,
+        path: str | Path,
+        targets: Mapping[str, Path],
+        progress: Progress | None,
     ) -> FileReport:
         """Separate a song that is checked."""
         o = self.options
@@ -182,10 +197,11 @@ class FileSeparator:
             wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
             details = details_of(song, o)
             with StemFiles(
-                folder,
+                Path(),
                 *(o.stems, o.file_format, wav),
                 details=details,
                 is_forced=o.is_forced,
+                paths=targets,
             ) as files:
                 separate_song(
                     *(song, separator, files, grid, report, o.vocals_db, progress),
@@ -256,4 +272,8 @@ class FileSeparator:
 
 def details_of(song: Song, options: Options) -> Details:
     """Gather what only some containers hold."""
-    return Details(options.bitrate, song.tags)
+    is_held = options.file_format != "wav" and song.name != "standard input"
+    if not is_held:
+        return Details(options.bitrate, song.tags)
+    covers, extras = read_covers(song.name), read_extras(song.name)
+    return Details(options.bitrate, song.tags, covers, extras)

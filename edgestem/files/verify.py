@@ -20,7 +20,7 @@ import numpy as np
 from edgestem.errors import AudioError
 from edgestem.files.loop import BLOCK
 from edgestem.files.separate import song_name
-from edgestem.sound.encoding import FORMATS
+from edgestem.sound.containers import EXTENSIONS
 from edgestem.sound.grid import GRIDS, Grid, Samples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
@@ -122,7 +122,7 @@ def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]
     folders = _folders(Path(out_dir), path)
     for folder in folders:
         found = []
-        for file_format in FORMATS:
+        for file_format in EXTENSIONS:
             stems = [folder / f"{stem}.{file_format}" for stem in OUTPUTS]
             if all(stem.is_file() for stem in stems[:2]):
                 found.append((folder, [stem for stem in stems if stem.is_file()]))
@@ -151,7 +151,7 @@ def _what_is_missing(folders: list[Path], path: str | Path) -> str:
     *likely, out_dir = folders
     for folder in folders:
         stems = {
-            stem: [f for f in FORMATS if (folder / f"{stem}.{f}").is_file()]
+            stem: [f for f in EXTENSIONS if (folder / f"{stem}.{f}").is_file()]
             for stem in STEMS
         }
         lacking = [stem for stem, formats in stems.items() if not formats]

@@ -23,8 +23,7 @@ from typing import Any
 
 WAIT_S = 5.0  # for another process that names its set; it takes milliseconds
 _JOURNAL = re.compile(r"\.stems\.\d+\.journal")
-_PART = re.compile(r"\.\w+\.\w+\.\d+\.part")
-_TARGET = re.compile(r"\w+\.\w+")
+_PART = re.compile(r"\.([^/\0]+)\.\d+\.part", re.DOTALL)  # of the target named in it
 _HELD = (
     *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM),
     *(signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2),
@@ -194,7 +193,8 @@ def _complete(journal: Path) -> None:
     """Name the rest of a set whose process was killed."""
     found = _read_journal(journal)
     for part_name, target_name in found.get("names", {}).items():
-        if not (_PART.fullmatch(part_name) and _TARGET.fullmatch(target_name)):
+        match = _PART.fullmatch(part_name)
+        if not match or match[1] != target_name or target_name in (".", ".."):
             continue
         part, target = journal.with_name(part_name), journal.with_name(target_name)
         with contextlib.suppress(OSError):

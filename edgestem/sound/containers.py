@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import AudioError
+from edgestem.sound.covers import Cover
 from edgestem.sound.song import load_soundfile
 
-FORMATS = ("wav", "flac", "ogg", "mp3")
-LOSSY = ("ogg", "mp3")
+FORMATS = ("wav", "flac", "ogg", "mp3")  # libsndfile's, and the daemon's
+BY_FFMPEG = ("m4a", "alac", "opus")  # what the program `ffmpeg` writes
+ALL_FORMATS = FORMATS + BY_FFMPEG
+EXTENSIONS = ("wav", "flac", "ogg", "mp3", "m4a", "opus")  # of stems
+LOSSY = ("ogg", "mp3", "m4a", "opus")
 MIN_BITRATE, MAX_BITRATE = 64, 320  # kbit/s: below, mp3 cannot say its exact length
+_AAC_RATES: tuple[int, ...] = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000)
+_AAC_RATES += (44100, 48000, 64000, 88200, 96000)
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 # Least and greatest kbit/s of mp3 from these sample rates up: MPEG-1, 2 and 2.5.
 _MP3_RANGES = ((32000, (32, 320)), (16000, (8, 160)), (0, (8, 64)))
@@ -27,12 +33,21 @@ class Details:
     """What only some containers have."""
 
     bitrate: int | None = None
-    """kbit/s of ogg (about) and mp3; default `MAX_BITRATE`."""
+    """kbit/s of ogg (about) and mp3, default `MAX_BITRATE`; of m4a and opus."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """Of flac, ogg and mp3; the names are those of `tags.NAMES`."""
+    """Of every container; the names are those of `tags.NAMES`."""
+    covers: tuple[Cover, ...] = ()
+    """Pictures; wav has no place for them."""
+    extras: Mapping[str, str] = field(default_factory=dict)
+    """Tags of `extras.NAMES`; wav has no place for them either."""
 
 
 PLAIN = Details()
+
+
+def extension(file_format: str) -> str:
+    """Name the extension of a format's files."""
+    return "m4a" if file_format == "alac" else file_format
 
 
 def check_rate(file_format: str, sample_rate: int, path: Path) -> None:
@@ -49,6 +64,7 @@ def check_rate(file_format: str, sample_rate: int, path: Path) -> None:
     if {
         "ogg": rate <= 200_000,
         "mp3": rate in _MP3_RATES,
+        "m4a": rate in _AAC_RATES,
         "flac": rate < 1 << 16 or (rate <= 655_350 and rate % 10 == 0),
     }.get(file_format, True):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,11 +11,22 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from edgestem.errors import AudioError
-from edgestem.sound.containers import FORMATS, PLAIN, Details, check_rate, quality
+from edgestem.sound.containers import (
+    BY_FFMPEG,
+    FORMATS,
+    PLAIN,
+    Details,
+    check_rate,
+    quality,
+)
+from edgestem.sound.covers import PICTURE, flac_blocks, picture_comment
 from edgestem.sound.descriptors import SURE
+from edgestem.sound.extras import as_comments, flac_head, frames
 from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.ogg import add_comments
+from edgestem.sound.programs import ProgramEncoder
 from edgestem.sound.song import load_soundfile
-from edgestem.sound.tags import id3
+from edgestem.sound.tags import id3, riff_info
 from edgestem.sound.wav import MAX_RIFF, ROOM, WavFormat, header, pack
 
 __all__ = ["FORMATS", "Details", "Encoder", "choose_grid", "open_encoder"]
@@ -24,6 +36,8 @@ _ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
     "ogg": ("OGG", dict.fromkeys(GRIDS, "VORBIS")),
     "mp3": ("MP3", dict.fromkeys(GRIDS, "MPEG_LAYER_III")),
 }
+# Grids that the lossless formats besides wav hold, and the wider one for others.
+_LOSSLESS = {"flac": ("8", "16", "24"), "alac": ("16", "24")}
 _SLICE = 8192  # samples; libvorbis puts a whole call on its stack
 
 
@@ -48,7 +62,7 @@ def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
     subtype : str
         "keep" or the name of a grid.
     file_format : str
-        One of `FORMATS`.
+        One of `ALL_FORMATS`.
     own : Grid
         What keeping means for this song.
 
@@ -64,15 +78,18 @@ def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
         `unsupported_format`: the format cannot hold what was asked for.
     """
     grid = own if subtype == "keep" else GRIDS[subtype]
-    if file_format != "flac" or grid.name in _ENCODINGS["flac"][1]:
+    if grid.name in _LOSSLESS.get(file_format, GRIDS):
         return grid, ""
     if subtype != "keep":
         raise AudioError(
-            f"flac holds 16 or 24 bits, not {subtype}: choose --subtype 24 "
+            f"{file_format} holds 16 or 24 bits, not {subtype}: choose --subtype 24 "
             "or --format wav",
             code="unsupported_format",
         )
-    return GRIDS["24"], f"flac cannot keep {own.name}-bit samples: the stems are 24-bit"
+    if own.name == "8":
+        return GRIDS["16"], ""  # wider: nothing is lost
+    note = f"{file_format} cannot keep {own.name}-bit samples: the stems are 24-bit"
+    return GRIDS["24"], note
 
 
 def open_encoder(
@@ -91,8 +108,10 @@ def open_encoder(
         `unsupported_format`: mp3 at 96 kHz, for example.
     """
     if file_format == "wav":
-        return _WavEncoder(file, wav)
+        return _WavEncoder(file, wav, details)
     check_rate(file_format, wav.sample_rate, path)
+    if file_format in BY_FFMPEG:
+        return ProgramEncoder(file, file_format, wav, details)
     try:
         return _SndfileEncoder(file, file_format, wav, details)
     except (RuntimeError, ValueError) as cause:  # ValueError: an older libsndfile
@@ -107,8 +126,9 @@ def open_encoder(
 class _WavEncoder:
     """WAV by our own hand, so that it can become RF64."""
 
-    def __init__(self, file: BinaryIO, wav: WavFormat) -> None:
+    def __init__(self, file: BinaryIO, wav: WavFormat, details: Details) -> None:
         self._file, self._wav, self._n_samples = file, wav, 0
+        self._info = riff_info(details.tags)
         expected = wav.n_samples
         self._with_room = expected is None or expected * wav.bytes_per_sample > SURE
         file.write(self._header())
@@ -131,8 +151,12 @@ class _WavEncoder:
             # The expected length was wrong by gigabytes: everything moves, once.
             _shift(self._file, len(self._header()), ROOM)
             self._with_room = True
+        head = bytearray(self._header())
+        if n_bytes <= MAX_RIFF and self._info:  # RF64 goes without tags
+            self._file.write(self._info)
+            struct.pack_into("<I", head, 4, self._file.tell() - 8)
         self._file.seek(0)
-        self._file.write(self._header())
+        self._file.write(head)
 
     def abandon(self) -> None:
         pass  # nothing is held
@@ -163,8 +187,11 @@ class _SndfileEncoder:
     ) -> None:
         container, subtypes = _ENCODINGS[file_format]
         self._grid, self._format, self._n_samples = wav.grid, file_format, 0
-        head = id3(details.tags) if file_format == "mp3" and details.tags else b""
-        self._file = _Remembering(file, head)
+        self._details = details
+        head = b""
+        if file_format == "mp3" and (details.tags or details.covers):
+            head = id3(details.tags, details.covers, frames(details.extras))
+        self._raw_file, self._file = file, _Remembering(file, head)
         self._thread = ThreadPoolExecutor(1)
         self._sound: Any = self._run(
             lambda: load_soundfile().SoundFile(
@@ -207,6 +234,20 @@ class _SndfileEncoder:
                 "choose --format wav",
                 code="unsupported_format",
             )
+        self._raw_file.flush()
+        self._tag()
+
+    def _tag(self) -> None:
+        """Add what libsndfile cannot write."""
+        texts, covers = as_comments(self._details.extras), self._details.covers
+        if self._format == "flac" and (texts or covers):
+            old, new = flac_head(self._raw_file.fileno(), texts, flac_blocks(covers))
+            _shift(self._raw_file, old, len(new) - old)
+            self._raw_file.seek(0)
+            self._raw_file.write(new)
+        elif self._format == "ogg" and (texts or covers):
+            pictures = [(PICTURE, picture_comment(cover)) for cover in covers]
+            add_comments(self._raw_file, texts + pictures)
 
     def abandon(self) -> None:
         self._run(self._sound.close)

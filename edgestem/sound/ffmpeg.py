@@ -36,7 +36,7 @@ _FORMATS = (
     "loas,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mlp,mp3,mpc,mpc8,mpeg,mpegts,mxf,nist,"
     "nut,ogg,oma,qcp,rm,rso,shn,sox,spdif,svx,tak,truehd,tta,voc,w64,wav,wsd,wv,wtv,xwma"
 )
-_ONLY_THE_FILE = ("-format_whitelist", _FORMATS, "-protocol_whitelist", "file")
+ONLY_THE_FILE = ("-format_whitelist", _FORMATS, "-protocol_whitelist", "file")
 _GUESS = "Estimating duration"
 # Said of whole files; and of files joined to others.
 _HARMLESS = re.compile(
@@ -46,7 +46,7 @@ _HARMLESS = re.compile(
 _HARMLESS_BEHIND = re.compile(
     _HARMLESS.pattern + "|Header missing|Invalid data found|parsing the packet header"
 )
-_LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
+LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
 _FRAME = 4096  # samples: the most that a lossy codec pads or trims
 _SILENT_S = 60.0  # without a byte from ffmpeg: it hangs
 _LATE_S = 0.1  # sound that starts so late in a film has silence in front
@@ -103,16 +103,17 @@ class FfmpegSong(Song):
         self._n_skip = self.n_read = n_skip
         self._damage = _Damage()
         self._harmless = _HARMLESS_BEHIND if like else _HARMLESS
-        self.n_silent = 0 if like else self._find_lead(stream, found)
+        places = _keep_places(stream)  # it puts that silence there, too
+        lead = 0 if like else self._find_lead(stream, found)
+        self.n_silent = 0 if places else lead
         if like is None:
             self._say_which(found)
         self.tags = _tags(stream, self._format)
-        places = _keep_places(stream)
         self._keeps_places = bool(places)
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
         kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
         self._process = self._source.start(
-            *("ffmpeg", "-nostdin", "-v", "error", *_ONLY_THE_FILE),
+            *("ffmpeg", "-nostdin", "-v", "error", *ONLY_THE_FILE),
             *("-i", self._source.url, "-map", "0:a:0", *places),
             *("-ar", str(rate), "-ac", str(n_channels)),
             *("-f", kind, "-c:a", f"pcm_{kind}", "-"),
@@ -255,7 +256,7 @@ def _probe(source: _Source, name: str) -> dict[str, Any]:
             path=name,
         )
     process = source.start(
-        *("ffprobe", "-v", "warning", *_ONLY_THE_FILE, "-of", "json"),
+        *("ffprobe", "-v", "warning", *ONLY_THE_FILE, "-of", "json"),
         *("-show_entries", _SHOW, source.url),
         stderr=subprocess.PIPE,
     )
@@ -323,7 +324,7 @@ def _keep_places(stream: dict[str, Any]) -> tuple[str, ...]:
 
     10 ms is less than any frame, and more than containers round times to.
     """
-    if stream.get("codec_name") not in _LOSSLESS:
+    if stream.get("codec_name") not in LOSSLESS:
         return ()
     return ("-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0")
 

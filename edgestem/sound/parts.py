@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.errors import AudioError
-from edgestem.sound.containers import Details
+from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.descriptors import way_out
 from edgestem.sound.encoding import Encoder, open_encoder
 from edgestem.sound.grid import Samples
 from edgestem.sound.wav import WavFormat
 
-_PART = re.compile(r"\.\w+\.(?:wav|flac|ogg|mp3)\.\d+\.part")
+# What the karaoke room writes besides stems; nobody else's parts are removed.
+_OTHERS = ("mp4", "mkv", "mka", "zip", "cdg", "txt", "json", "edgestem-backup")
+_PART = re.compile(rf"\..+\.(?:{'|'.join((*EXTENSIONS, *_OTHERS))})\.\d+\.part")
 
 
 class PartFile:

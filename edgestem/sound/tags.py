@@ -3,19 +3,26 @@
 `Song.tags` has the names that libsndfile knows.  A stem's title names the stem, and
 its `software` begins with `MARK`: that is how a stem is told from a song.  libsndfile
 writes the tags of flac and ogg; in mp3 it writes UTF-8 where Latin-1 belongs, so its
-ID3 comes from here.
+ID3 comes from here, and so do the tags of wav.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+from edgestem.sound import mp4, ogg
 from edgestem.sound.chatter import silenced
+from edgestem.sound.covers import Cover, apic
 from edgestem.sound.song import load_soundfile
 
-MARK = "edgestem "  # how `software` begins in every stem of flac, ogg or mp3
+MARK = "edgestem "  # how `software` begins in every stem
+_MARK = MARK.encode("ascii")
+_MARKS = (_MARK, MARK.encode("utf-16-le"))
+_HEAD = 1 << 16  # bytes: texts come before pictures, at the start of a file
+_MATROSKA = b"\x1aE\xdf\xa3"  # its tags come before its sound
 MAX_TEXT = 1000  # characters of one tag: notes, not books
 _FRAMES = {  # of ID3v2.3, which old players read too
     "title": b"TIT2",
@@ -27,6 +34,17 @@ _FRAMES = {  # of ID3v2.3, which old players read too
     "comment": b"COMM",
     "copyright": b"TCOP",
     "software": b"TSSE",
+}
+_INFO = {
+    "title": b"INAM",
+    "artist": b"IART",
+    "album": b"IPRD",
+    "date": b"ICRD",
+    "tracknumber": b"ITRK",
+    "genre": b"IGNR",
+    "comment": b"ICMT",
+    "copyright": b"ICOP",
+    "software": b"ISFT",
 }
 NAMES = tuple(_FRAMES)
 
@@ -44,15 +62,41 @@ def stem_tags(song: Mapping[str, str], stem: str) -> dict[str, str]:
 
 
 def is_stem(path: str | Path) -> bool:
-    """Say whether a file carries the mark; wav stems have none.
+    """Say whether a file carries the mark, wherever it lies.
 
-    What cannot be read is no stem.
+    What cannot be read is no stem; RF64 (beyond 4 GiB) has no mark.
     """
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return False
+    key = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return _is_stem(Path(path), (status.st_dev, status.st_ino, *key))
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_stem(path: Path, _: tuple[int, ...]) -> bool:
+    """Look once at a file, until it changes: libraries are searched again and again."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            if head[4:8] == b"ftyp":
+                found = mp4.items(mp4.read_moov(file.fileno()).payload)
+                return any(v.startswith(_MARK) for v in found.get(b"\xa9too", ()))
+            if head[:4] == b"OggS":
+                pairs = ogg.comments(file.fileno())
+                return any(n == "software" and v.startswith(MARK) for n, v in pairs)
+    except (OSError, ValueError, StopIteration, struct.error):
+        return False
+    if head[:4] == _MATROSKA:
+        return b"ENCODED_BY" in head and _MARK in head
+    if head[:4] != b"RIFF" and not any(mark in head for mark in _MARKS):
+        return False  # most songs: no decoder is asked
     soundfile = load_soundfile()
     try:
         with (
             silenced(),
-            Path(path).open("rb") as file,
+            path.open("rb") as file,
             soundfile.SoundFile(file) as sound,
         ):
             return bool(str(sound.software).startswith(MARK))
@@ -60,11 +104,28 @@ def is_stem(path: str | Path) -> bool:
         return False
 
 
-def id3(tags: Mapping[str, str]) -> bytes:
-    """Make an ID3v2.3 tag, in UTF-16."""
+def id3(
+    tags: Mapping[str, str], covers: Sequence[Cover] = (), more: bytes = b""
+) -> bytes:
+    """Make an ID3v2.3 tag, in UTF-16; `more` are frames of `extras.frames`."""
     frames = b"".join(_frame(name, tags[name]) for name in NAMES if name in tags)
+    frames += more
+    for body in map(apic, covers):
+        frames += b"APIC" + struct.pack(">IH", len(body), 0) + body
     size = bytes(len(frames) >> shift & 0x7F for shift in (21, 14, 7, 0))
     return b"ID3\3\0\0" + size + frames
+
+
+def riff_info(tags: Mapping[str, str]) -> bytes:
+    """Make a LIST INFO chunk, which stands behind the samples of a WAV."""
+    chunks = b""
+    for name, key in _INFO.items():
+        if text := tags.get(name, "").encode("utf-8"):
+            body = text + b"\0" * (2 - len(text) % 2)
+            chunks += key + struct.pack("<I", len(body)) + body
+    if not chunks:
+        return b""
+    return b"LIST" + struct.pack("<I", 4 + len(chunks)) + b"INFO" + chunks
 
 
 def _frame(name: str, text: str) -> bytes:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from edgestem.errors import AudioError
 from edgestem.sound.commit import commit, held_signals, repair
-from edgestem.sound.containers import PLAIN, Details
+from edgestem.sound.containers import PLAIN, Details, extension
 from edgestem.sound.descriptors import WavOutput, write_all
 from edgestem.sound.grid import Samples
 from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
@@ -35,10 +35,13 @@ class StemFiles:
     names : tuple of str
         Stems to write.
     file_format : str
-        One of `FORMATS`.
+        One of `ALL_FORMATS`.
     wav : WavFormat or None
         Grid, rate, channels and the expected length; None when somebody else
         writes into `descriptors`.
+    paths : mapping, optional
+        Where each stem goes instead of `folder`; those of one folder get their names
+        together.
 
     Raises
     ------
@@ -55,18 +58,23 @@ class StemFiles:
         *,
         details: Details = PLAIN,
         is_forced: bool = False,
+        paths: Mapping[str, Path] | None = None,
     ) -> None:
-        self.paths = target_paths(folder, names, file_format)
-        self._folder, self._is_forced = folder, is_forced
+        self.paths = dict(paths or target_paths(folder, names, file_format))
+        self._is_forced = is_forced
+        self._folders = sorted({path.parent for path in self.paths.values()})
         self._files: dict[str, PartFile] = {}
-        with wrap(folder):
-            self._made = _make_folders(folder)
+        self._made: list[Path] = []
+        for own in self._folders:
+            with wrap(own):
+                self._made = _make_folders(own) + self._made
         try:
-            repair(folder)
-            remove_dead_parts(folder)
+            for own in self._folders:
+                repair(own)
+                remove_dead_parts(own)
             for name, path in self.paths.items():
-                own = replace(details, tags=stem_tags(details.tags, name))
-                self._files[name] = PartFile(path, file_format, wav, own)
+                said = replace(details, tags=stem_tags(details.tags, name))
+                self._files[name] = PartFile(path, file_format, wav, said)
         except BaseException:
             self.discard()
             raise
@@ -94,18 +102,25 @@ class StemFiles:
         for file in self._files.values():
             with wrap(file.target):
                 file.finish()
-        pairs = [(file.part, file.target) for file in self._files.values()]
-        with wrap(self._folder):
-            try:
-                commit(self._folder, pairs, is_forced=self._is_forced)
-            except FileExistsError as cause:  # somebody was faster
-                raise stem_exists(cause.filename2 or cause.filename) from cause
+        for folder in self._folders:
+            self._name(folder)
         for file in self._files.values():
             file.close()
         self._files = {}
         self._made = []
-        with contextlib.suppress(OSError):  # a folder that may only be written to
-            _sync_folder(self._folder)
+        for folder in self._folders:
+            with contextlib.suppress(OSError):  # a folder that may only be written to
+                _sync_folder(folder)
+
+    def _name(self, folder: Path) -> None:
+        """Give the outputs in one folder their names."""
+        files = [f for f in self._files.values() if f.target.parent == folder]
+        pairs = [(file.part, file.target) for file in files]
+        with wrap(folder):
+            try:
+                commit(folder, pairs, is_forced=self._is_forced)
+            except FileExistsError as cause:  # somebody was faster
+                raise stem_exists(cause.filename2 or cause.filename) from cause
 
     def discard(self) -> None:
         """Remove what was not committed, and the folders made for it."""
@@ -181,7 +196,7 @@ def target_paths(
     folder: Path, names: tuple[str, ...], file_format: str
 ) -> dict[str, Path]:
     """Name the file of each stem."""
-    return {name: folder / f"{name}.{file_format}" for name in names}
+    return {name: folder / f"{name}.{extension(file_format)}" for name in names}
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -298,7 +298,7 @@ def test_help_and_version(run) -> None:
     assert version.stdout == f"edgestem {edgestem.__version__}\n"
     for words, wanted in (
         (("--help",), ("separate", "verify", "info")),
-        (("separate", "--help"), ("Only wav and flac", "--force", "not touched")),
+        (("separate", "--help"), ("flac and alac keep", "--force", "not touched")),
     ):
         text = run(*words)
         assert text.returncode == 0

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from edgestem.cli import values
 from edgestem.cli.completion import SHELLS, script
@@ -155,7 +157,7 @@ def test_karaoke_without_vocals_is_the_instrumental(run, write_song, tmp_path) -
     song = write_song(subtype="PCM_24")
     assert run("separate", song, "-o", "x", "--vocals-db", "-inf").returncode == 0
     files = [tmp_path / f"x/song/{n}.wav" for n in ("karaoke", "instrumental")]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    assert np.array_equal(*(soundfile.read(file, dtype="int32")[0] for file in files))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_every_help_tells_the_statuses(capsys) -> None:
 TRIES = {
     "edgestem se": {"separate", "serve"},
     "edgestem separate --vo": {"--vocals-db"},
-    "edgestem separate a.wav --format m": {"mp3"},
+    "edgestem separate a.wav --format m": {"mp3", "m4a"},
     "edgestem stream --model l": {"live"},
     "edgestem -q ver": {"verify"},
     "edgestem client st": {"status"},

@@ -28,6 +28,7 @@ MAY: dict[str, set[str]] = {
     "stretch": {"native"},
     "wire": set(),
     "client": {"files", "sound", "wire"},
+    "karaoke": {"client", "engine", "files", "sound"},
     "store": {"network", "sound"},
     "play": {
         "engine",

@@ -462,3 +462,21 @@ def test_mutated_headers_never_end_in_anything_but_an_error(
 
     found = parse(read)
     assert found is None or found.n_channels > 0
+
+
+@pytest.mark.parametrize("codec", ["flac", "pcm_s16le", "alac"])
+def test_late_sound_of_a_film_has_its_silence_once(
+    needs_ffmpeg: None, write_song: Callable[..., Path], tmp_path: Path, codec: str
+) -> None:
+    """Lossless codecs are put in their places by ffmpeg, the others by us."""
+    film = tmp_path / "late.mkv"
+    picture = ("-f", "lavfi", "-i", "testsrc=size=64x64:rate=25:duration=2")
+    line = ["ffmpeg", "-v", "error", *picture, "-itsoffset", "0.5"]
+    line += ["-i", str(write_song()), "-map", "0:v", "-map", "1:a", "-c:a", codec]
+    subprocess.run([*line, str(film)], check=True)
+    song = open_song(film)
+    x = song.read(1 << 20)
+    song.close()
+    start = int(np.argmax(np.abs(x[:, 0]) > 0))
+    assert abs(start - 22050) <= 45  # Matroska counts milliseconds
+    assert abs(len(x) - 22050 - 44100) <= 45

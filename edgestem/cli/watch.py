@@ -1,0 +1,190 @@
+"""`edgestem watch`: a folder that is kept in a karaoke program's layout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgestem.cli import interrupts
+from edgestem.cli.console import complain, put, say
+from edgestem.cli.export import add_library_options, make_layout, make_maker
+from edgestem.cli.usage import UsageError
+from edgestem.cli.values import filled, real
+from edgestem.cli.world import as_error
+from edgestem.errors import EdgestemError
+
+if TYPE_CHECKING:
+    from edgestem.karaoke.items import Item
+    from edgestem.karaoke.state import Sign
+    from edgestem.karaoke.watch import Watch
+
+Parser = argparse.ArgumentParser
+STATE = ".edgestem-watch.jsonl"
+_WATCH = """\
+Does what edgestem export does, again and again: what is new in the folder or has
+changed is separated once it has settled.  Network disks are welcome: the folder is
+looked at every --interval seconds.  Nothing is ever deleted; when more than half of
+the songs that were done are gone, a disk is missing, and nothing is done until they
+are back.
+
+What was done stands in FOLDER/.edgestem-watch.jsonl (-o, else the watched folder), so
+a new start goes on where the last one ended.  Songs that cannot be read are named once
+and tried again when they change.
+
+--once does what there is and ends: 0 all is there, 1 something failed, 3 it is held
+back because a disk seems to be missing.
+"""
+_EXAMPLES = """\
+examples:
+  edgestem watch Songs --layout pikaraoke
+  edgestem watch /mnt/nas/Music -o /mnt/nas/Stems --layout folders --socket
+  edgestem watch Songs --layout openhome --once     in cron, or by hand
+"""
+_RETRY_S = 60.0  # after trouble that is not a song's: a full disk, no daemon
+_HELD = 3
+
+
+def add_parser(command: Callable[..., Parser]) -> None:
+    """Add the command."""
+    text = "keep a folder in a karaoke program's layout"
+    parser = command("watch", text, _WATCH, _EXAMPLES)
+    parser.add_argument("dir", type=filled, metavar="DIR", help="the folder of songs")
+    add_library_options(parser)
+    add = parser.add_argument
+    add("--once", action="store_true", help="do what there is, then end")
+    add("--interval", type=real(0.1, 86400), default=10.0, metavar="S",
+        help="between two looks (default: 10)")  # fmt: skip
+    add("--settle", type=real(0, 86400), default=15.0, metavar="S",
+        help="how long a file has to rest (default: 15)")  # fmt: skip
+    add("--state", type=filled, metavar="FILE", help="where to remember what was done")
+    add("--json", action="store_true", help="print one JSON object an event to stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the command; return the exit status.
+
+    Raises
+    ------
+    UsageError
+        The options contradict each other.
+    EdgestemError
+        `watched`, or the state cannot be kept.
+    """
+    from edgestem.karaoke.export import Export
+    from edgestem.karaoke.state import State
+    from edgestem.karaoke.watch import Watch
+
+    root = Path(args.dir)
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder: watch a folder of songs")
+    layout = make_layout(args)
+    path = Path(args.state or Path(args.out or root) / STATE)
+    with State(path) as state:
+        watcher = _Watcher(args)
+        watch = Watch(
+            Export(layout, make_maker(args)),
+            root,
+            Path(args.out or os.devnull),
+            state,
+            settle_s=args.settle,
+            tell=watcher.tell,
+        )
+        return watcher.run(watch)
+
+
+def _bug(cause: Exception) -> EdgestemError:
+    from edgestem.cli.world import bug
+
+    return bug(cause)
+
+
+class _Watcher:
+    """The loop, and what is said of it: to people, programs and systemd."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._counts: Counter[str] = Counter()
+        self._last: dict[str, Any] = {}
+
+    def run(self, watch: Watch) -> int:
+        """Look and do until somebody ends it; return the exit status."""
+        self._notify("READY=1")
+        while True:
+            interrupts.check()
+            scan = watch.look()
+            is_troubled = False
+            for number, (item, sign) in enumerate(scan.ready, 1):
+                self._notify(f"STATUS=song {number} of {len(scan.ready)}: {item.path}")
+                is_troubled = not self._do(watch, item, sign)
+                if is_troubled:
+                    break
+            self._notify(f"STATUS={self._words()}")
+            if self._args.once and (scan.is_held or not scan.n_settling):
+                if is_troubled or not scan.ready or scan.is_held:
+                    return self._end(is_held=scan.is_held, is_troubled=is_troubled)
+                continue  # what became of it, and what came meanwhile
+            self._sleep(_RETRY_S if is_troubled else self._args.interval)
+
+    def _do(self, watch: Watch, item: Item, sign: Sign) -> bool:
+        """Do an item; say whether the next one may be tried."""
+        try:
+            word = watch.do(item, sign, lambda *_: self._beat())
+        except EdgestemError:
+            raise  # the state cannot be kept
+        except Exception as cause:  # the others are still to be done
+            interrupts.check()
+            if self._args.debug:
+                raise
+            watch.give_up(item, sign, as_error(cause) or _bug(cause))
+            word = "failed"
+        self._counts[word] += 1
+        return self._last.get("event") != "trouble"
+
+    def _beat(self) -> None:
+        interrupts.check()
+        self._notify("WATCHDOG=1")
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._beat()
+            time.sleep(min(left, 5.0))
+
+    def _end(self, *, is_held: bool, is_troubled: bool) -> int:
+        if not self._args.quiet:
+            say(self._words())
+        if is_held:
+            return _HELD
+        return 1 if is_troubled or self._counts["failed"] else 0
+
+    def _words(self) -> str:
+        names = ("written", "there", "failed")
+        said = [f"{self._counts[n]} {n}" for n in names if self._counts[n]]
+        return ", ".join(said) or "nothing to do"
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Say what happened; looks that show nothing new are not worth a word."""
+        is_news = event != self._last
+        self._last = event
+        if self._args.json and (is_news or event["event"] not in ("scan", "hold")):
+            put(json.dumps(event))
+        kind = event["event"]
+        if kind in ("failed", "trouble"):
+            complain("error", event["text"], event["code"])
+        elif kind == "hold" and is_news:
+            gone = f"{event['gone']} of the songs that were done are gone"
+            complain("warning", f"{gone}: is a disk missing? nothing is done till then")
+        elif kind == "written" and not self._args.quiet:
+            say(f"{event['input']} -> {', '.join(event['outputs'])}")
+
+    def _notify(self, line: str) -> None:
+        from edgestem.daemon.system.listener import notify
+
+        if "NOTIFY_SOCKET" in os.environ:
+            notify(line)

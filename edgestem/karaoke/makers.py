@@ -1,0 +1,116 @@
+"""Where stems come from: an earlier run, this process, or a daemon."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from edgestem.files.loop import Progress
+from edgestem.files.output import Options
+from edgestem.files.recode import find_stems, recode
+from edgestem.files.separate import FileSeparator
+from edgestem.sound.containers import FORMATS
+
+Targets = Mapping[str, Path]
+
+
+class Maker(Protocol):
+    """Writes stems of a song."""
+
+    def write(
+        self,
+        path: Path,
+        targets: Targets,
+        file_format: str,
+        relative: Path,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write each stem to its file, all of them or none; files are replaced.
+
+        Raises
+        ------
+        AudioError
+            Of this song.
+        EdgestemError
+            Of the model, the device or the daemon.
+        """
+
+
+class Separating:
+    """Separates here, or through a daemon; the model is loaded once.
+
+    Parameters
+    ----------
+    options : Options
+        Of the model; stems and format are those of each call.
+    socket : str, optional
+        A daemon's; "" is the usual place.
+    """
+
+    def __init__(self, options: Options, socket: str | None = None) -> None:
+        self._options, self._socket = options, socket
+        self._here: FileSeparator | None = None
+
+    def write(
+        self,
+        path: Path,
+        targets: Targets,
+        file_format: str,
+        relative: Path,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write each stem to its file; see `Maker`."""
+        options = replace(
+            self._options,
+            stems=tuple(targets),
+            file_format=file_format,
+            is_forced=True,
+        )
+        if self._socket is not None:
+            self._ask(path, targets, options, progress)
+            return
+        if self._here is None:
+            self._here = FileSeparator(options)
+        self._here.options = options
+        self._here.to_files(path, targets, progress)
+
+    def _ask(
+        self, path: Path, targets: Targets, options: Options, progress: Progress | None
+    ) -> None:
+        """Let the daemon separate; what it cannot write is encoded here."""
+        from edgestem.client.files import RemoteSeparator
+
+        if options.file_format in FORMATS:
+            separator = RemoteSeparator(options, self._socket or "")
+            separator.to_files(path, targets, progress)
+            return
+        with tempfile.TemporaryDirectory(prefix="edgestem-") as scratch:
+            stems = {name: Path(scratch) / f"{name}.wav" for name in targets}
+            wav = replace(options, file_format="wav", bitrate=None)
+            separator = RemoteSeparator(wav, self._socket or "")
+            separator.to_files(path, stems, progress)
+            recode(stems, targets, options.file_format, path)
+
+
+class Earlier:
+    """Takes the stems of an earlier `separate` where there are any."""
+
+    def __init__(self, folder: Path, other: Maker) -> None:
+        self._folder, self._other = folder, other
+
+    def write(
+        self,
+        path: Path,
+        targets: Targets,
+        file_format: str,
+        relative: Path,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write each stem to its file; see `Maker`."""
+        if stems := find_stems(self._folder, path, relative):
+            recode(stems, targets, file_format, path)
+        else:
+            self._other.write(path, targets, file_format, relative, progress)
