@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.sound.ffmpeg import FfmpegSong
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.reading import open_song
 from edgestem.sound.sndfile import SndfileSong
 from edgestem.sound.song import Song, load_soundfile
@@ -35,7 +35,7 @@ class Listener:
         song.listener = self._hear
         return song
 
-    def _hear(self, x: Samples) -> None:
+    def _hear(self, x: GridSamples) -> None:
         assert self._song is not None
         self._digest.update(pack(x, self._song.grid))
 

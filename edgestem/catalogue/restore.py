@@ -18,7 +18,7 @@ from edgestem.catalogue.decoding import Listener
 from edgestem.errors import AudioError
 from edgestem.sound.commit import is_there
 from edgestem.sound.containers import LOSSY, Details
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert
+from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
@@ -138,10 +138,10 @@ class _Work:
             *(folder, names, self._format, wav), details=details, is_forced=True
         )
 
-    def _block(self, song: Song) -> Samples:
+    def _block(self, song: Song) -> GridSamples:
         return convert(song.read(BLOCK), song.grid, self._grid)[0]
 
-    def _read(self, stem: Song, n_samples: int) -> Samples:
+    def _read(self, stem: Song, n_samples: int) -> GridSamples:
         x = convert(stem.read(n_samples), stem.grid, self._grid)[0]
         if len(x) != n_samples:
             raise _differs(self._folder, f"{self._source} is longer than its stem")

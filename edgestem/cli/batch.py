@@ -19,7 +19,7 @@ from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real, whole
 from edgestem.files.output import SUBTYPES
 from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import FORMATS
+from edgestem.sound.containers import CONTAINERS
 from edgestem.stems import STEMS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def add_parser(command: Callable[..., Parser]) -> None:
         help="processes, each with one thread and the model (default: 1)")  # fmt: skip
     add("--keep", choices=STEMS,
         help="write only this stem; edgestem restore makes the other one")  # fmt: skip
-    add("--format", choices=FORMATS, default="wav", help="default: wav")
+    add("--format", choices=CONTAINERS, default="wav", help="default: wav")
     add("--subtype", choices=SUBTYPES, default="keep",
         help="sample format of wav and flac (default: keep the song's)")  # fmt: skip
     add("--retries", type=whole(0, 100), default=3, metavar="N",

@@ -19,7 +19,7 @@ from edgestem.cli.values import filled
 from edgestem.cli.world import as_error
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import ALL_FORMATS
+from edgestem.sound.containers import ALL_CONTAINERS
 
 if TYPE_CHECKING:
     from edgestem.karaoke.export import Export, Job
@@ -76,7 +76,7 @@ def add_library_options(parser: Parser) -> None:
     add("-o", "--output", dest="out", type=filled, metavar="DIR",
         help="where to write; some layouts go beside the songs without it")  # fmt: skip
     add("--layout", choices=LAYOUTS, required=True, help="see above")
-    add("--format", choices=ALL_FORMATS, help="default: what its programs like best")
+    add("--format", choices=ALL_CONTAINERS, help="default: what its programs like best")
     add("--name", metavar="TEMPLATE",
         help="folders and flat: names as for edgestem separate")  # fmt: skip
     add("--with-vocals", action="store_true", help="tracks: a third track, the vocals")

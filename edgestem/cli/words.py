@@ -25,7 +25,7 @@ from edgestem.files.names import NameTemplate
 from edgestem.files.output import SUBTYPES, Options
 from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import (
-    ALL_FORMATS,
+    ALL_CONTAINERS,
     BY_FFMPEG,
     LOSSY,
     MAX_BITRATE,
@@ -177,7 +177,7 @@ def _add_separate(parser: Parser) -> None:
     add("--vocals-db", type=level(MIN_DB, MAX_DB), metavar="DB",
         help="write karaoke.wav too: the instrumental with the vocals at DB decibels "
         "(-120 to 20, or -inf; 0 is the song)")  # fmt: skip
-    add("--format", choices=ALL_FORMATS, default="wav",
+    add("--format", choices=ALL_CONTAINERS, default="wav",
         help="default: wav; ffmpeg writes m4a (AAC), alac and opus")  # fmt: skip
     add("--name", metavar="TEMPLATE",
         help='names below DIR, as "{artist}/{song} ({stem}).{ext}"; fields: song stem '

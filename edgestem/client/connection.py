@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from edgestem.client.link import Link, refusal
 from edgestem.errors import EdgestemError, ProtocolError
 from edgestem.mixture import as_float32, as_mixture
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.stems import Stems
 from edgestem.wire.place import find_socket
 from edgestem.wire.protocol import VERSION, Message, encode
 
-BLOCK = 16384  # samples of one message: 128 KiB of stereo
+MESSAGE_BLOCK = 16384  # samples of one message: 128 KiB of stereo
 PATIENCE_S = 60.0  # without any sign of life; loading a large network takes a while
-Progress = Callable[[dict[str, Any]], None]
+JobProgress = Callable[[dict[str, Any]], None]
 
 
 class Client:
@@ -154,11 +154,11 @@ class Client:
         self.request("close", "closed")
         return Stems(*(stem[late:].reshape(mixture.shape) for stem in stems))
 
-    def _send_all(self, mixture: Samples) -> None:
+    def _send_all(self, mixture: GridSamples) -> None:
         # The reading side says why.
         with contextlib.suppress(OSError, EdgestemError):
             for at in _starts(len(mixture)):
-                block = _to_bytes(mixture[at : at + BLOCK])
+                block = _to_bytes(mixture[at : at + MESSAGE_BLOCK])
                 self._link.send(encode("audio", block))
             self._link.send(encode("flush"))
 
@@ -176,7 +176,7 @@ class Client:
         source: str | Path | int,
         outputs: Sequence[int],
         *,
-        progress: Progress | None = None,
+        progress: JobProgress | None = None,
         **fields: Any,
     ) -> dict[str, Any]:
         """Separate a file into open descriptors, one for each of `stems`.
@@ -214,8 +214,12 @@ class ClientStream:
     def push(self, block: NDArray[Any]) -> Any:
         """Send a block, wait for as many samples of each stem."""
         block = as_float32(block, "block")
-        if len(block) > BLOCK:  # piece by piece, or both sides would wait to write
-            pieces = [self.push(block[i : i + BLOCK]) for i in _starts(len(block))]
+        if (
+            len(block) > MESSAGE_BLOCK
+        ):  # piece by piece, or both sides would wait to write
+            pieces = [
+                self.push(block[i : i + MESSAGE_BLOCK]) for i in _starts(len(block))
+            ]
             stems = [np.concatenate(stem) for stem in zip(*pieces, strict=True)]
             return self._named(stems)
         self._client.send("audio", _to_bytes(block))
@@ -250,21 +254,21 @@ class ClientStream:
         done = 0
         while done < n_samples:
             payload = self._client.receive("stems").payload
-            values: Samples = np.frombuffer(payload, "<f4")
+            values: GridSamples = np.frombuffer(payload, "<f4")
             parts = values.reshape(len(self.stems), -1, self._n_channels)
             for stem, part in zip(stems, parts, strict=True):
                 stem[done : done + len(part)] = part
             done += len(parts[0])
         return self._named(stems)
 
-    def _named(self, stems: list[Samples]) -> Any:
+    def _named(self, stems: list[GridSamples]) -> Any:
         """Give names only to what has them: two stems may be any two, in any order."""
         return Stems(*stems) if self.stems == Stems._fields else tuple(stems)
 
 
 def _starts(n_samples: int) -> range:
-    return range(0, n_samples, BLOCK)
+    return range(0, n_samples, MESSAGE_BLOCK)
 
 
-def _to_bytes(block: Samples) -> bytes:
+def _to_bytes(block: GridSamples) -> bytes:
     return np.ascontiguousarray(block, "<f4").tobytes()

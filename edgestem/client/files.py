@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from edgestem.client.connection import Client
 from edgestem.errors import EdgestemError
-from edgestem.files.loop import BLOCK, Progress
+from edgestem.files.loop import FILE_BLOCK, Progress
 from edgestem.files.output import FileReport, Options
 from edgestem.sound.encoding import open_encoder
 from edgestem.sound.grid import GRIDS, convert
@@ -207,7 +207,7 @@ def _decode(song: Song, path: str, options: Options) -> _Source:
     source = _Source(file, path, _short(song.tags))
     try:
         encoder = open_encoder(file, "wav", wav, Path(song.name))
-        while len(block := song.read(BLOCK)):
+        while len(block := song.read(FILE_BLOCK)):
             on_grid, n_clipped = convert(block, song.grid, grid)
             source.n_clipped_samples += n_clipped
             encoder.write(on_grid)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from edgestem.errors import ProtocolError
 from edgestem.files.output import SUBTYPES
-from edgestem.sound.containers import FORMATS as FILE_FORMATS
+from edgestem.sound.containers import CONTAINERS as FILE_FORMATS
 from edgestem.sound.containers import MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.tags import NAMES
 from edgestem.stems import MAX_DB, OUTPUTS

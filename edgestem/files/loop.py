@@ -16,11 +16,19 @@ from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Options
 from edgestem.sound.encoding import choose_grid
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert, mix, split, to_float32
+from edgestem.sound.grid import (
+    GRIDS,
+    Grid,
+    GridSamples,
+    convert,
+    mix,
+    split,
+    to_float32,
+)
 from edgestem.sound.song import Song, unreadable
 from edgestem.stems import MIX, Stems
 
-BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
+FILE_BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
 
 Progress = Callable[[int, int | None], None]
 
@@ -30,7 +38,7 @@ class VocalsSource(Protocol):
 
     latency_samples: int
 
-    def push(self, block: Samples, out: Stems | None = None) -> Stems:
+    def push(self, block: GridSamples, out: Stems | None = None) -> Stems:
         """Take a block of the mixture, give as many samples of its vocals, late."""
 
     def flush(self) -> Stems:
@@ -40,7 +48,7 @@ class VocalsSource(Protocol):
 class StemSink(Protocol):
     """What takes the stems; it picks those it wants."""
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block of every stem; count values that had to be clipped."""
 
 
@@ -98,7 +106,7 @@ def separate_song(
         Nothing of the song could be read.
     """
 
-    def finish(pair: tuple[Samples, Samples]) -> None:
+    def finish(pair: tuple[GridSamples, GridSamples]) -> None:
         mixture, vocals = pair
         stems, n_adjusted, n_clipped = _stems(mixture, vocals, grid, vocals_db)
         report.n_clipped_samples += n_clipped + sink.write(stems)
@@ -126,8 +134,8 @@ def separate_song(
 
 
 def _stems(
-    mixture: Samples, vocals: Samples, grid: Grid, vocals_db: float | None
-) -> tuple[dict[str, Samples], int, int]:
+    mixture: GridSamples, vocals: GridSamples, grid: Grid, vocals_db: float | None
+) -> tuple[dict[str, GridSamples], int, int]:
     """Apply the mixture law, and mix the karaoke if it is wanted."""
     on_grid, instrumental, n_adjusted = split(mixture, vocals, grid)
     stems, n_clipped = {"vocals": on_grid, "instrumental": instrumental}, 0
@@ -139,16 +147,16 @@ def _stems(
 
 def _pairs(
     song: Song, source: VocalsSource, grid: Grid
-) -> Iterator[tuple[Samples, Samples, int]]:
+) -> Iterator[tuple[GridSamples, GridSamples, int]]:
     """Yield the mixture on the grid and its vocals, aligned, block by block.
 
     With each comes how many values of the song were clipped since the one before.
     """
     n_clipped = 0
     n_late = source.latency_samples  # output that belongs to nothing
-    waiting: Samples = np.empty((0, song.n_channels), grid.dtype)
+    waiting: GridSamples = np.empty((0, song.n_channels), grid.dtype)
     while True:
-        x = song.read(BLOCK)
+        x = song.read(FILE_BLOCK)
         block, n = convert(x, song.grid, grid)
         n_clipped += n
         is_end = len(block) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import ALL_FORMATS, LOSSY, MAX_BITRATE, MIN_BITRATE
+from edgestem.sound.containers import ALL_CONTAINERS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.grid import GRIDS
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
 
@@ -56,8 +56,8 @@ class Options:
         level = self.vocals_db
         if level not in (None, -math.inf) and not MIN_DB <= level <= MAX_DB:
             raise ValueError(f"vocals_db: expected -120 to 20, or -inf, got {level}")
-        if self.file_format not in ALL_FORMATS:
-            raise ValueError(f"file_format: expected one of {ALL_FORMATS}")
+        if self.file_format not in ALL_CONTAINERS:
+            raise ValueError(f"file_format: expected one of {ALL_CONTAINERS}")
         if self.subtype not in SUBTYPES:
             raise ValueError(f"subtype: expected one of {SUBTYPES}")
         if self.bitrate is not None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from edgestem.errors import AudioError
-from edgestem.files.loop import BLOCK
+from edgestem.files.loop import FILE_BLOCK
 from edgestem.files.separate import song_name
 from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.covers import read_covers
@@ -88,7 +88,7 @@ def recode(
         )
         while True:
             blocks = {
-                name: convert(stem.read(BLOCK), stem.grid, grid)[0]
+                name: convert(stem.read(FILE_BLOCK), stem.grid, grid)[0]
                 for name, stem in stems.items()
             }
             lengths = {len(block) for block in blocks.values()}

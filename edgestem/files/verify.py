@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import AudioError
-from edgestem.files.loop import BLOCK
+from edgestem.files.loop import FILE_BLOCK
 from edgestem.files.separate import song_name
 from edgestem.sound.containers import EXTENSIONS
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert
+from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.stems import OUTPUTS, STEMS
@@ -185,7 +185,7 @@ def _compare(songs: list[Song], folder: Path) -> Residual:
     found.is_lossy = any(stem.is_lossy for stem in stems)
     greatest, mix = 0.0, _Mix()
     while True:
-        blocks = [convert(song.read(BLOCK), song.grid, grid)[0] for song in songs]
+        blocks = [convert(song.read(FILE_BLOCK), song.grid, grid)[0] for song in songs]
         if len({len(block) for block in blocks}) > 1:
             raise _differ(mixture, "are not as long as the song")
         if len(blocks[0]) == 0:
@@ -224,7 +224,9 @@ class _Mix:
         self._sums = np.zeros(3)  # of d d, d v, v v with d = karaoke - instrumental
         self._energy = 0.0
 
-    def add(self, vocals: Samples, instrumental: Samples, *karaoke: Samples) -> None:
+    def add(
+        self, vocals: GridSamples, instrumental: GridSamples, *karaoke: GridSamples
+    ) -> None:
         """Look at a block."""
         if karaoke:
             v = vocals.astype(np.float64)
@@ -265,7 +267,7 @@ def _ask_witness(sets: list[Residual], path: Path) -> None:
 
 
 def _residual(
-    grid: Grid, mixture: Samples, vocals: Samples, instrumental: Samples
+    grid: Grid, mixture: GridSamples, vocals: GridSamples, instrumental: GridSamples
 ) -> tuple[float, float]:
     """Greatest error of a block, on the grid and in units of the last place."""
     if not grid.is_float:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgestem.engine.separator import Separator
 from edgestem.errors import AudioError
-from edgestem.files.loop import BLOCK, Progress
+from edgestem.files.loop import FILE_BLOCK, Progress
 from edgestem.sound.grid import GRIDS, convert, to_float32
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
@@ -216,7 +216,7 @@ def of_song(
         separator = Separator(song.sample_rate, song.n_channels, **options)
         meter, n_late = Meter(song.sample_rate), separator.latency_samples
         while True:
-            block = song.read(BLOCK)
+            block = song.read(FILE_BLOCK)
             is_end = len(block) == 0
             x = to_float32(block, song.grid)
             stems = separator.flush() if is_end else separator.push(x)
@@ -258,4 +258,4 @@ def of_stems(stems: Mapping[str, Path]) -> Activity:
 
 
 def _floats(song: Song) -> NDArray[Any]:
-    return convert(song.read(BLOCK), song.grid, GRIDS["float"])[0]
+    return convert(song.read(FILE_BLOCK), song.grid, GRIDS["float"])[0]

@@ -12,7 +12,7 @@ from edgestem.files.loop import Progress
 from edgestem.files.output import Options
 from edgestem.files.recode import find_stems, recode
 from edgestem.files.separate import FileSeparator
-from edgestem.sound.containers import FORMATS
+from edgestem.sound.containers import CONTAINERS
 
 Targets = Mapping[str, Path]
 
@@ -83,7 +83,7 @@ class Separating:
         """Let the daemon separate; what it cannot write is encoded here."""
         from edgestem.client.files import RemoteSeparator
 
-        if options.file_format in FORMATS:
+        if options.file_format in CONTAINERS:
             separator = RemoteSeparator(options, self._socket or "")
             separator.to_files(path, targets, progress)
             return

@@ -26,7 +26,7 @@ from edgestem.sound.descriptors import (
     unwritable,
     write_all,
 )
-from edgestem.sound.grid import GRIDS, Samples, convert, to_float32
+from edgestem.sound.grid import GRIDS, GridSamples, convert, to_float32
 from edgestem.sound.song import behind_wav
 from edgestem.sound.wav import WavFormat, pack, parse, unpack
 
@@ -43,7 +43,7 @@ class Pipe:
     source: int
     sink: int
     block: int
-    """Samples of one read, at most."""
+    """GridSamples of one read, at most."""
     output: WavOutput | None = None
     """What writes WAV into `sink`; None: raw PCM."""
 
@@ -173,7 +173,7 @@ def through_rig(pipe: Pipe, live: Live) -> None:
     """Play against the clock of whoever writes, then drain."""
     grid, n_channels = pipe.wav.grid, pipe.wav.n_channels
 
-    def play(x: Samples) -> None:
+    def play(x: GridSamples) -> None:
         out = np.empty_like(x)
         live.rig.process(x, out)
         on_grid, _ = convert(out, GRIDS["float"], grid)

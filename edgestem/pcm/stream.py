@@ -11,7 +11,7 @@ import numpy as np
 
 from edgestem.engine.separator import Separator
 from edgestem.pcm.faders import MAX_BLOCK, Levels
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert, split, to_float32
+from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert, split, to_float32
 from edgestem.sound.wav import WavFormat, pack, unpack
 from edgestem.stems import OUTPUTS, Stems
 
@@ -70,7 +70,7 @@ class PcmStream:
         blocks = []
         for at in range(0, len(rest.vocals), MAX_BLOCK):
             part = Stems(*(stem[at : at + MAX_BLOCK] for stem in rest))
-            silence: Samples = np.zeros(part.vocals.shape, self._grid.dtype)
+            silence: GridSamples = np.zeros(part.vocals.shape, self._grid.dtype)
             blocks.append(self._pack(silence, part))
         self.reset()
         return blocks
@@ -81,7 +81,7 @@ class PcmStream:
         self._line.fill(0)
         self._at = 0
 
-    def _pack(self, block: Samples, stems: Stems) -> bytes:
+    def _pack(self, block: GridSamples, stems: Stems) -> bytes:
         vocals, instrumental = self._on_grid(block, stems)
         parts = []
         for name in self.stems:
@@ -92,14 +92,16 @@ class PcmStream:
             parts.append(pack(samples, self._grid))
         return b"".join(parts)
 
-    def _on_grid(self, block: Samples, stems: Stems) -> tuple[Samples, Samples]:
+    def _on_grid(
+        self, block: GridSamples, stems: Stems
+    ) -> tuple[GridSamples, GridSamples]:
         if self._grid.is_float:
             return stems.vocals, stems.instrumental
         mixture = self._delayed(block)
         vocals, instrumental, _ = split(mixture, stems.vocals, self._grid)
         return vocals, instrumental
 
-    def _delayed(self, block: Samples) -> Samples:
+    def _delayed(self, block: GridSamples) -> GridSamples:
         """Swap the block for the mixture of `latency_samples` earlier."""
         out = np.empty_like(block)
         done = 0
@@ -112,9 +114,9 @@ class PcmStream:
             done += n
         return out
 
-    def _karaoke(self, vocals: Samples, instrumental: Samples) -> Samples:
+    def _karaoke(self, vocals: GridSamples, instrumental: GridSamples) -> GridSamples:
         gains = self.levels.take(len(vocals))
-        mixed: Samples = vocals * gains[:, :1] + instrumental * gains[:, 1:]
+        mixed: GridSamples = vocals * gains[:, :1] + instrumental * gains[:, 1:]
         if self._grid.is_float:
             return mixed
         scaled = mixed / self._grid.full_scale

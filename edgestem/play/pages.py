@@ -1,4 +1,4 @@
-"""Samples of a song of unknown length, written anywhere, read anywhere.
+"""GridSamples of a song of unknown length, written anywhere, read anywhere.
 
 Pages of one size, so that nothing is moved while a song grows.  One thread writes a
 place before it tells others that it is there; reading takes no lock.  What was never
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgestem.sound.grid import Grid, Samples
+from edgestem.sound.grid import Grid, GridSamples
 
 PAGE = 1 << 16  # samples: 1.4 s at 48 kHz
 
@@ -24,7 +24,7 @@ def narrow_dtype(grid: Grid) -> type:
 
 
 class Pages:
-    """Samples (n, n_channels) by position.
+    """GridSamples (n, n_channels) by position.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Pages:
         self._shape, self._dtype = (PAGE, n_channels), dtype
         self._pages: dict[int, Any] = {}
 
-    def write(self, start: int, x: Samples) -> None:
+    def write(self, start: int, x: GridSamples) -> None:
         """Put samples at a place; values fit into the type."""
         done = 0
         while done < len(x):
@@ -49,9 +49,9 @@ class Pages:
             page[at : at + n] = x[done : done + n]
             done += n
 
-    def read(self, start: int, n: int) -> Samples:
+    def read(self, start: int, n: int) -> GridSamples:
         """Copy samples; silence where nothing is."""
-        out: Samples = np.zeros((n, self._shape[1]), self._dtype)
+        out: GridSamples = np.zeros((n, self._shape[1]), self._dtype)
         done = 0
         while done < n:
             number, at = divmod(start + done, PAGE)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgestem.play.pages import Pages, narrow_dtype
 from edgestem.sound.encoding import choose_grid
-from edgestem.sound.grid import GRIDS, Grid, Samples, convert, to_float32
+from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert, to_float32
 from edgestem.sound.song import Song
 
 NONE, PROVISIONAL, FINAL = range(3)  # how good the vocals of a place are
@@ -37,7 +37,7 @@ class Track:
     sample_rate, n_channels : int
         0 until it is opened.
     n_decoded : int
-        Samples of the mixture that are there.
+        GridSamples of the mixture that are there.
     n_samples : int or None
         Its length, when all is decoded.
     n_expected : int or None
@@ -103,7 +103,7 @@ class Track:
         self.fade = max(round(FADE_S * song.sample_rate), 1)
         self.sample_rate = song.sample_rate  # last: now it can be read
 
-    def append(self, x: Samples) -> None:
+    def append(self, x: GridSamples) -> None:
         """Add decoded samples, as the song gave them."""
         block, _ = convert(x, self._song_grid, self.grid)
         self._mixture.write(self.n_decoded, block)
@@ -116,7 +116,7 @@ class Track:
 
     # ---- the separator's thread -------------------------------------
 
-    def put_final(self, vocals: Samples) -> None:
+    def put_final(self, vocals: GridSamples) -> None:
         """Append final vocals, on the grid, at the front."""
         self._vocals.write(self.front, vocals)
         self.front += len(vocals)
@@ -157,11 +157,11 @@ class Track:
                 return ENDLESS if is_end else end - self.fade - place
         return 0
 
-    def mixture(self, start: int, n: int) -> Samples:
+    def mixture(self, start: int, n: int) -> GridSamples:
         """Copy the mixture, on the grid in its narrow type."""
         return self._mixture.read(start, n)
 
-    def mixture_wide(self, start: int, n: int) -> Samples:
+    def mixture_wide(self, start: int, n: int) -> GridSamples:
         """Copy the mixture, on the grid in the grid's own type."""
         return self.mixture(start, n).astype(self.grid.dtype)
 
@@ -173,10 +173,10 @@ class Track:
             return self._provisional.read(start, n)
         return np.zeros((n, self.n_channels), np.float32)
 
-    def final(self, start: int, n: int) -> tuple[Samples, Samples]:
+    def final(self, start: int, n: int) -> tuple[GridSamples, GridSamples]:
         """Copy both final stems, full scale 1: as `separate` has them."""
         grid = self.grid
-        vocals: Samples = self._vocals.read(start, n).astype(grid.dtype)
+        vocals: GridSamples = self._vocals.read(start, n).astype(grid.dtype)
         rest = self.mixture_wide(start, n) - vocals
         return to_float32(vocals, grid), to_float32(rest, grid)
 

@@ -13,9 +13,9 @@ from edgestem.errors import AudioError
 from edgestem.sound.covers import Cover
 from edgestem.sound.song import load_soundfile
 
-FORMATS = ("wav", "flac", "ogg", "mp3")  # libsndfile's, and the daemon's
+CONTAINERS = ("wav", "flac", "ogg", "mp3")  # libsndfile's, and the daemon's
 BY_FFMPEG = ("m4a", "alac", "opus")  # what the program `ffmpeg` writes
-ALL_FORMATS = FORMATS + BY_FFMPEG
+ALL_CONTAINERS = CONTAINERS + BY_FFMPEG
 EXTENSIONS = ("wav", "flac", "ogg", "mp3", "m4a", "opus")  # of stems
 LOSSY = ("ogg", "mp3", "m4a", "opus")
 MIN_BITRATE, MAX_BITRATE = 64, 320  # kbit/s: below, mp3 cannot say its exact length

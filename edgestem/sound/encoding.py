@@ -13,7 +13,7 @@ import numpy as np
 from edgestem.errors import AudioError
 from edgestem.sound.containers import (
     BY_FFMPEG,
-    FORMATS,
+    CONTAINERS,
     PLAIN,
     Details,
     check_rate,
@@ -22,14 +22,14 @@ from edgestem.sound.containers import (
 from edgestem.sound.covers import PICTURE, flac_blocks, picture_comment
 from edgestem.sound.descriptors import SURE
 from edgestem.sound.extras import as_comments, flac_head, frames
-from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.ogg import add_comments
 from edgestem.sound.programs import ProgramEncoder
 from edgestem.sound.song import load_soundfile
 from edgestem.sound.tags import id3, riff_info
 from edgestem.sound.wav import MAX_RIFF, ROOM, WavFormat, header, pack
 
-__all__ = ["FORMATS", "Details", "Encoder", "choose_grid", "open_encoder"]
+__all__ = ["CONTAINERS", "Details", "Encoder", "choose_grid", "open_encoder"]
 # libsndfile's words: container, and sample format for each grid it can hold.
 _ENCODINGS: dict[str, tuple[str, dict[str, str]]] = {
     "flac": ("FLAC", {"8": "PCM_S8", "16": "PCM_16", "24": "PCM_24"}),
@@ -44,7 +44,7 @@ _SLICE = 8192  # samples; libvorbis puts a whole call on its stack
 class Encoder(Protocol):
     """Writes one stem into an open file."""
 
-    def write(self, x: Samples) -> int:
+    def write(self, x: GridSamples) -> int:
         """Append samples of the grid; count values that had to be clipped."""
 
     def finish(self) -> None:
@@ -138,7 +138,7 @@ class _WavEncoder:
         done = WavFormat(w.grid, w.sample_rate, w.n_channels, self._n_samples)
         return header(done, with_room=self._with_room)
 
-    def write(self, x: Samples) -> int:
+    def write(self, x: GridSamples) -> int:
         self._file.write(pack(x, self._wav.grid))
         self._n_samples += len(x)
         return 0
@@ -207,7 +207,7 @@ class _SndfileEncoder:
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return self._thread.submit(function, *arguments).result()
 
-    def write(self, x: Samples) -> int:
+    def write(self, x: GridSamples) -> int:
         n_clipped = 0
         if not self._grid.is_float:  # libsndfile wants integers left-justified
             data = (x << (32 - self._grid.bits)).astype(np.int32)

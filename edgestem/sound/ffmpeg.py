@@ -20,7 +20,7 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound.chunks import has_end_mark, is_voc_cut
-from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.song import NO_END, Song, unreadable
 from edgestem.sound.wav import WavFormat, unpack
 
@@ -66,7 +66,7 @@ class FfmpegSong(Song):
     like : Song, optional
         Another reader's song that this one goes on with, on its grid.
     n_skip : int
-        Samples at the start that the other reader gave.
+        GridSamples at the start that the other reader gave.
 
     Raises
     ------
@@ -134,7 +134,7 @@ class FfmpegSong(Song):
         if n_streams > 1:
             self.note(f"has {n_streams} sound tracks: the first was taken")
 
-    def _read(self, n_samples: int) -> Samples:
+    def _read(self, n_samples: int) -> GridSamples:
         if self.n_silent:
             n = min(n_samples, self.n_silent)
             self.n_silent -= n
@@ -144,7 +144,7 @@ class FfmpegSong(Song):
             self._n_skip = self._n_skip - skipped if skipped else 0
         return self._decode(n_samples)
 
-    def _decode(self, n_samples: int) -> Samples:
+    def _decode(self, n_samples: int) -> GridSamples:
         x = unpack(self._take(n_samples * self._raw.bytes_per_sample), self._raw)
         # Integers of any width come left-justified in 32 bits.
         return x if self.grid.is_float else x >> (32 - self.grid.bits)

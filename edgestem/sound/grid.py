@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Samples = NDArray[Any]
+GridSamples = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ GRIDS = {
 }
 
 
-def convert(x: Samples, source: Grid, target: Grid) -> tuple[Samples, int]:
+def convert(x: GridSamples, source: Grid, target: Grid) -> tuple[GridSamples, int]:
     """Put samples on another grid: round, and clip what leaves its range.
 
     Returns
@@ -78,7 +78,7 @@ def convert(x: Samples, source: Grid, target: Grid) -> tuple[Samples, int]:
     return _fit(scaled, target.lowest, target.highest)
 
 
-def to_float32(x: Samples, grid: Grid) -> NDArray[np.float32]:
+def to_float32(x: GridSamples, grid: Grid) -> NDArray[np.float32]:
     """Scale to +-1 for the engine: exact up to 24 bits."""
     if grid.is_float:
         return np.ascontiguousarray(x, np.float32)
@@ -86,8 +86,8 @@ def to_float32(x: Samples, grid: Grid) -> NDArray[np.float32]:
 
 
 def split(
-    mixture: Samples, vocals: NDArray[np.float32], grid: Grid
-) -> tuple[Samples, Samples, int]:
+    mixture: GridSamples, vocals: NDArray[np.float32], grid: Grid
+) -> tuple[GridSamples, GridSamples, int]:
     """Put the vocals on the grid and subtract them from the mixture.
 
     Where the instrumental would leave the grid's range, the vocals give way:
@@ -104,7 +104,7 @@ def split(
     n_adjusted : values whose vocals gave way
     """
     if grid.is_float:
-        on_grid: Samples = vocals.astype(grid.dtype)
+        on_grid: GridSamples = vocals.astype(grid.dtype)
         return on_grid, mixture - on_grid, 0
     lowest = np.maximum(grid.lowest, mixture - grid.highest)
     highest = np.minimum(grid.highest, mixture - grid.lowest)
@@ -114,8 +114,8 @@ def split(
 
 
 def mix(
-    vocals: Samples, instrumental: Samples, gain: float, grid: Grid
-) -> tuple[Samples, int]:
+    vocals: GridSamples, instrumental: GridSamples, gain: float, grid: Grid
+) -> tuple[GridSamples, int]:
     """Add the vocals at a level to the instrumental.
 
     Returns
@@ -128,7 +128,7 @@ def mix(
     return _fit(instrumental + vocals * gain, grid.lowest, grid.highest)
 
 
-def _fit(x: Samples, lowest: Any, highest: Any) -> tuple[NDArray[np.int64], int]:
+def _fit(x: GridSamples, lowest: Any, highest: Any) -> tuple[NDArray[np.int64], int]:
     """Round to integers within bounds and count those that were outside."""
     rounded = np.rint(x)
     fitted = np.clip(rounded, lowest, highest)

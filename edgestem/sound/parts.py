@@ -15,7 +15,7 @@ from edgestem.errors import AudioError
 from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.descriptors import way_out
 from edgestem.sound.encoding import Encoder, open_encoder
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.wav import WavFormat
 
 # What the karaoke room writes besides stems; nobody else's parts are removed.
@@ -69,7 +69,7 @@ class PartFile:
 class _Nothing:
     """The encoder of a file that somebody else writes."""
 
-    def write(self, x: Samples) -> int:
+    def write(self, x: GridSamples) -> int:
         raise AssertionError("the file is somebody else's")
 
     def finish(self) -> None:

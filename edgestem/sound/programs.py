@@ -18,7 +18,7 @@ from edgestem.sound import mp4, ogg
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import PICTURE, picture_comment
 from edgestem.sound.extras import as_comments, boxes
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.wav import WavFormat, pack
 
 # kbit/s: PiKaraoke encodes AAC once more, at 192; Opus is transparent at 128.
@@ -74,7 +74,7 @@ class ProgramEncoder:
             start_new_session=True,  # Ctrl-C is ours to answer
         )
 
-    def write(self, x: Samples) -> int:
+    def write(self, x: GridSamples) -> int:
         """Append samples of the grid; nothing is clipped here."""
         assert self._process.stdin is not None
         try:

@@ -18,7 +18,7 @@ from edgestem.errors import AudioError
 from edgestem.sound.chatter import silenced
 from edgestem.sound.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
 from edgestem.sound.ffmpeg import FfmpegSong
-from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
 from edgestem.sound.wav import WavFormat, is_open_end
 
@@ -122,7 +122,7 @@ class SndfileSong(Song):
             return True
         return mp3_frames(self._file.fileno()) is not None
 
-    def _read(self, n_samples: int) -> Samples:
+    def _read(self, n_samples: int) -> GridSamples:
         if self._rest is not None:
             return self._rest.read(n_samples).astype(self.grid.dtype, copy=False)
         x, is_broken = self._read_raw(n_samples)
@@ -133,10 +133,10 @@ class SndfileSong(Song):
         # libsndfile gives integers of any width left-justified in 32 bits.
         return (x >> (32 - self.grid.bits)).astype(np.int64)
 
-    def _read_raw(self, n_samples: int) -> tuple[Samples, bool]:
+    def _read_raw(self, n_samples: int) -> tuple[GridSamples, bool]:
         """Read; also say whether decoding failed behind what was read."""
         dtype = self.grid.dtype if self.grid.is_float else np.int32
-        out: Samples = np.empty((n_samples, self.n_channels), dtype)
+        out: GridSamples = np.empty((n_samples, self.n_channels), dtype)
         if self._error_at >= 0:
             return out[:0], True
         # The length in a header may be wrong: read until nothing comes.

@@ -17,7 +17,7 @@ import numpy as np
 from edgestem.errors import AudioError
 from edgestem.sound.chunks import Layout
 from edgestem.sound.descriptors import read_exactly
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.wav import WavFormat, unpack
 from edgestem.stems import LIMIT
 
@@ -65,10 +65,10 @@ class Song:
         self.notes: list[str] = []
         self.is_damaged = False
         self.tags: dict[str, str] = {}
-        self.listener: Callable[[Samples], None] | None = None
+        self.listener: Callable[[GridSamples], None] | None = None
         self._is_over = False
 
-    def read(self, n_samples: int) -> Samples:
+    def read(self, n_samples: int) -> GridSamples:
         """Read `n_samples`, fewer only before the end; an empty array is the end."""
         if n_samples <= 0:
             return self._read(0)
@@ -99,10 +99,10 @@ class Song:
     def close(self) -> None:
         """Let go of the file."""
 
-    def _read(self, n_samples: int) -> Samples:
+    def _read(self, n_samples: int) -> GridSamples:
         raise NotImplementedError
 
-    def _without_damage(self, x: Samples) -> Samples:
+    def _without_damage(self, x: GridSamples) -> GridSamples:
         with np.errstate(invalid="ignore"):
             good = np.abs(x) <= LIMIT  # NaN compares false
         n_bad = x.size - int(np.count_nonzero(good))
@@ -169,7 +169,7 @@ class PipedSong(Song):
         super().__init__(name, wav)
         self._file, self._wav, self._ahead = file, wav, ahead
 
-    def _read(self, n_samples: int) -> Samples:
+    def _read(self, n_samples: int) -> GridSamples:
         if self.n_samples is not None:
             n_samples = min(n_samples, self.n_samples - self.n_read)
         data = self._take(n_samples * self._wav.bytes_per_sample)
@@ -215,7 +215,7 @@ class WavSong(Song):
         self._parts = list(layout.parts)
         self.notes.append(f"{name}: {layout.note}")
 
-    def _read(self, n_samples: int) -> Samples:
+    def _read(self, n_samples: int) -> GridSamples:
         step = self._wav.bytes_per_sample
         while self._parts:
             at, n_bytes = self._parts[0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import GRIDS, Grid, GridSamples
 
 UNKNOWN = 0xFFFFFFFF  # "until the end": what ffmpeg writes to pipes
 ROOM = 36  # bytes of a ds64 chunk
@@ -110,7 +110,7 @@ def parse(read: Callable[[int], bytes]) -> WavFormat | None:
     return None
 
 
-def pack(x: Samples, grid: Grid) -> bytes:
+def pack(x: GridSamples, grid: Grid) -> bytes:
     """Turn grid samples into the bytes of a WAV file."""
     if grid.is_float:
         return x.astype(f"<f{grid.bits // 8}").tobytes()
@@ -122,7 +122,7 @@ def pack(x: Samples, grid: Grid) -> bytes:
     return x.astype(f"<i{grid.bits // 8}").tobytes()
 
 
-def unpack(data: bytes, wav: WavFormat) -> Samples:
+def unpack(data: bytes, wav: WavFormat) -> GridSamples:
     """Turn the bytes of a WAV file into grid samples; a torn last one is dropped."""
     n_samples = len(data) // wav.bytes_per_sample
     data = data[: n_samples * wav.bytes_per_sample]

@@ -19,7 +19,7 @@ from edgestem.errors import AudioError
 from edgestem.sound.commit import commit, held_signals, repair
 from edgestem.sound.containers import PLAIN, Details, extension
 from edgestem.sound.descriptors import WavOutput, write_all
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat, pack
@@ -83,7 +83,7 @@ class StemFiles:
         """Give the open files, for a daemon that writes them."""
         return [file.fileno() for file in self._files.values()]
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block to every output; count values that had to be clipped."""
         n_clipped = 0
         for name, file in self._files.items():
@@ -150,7 +150,7 @@ class WavStream:
             file.flush()  # what waits in the buffer comes first
             self._output = WavOutput(file.fileno(), wav)
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block; nothing is clipped."""
         with _wrap_stdout():
             self._output.write(pack(stems[self._name], self._grid))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgestem.sound.containers import Details
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.parts import PartFile
 from edgestem.sound.wav import WavFormat
 from edgestem.store.receipt import Receipt, Recipe, SampleDigest, key_of
@@ -27,7 +27,7 @@ class Entry:
         self._digest = SampleDigest(wav.grid, wav.sample_rate, wav.n_channels)
         self.n_samples = 0
 
-    def write(self, vocals: Samples) -> None:
+    def write(self, vocals: GridSamples) -> None:
         """Append vocals on the grid.
 
         Raises

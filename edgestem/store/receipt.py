@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgestem.network.sidecar import ModelConfig
-from edgestem.sound.grid import GRIDS, Grid, Samples
+from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.wav import WavFormat, pack
 from edgestem.version import __version__
 
@@ -91,7 +91,7 @@ class SampleDigest:
         kind = f"{grid.name} {sample_rate} {n_channels} "
         self._hash: Any = hashlib.sha256(kind.encode())
 
-    def update(self, x: Samples) -> None:
+    def update(self, x: GridSamples) -> None:
         """Add samples on the grid."""
         self._hash.update(pack(x, self._grid))
 

@@ -13,7 +13,7 @@ import soundfile
 
 import edgestem
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.files.loop import BLOCK
+from edgestem.files.loop import FILE_BLOCK
 from edgestem.files.output import FileReport, Options
 from edgestem.files.separate import FileSeparator
 from edgestem.files.verify import verify
@@ -96,7 +96,8 @@ def test_a_file_and_a_stream_give_the_same_samples(
 
 
 @pytest.mark.parametrize(
-    "n_samples", [0, 1, 255, 256, 257, 2559, 2560, 2561, BLOCK - 1, BLOCK, BLOCK + 1]
+    "n_samples",
+    [0, 1, 255, 256, 257, 2559, 2560, 2561, FILE_BLOCK - 1, FILE_BLOCK, FILE_BLOCK + 1],
 )
 def test_every_length_is_kept(separate, write_song, n_samples: int) -> None:
     x = np.random.default_rng(4).normal(0, 0.1, (n_samples, 2))

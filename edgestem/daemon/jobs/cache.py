@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.sound.encoding import open_encoder
-from edgestem.sound.grid import Samples, to_float32
+from edgestem.sound.grid import GridSamples, to_float32
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat, parse, unpack
 from edgestem.stems import Stems
@@ -131,7 +131,7 @@ class Entry:
             self.discard()
             raise
 
-    def write(self, vocals: Samples) -> None:
+    def write(self, vocals: GridSamples) -> None:
         """Append vocals on the grid."""
         if self._part is None:
             return
@@ -176,7 +176,7 @@ class Replay:
         self._file, self._wav = file, wav
         self.latency_samples = 0
 
-    def push(self, block: Samples, out: Stems | None = None) -> Stems:
+    def push(self, block: GridSamples, out: Stems | None = None) -> Stems:
         """Give the vocals of the block's place."""
         data = self._file.read(len(block) * self._wav.bytes_per_sample)
         vocals = to_float32(unpack(data, self._wav), self._wav.grid)

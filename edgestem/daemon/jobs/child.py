@@ -18,7 +18,7 @@ from typing import Any
 from edgestem.daemon.jobs.decoder import BLOCK, new_digest
 from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
-from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat, pack, unpack
 from edgestem.sound.writing import StemFiles
@@ -223,7 +223,7 @@ class ChildSong(Song):
         self._digest = new_digest(wav)
         self.bytes_per_sample = wav.bytes_per_sample
 
-    def read(self, n_samples: int) -> Samples:
+    def read(self, n_samples: int) -> GridSamples:
         """Read up to BLOCK samples; an empty array is the end."""
         assert n_samples >= BLOCK
         message = self._child.ask("block", "read")
@@ -253,7 +253,7 @@ class ChildSink(StemFiles):
     def __init__(self, child: Child, names: list[str], wav: WavFormat) -> None:
         self._child, self._names, self._wav = child, names, wav
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block to every output; count values that had to be clipped."""
         for name in self._names[:-1]:
             data = pack(stems[name], self._wav.grid)

@@ -24,7 +24,7 @@ from edgestem.daemon.jobs.disk import is_in_memory
 from edgestem.daemon.jobs.files import Descriptors
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.sound.containers import Details
-from edgestem.sound.grid import GRIDS, Samples
+from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.sndfile import SndfileSong
 from edgestem.sound.song import Song, unreadable
 from edgestem.sound.targets import check_targets
@@ -78,7 +78,7 @@ class Work:
         self._song: Song | None = None
         self._wav: WavFormat | None = None
         self._files: StemFiles | None = None
-        self._blocks: dict[str, Samples] = {}
+        self._blocks: dict[str, GridSamples] = {}
         self._pulse = time.monotonic()
         self._folder = ("", "")
 
@@ -136,7 +136,7 @@ class Work:
             is_damaged=self._song.is_damaged,
         )
 
-    def _read(self) -> Samples:
+    def _read(self) -> GridSamples:
         assert self._song is not None
         try:
             return self._song.read(BLOCK)

@@ -20,7 +20,7 @@ from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_
 from edgestem.errors import AudioError, EdgestemError, ProtocolError
 from edgestem.sound.containers import PLAIN, Details
 from edgestem.sound.encoding import Encoder, open_encoder
-from edgestem.sound.grid import Samples
+from edgestem.sound.grid import GridSamples
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat
 from edgestem.sound.writing import StemFiles
@@ -204,7 +204,7 @@ class DescriptorSink(StemFiles):
         encoder = open_encoder(file, file_format, wav, path, details=own)
         self._encoders[name] = (encoder, file)
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block to every stem; count values that had to be clipped."""
         n_clipped = 0
         with _wrap():

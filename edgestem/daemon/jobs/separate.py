@@ -23,7 +23,7 @@ from edgestem.files.loop import (
     stem_grid,
 )
 from edgestem.files.output import FileReport
-from edgestem.sound.grid import Grid, Samples
+from edgestem.sound.grid import Grid, GridSamples
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
 from edgestem.store.receipt import Recipe, digest_of_model, key_of
@@ -76,7 +76,7 @@ class Tee:
     def __init__(self, sink: StemSink, entry: Entry) -> None:
         self._sink, self._entry = sink, entry
 
-    def write(self, stems: Mapping[str, Samples]) -> int:
+    def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block to both."""
         self._entry.write(stems["vocals"])
         return self._sink.write(stems)

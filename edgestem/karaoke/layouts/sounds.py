@@ -10,7 +10,7 @@ from edgestem.files.names import NameTemplate
 from edgestem.karaoke.items import CDG, SONG, VIDEO, ZIP, Item
 from edgestem.karaoke.layouts.layout import Settings, Targets, is_newer, sound_of
 from edgestem.karaoke.makers import Maker
-from edgestem.sound.containers import ALL_FORMATS, extension
+from edgestem.sound.containers import ALL_CONTAINERS, extension
 from edgestem.stems import STEMS
 
 
@@ -61,7 +61,7 @@ class Folders(Sounds):
     template = "{folder}/{song}/{stem}.{ext}"
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, ("mp3", *(f for f in ALL_FORMATS if f != "mp3")))
+        super().__init__(settings, ("mp3", *(f for f in ALL_CONTAINERS if f != "mp3")))
         if settings.out is None:
             raise ValueError("this layout needs a folder to write to: -o DIR")
         self._template = NameTemplate(settings.name or self.template)

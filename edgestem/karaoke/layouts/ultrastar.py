@@ -24,7 +24,7 @@ from edgestem.karaoke.ultrastar import (
     with_stems,
     without_stems,
 )
-from edgestem.sound.containers import ALL_FORMATS, EXTENSIONS, extension
+from edgestem.sound.containers import ALL_CONTAINERS, EXTENSIONS, extension
 from edgestem.sound.writing import StemFiles
 
 BACKUP = ".edgestem-backup"
@@ -41,7 +41,7 @@ class UltraStar:
                 "this layout is written beside each text: leave out -o, or copy the "
                 "songs first"
             )
-        if settings.file_format not in (None, *ALL_FORMATS):
+        if settings.file_format not in (None, *ALL_CONTAINERS):
             raise ValueError(f"there is no format {settings.file_format}")
         self._format = settings.file_format
 
