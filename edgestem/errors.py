@@ -75,6 +75,9 @@ CODES = {
     "shutting_down": Code("the daemon ends", "daemon", True),
     "cancelled": Code("ends a job that its client gave up", "daemon"),
     "no_job": Code("this connection has no such job", "daemon"),
+    "no_service": Code("this version or system has no such service", "daemon"),
+    "service_taken": Code("the unit's file is not ours: move it away", "daemon"),
+    "service_refused": Code("systemd, or the folder, refused; it is said", "daemon"),
     # The wire.
     "bad_header": Code("no JSON object with a type, or no descriptors", "wire", True),
     "too_large": Code("header or payload (closes), input or song (not)", "wire", True),

@@ -153,7 +153,15 @@ def _completion(args: argparse.Namespace) -> int:
     return 0
 
 
+def _service(args: argparse.Namespace) -> int:
+    from edgestem.cli.service import run
+
+    for line in run(args, set(_COMMANDS)):
+        put(line)
+    return 0
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
-_COMMANDS |= {"completion": _completion}
+_COMMANDS |= {"completion": _completion, "service": _service}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -11,6 +11,7 @@ from typing import Any
 from edgestem.cli.completion import add_parser as add_completion_parser
 from edgestem.cli.hardware import add_network_options, add_options, add_parsers
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
+from edgestem.cli.service import add_parser as add_service_parser
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
 from edgestem.cli.values import filled, level
@@ -104,6 +105,7 @@ def make_parser() -> Parser:
     _add_verify_and_info(command)
     add_parsers(command)
     add_daemon_parsers(command)
+    add_service_parser(command)
     add_completion_parser(command)
     words = command("help", "explain a command").add_argument
     words("words", nargs="*", metavar="COMMAND", help="which one")
