@@ -51,7 +51,8 @@ build() {
     mkdir "$folder"
     tar -C "$folder" --strip-components 1 -xf "$work"/sdist-1/edgestem-*.tar.gz
     if [ "$1" = "$(uname -m)" ]; then
-        set -- "$1" "$2" env
+        # Nothing of how this Python was built: pyenv's own would add its folder.
+        set -- "$1" "$2" env CC=gcc LDSHARED="gcc -shared"
     else
         # Both are LP64 and the wheel is abi3, so this machine's Python.h serves.
         set -- "$1" "$2" env CC="$1-linux-gnu-gcc" LDSHARED="$1-linux-gnu-gcc -shared" \
