@@ -16,12 +16,12 @@ check() {
 }
 as() { user=$1; shift; runuser -u "$user" -- "$@"; }
 property() { systemctl show -P "$1" edgestem.service; }
-status() { as alice timeout 60 edgestem client status; }
+status() { as alice timeout 200 edgestem client status; }
 refused() { ! as nobody edgestem client status 2>&1; }
 is() { [ "$1" = "$2" ] && echo "$1" || { echo "$1, not $2"; false; }; }
 # soon COMMAND...: within 60 s.
 soon() {
-    for _ in $(seq 120); do
+    for _ in $(seq 400); do
         ! "$@" >/tmp/soon 2>&1 || { cat /tmp/soon; return 0; }
         sleep 0.5
     done
@@ -47,8 +47,8 @@ check "nobody is refused" refused
 pid=$(property MainPID)
 echo "pid $pid, uid $(stat -c %u /proc/$pid), $(tr '\0' '\n' </proc/$pid/environ |
     grep -E '^(HOME|USER|CACHE_DIRECTORY|WATCHDOG_USEC)=' | tr '\n' ' ')"
-check "a song through it" as alice edgestem separate /job/song.ogg -o /tmp/a --socket
-check "the same song without it" as alice edgestem separate /job/song.ogg -o /tmp/b
+check "a song through it" as alice edgestem separate /job/song.ogg -o /tmp/a --socket --model live
+check "the same song without it" as alice edgestem separate /job/song.ogg -o /tmp/b --model live
 check "the same bits" cmp /tmp/a/song/vocals.wav /tmp/b/song/vocals.wav
 
 say "reload"
@@ -67,12 +67,12 @@ check "the cache is its own" is "$(stat -c %a /var/cache/private/edgestem)" 700
 
 say "watchdog"
 mkdir -p /run/systemd/system/edgestem.service.d
-printf '[Service]\nWatchdogSec=5\n' >/run/systemd/system/edgestem.service.d/dog.conf
+printf '[Service]\nWatchdogSec=20\n' >/run/systemd/system/edgestem.service.d/dog.conf
 systemctl daemon-reload
 systemctl restart edgestem
 check "it answers" status
 pid=$(property MainPID)
-sleep 8
+sleep 25
 check "it feeds the dog" is "$(property MainPID)" "$pid"
 kill -STOP "$pid" # a daemon that hangs
 check "the dog bites" soon another "$pid"
@@ -102,7 +102,7 @@ run=/run/user/$(id -u alice)
 check "her systemd" soon test -S "$run/bus"
 mine() { as alice env XDG_RUNTIME_DIR="$run" DBUS_SESSION_BUS_ADDRESS="unix:path=$run/bus" "$@"; }
 check "install --user" mine edgestem service install daemon --user
-check "it answers" mine timeout 60 edgestem client status --socket "$run/edgestem.sock"
+check "it answers" mine timeout 200 edgestem client status --socket "$run/edgestem.sock"
 check "show" mine edgestem service show --user
 check "remove --user" mine edgestem service remove daemon --user
 check "nothing is left" [ ! -e /home/alice/.config/systemd/user/edgestem.service ]
@@ -119,7 +119,7 @@ check "its socket has gone" [ ! -e /run/edgestem/socket ]
 check "install" /home/pi/venv/bin/edgestem service install daemon
 cat /tmp/said
 check "nothing runs yet" is "$(property ActiveState)" inactive
-check "status" timeout 60 /home/pi/venv/bin/edgestem client status
+check "status" timeout 200 /home/pi/venv/bin/edgestem client status
 echo "$(property ExecStart | cut -c 1-80)"
 check "remove" /home/pi/venv/bin/edgestem service remove daemon
 check "nothing is left" [ ! -e /etc/systemd/system/edgestem.service ]

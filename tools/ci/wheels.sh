@@ -64,6 +64,9 @@ build() {
     # In isolation pip would install the other machine's cffi.
     busy "$title" "$@" "$python" -m build --no-isolation --wheel --outdir "$to/plain" \
         "$folder"
+    "$python" -m zipfile -e "$to"/plain/*.whl "$to/files"
+    found=$(patchelf --print-rpath "$to"/files/edgestem/_native.abi3.so)
+    [ -z "$found" ] || { echo "the kernel looks for libraries in $found" >&2; exit 1; }
     busy "auditwheel" "$python" -m auditwheel repair -w "$to/wheel" "$to"/plain/*.whl
 }
 
