@@ -79,7 +79,7 @@ say "boot ($speed)"
 # shellcheck disable=SC2086 # the list is a list
 timeout $limit qemu-system-x86_64 $speed -smp 2 -m 2048 -nographic -no-reboot -nic none \
     -kernel "$folder/vmlinuz" -initrd "$folder/initrd" \
-    -append "root=/dev/vda rw console=ttyS0 rootdelay=${ROOTDELAY:-5} quiet" \
+    -append "root=/dev/vda rw console=ttyS0 rootdelay=${ROOTDELAY:-5}" \
     -drive "file=$folder/disk.img,if=virtio,format=raw,cache=unsafe" \
     >"$folder/guest.log" 2>&1 </dev/null || say "qemu ended with $?"
 rm -f "$folder/disk.img"
