@@ -27,8 +27,12 @@ def runtime() -> list[str]:
 
 
 setup(
-    # Every room, and the models under a name of their own.
-    packages=[*find_packages(include=["edgestem*"]), "_edgestem_models"],
+    # Every room; the models and the units of systemd under names of their own.
+    packages=[
+        *find_packages(include=["edgestem*"]),
+        "_edgestem_models",
+        "_edgestem_units",
+    ],
     cffi_modules=["native/build_ffi.py:ffibuilder"],
     install_requires=DEPENDENCIES + runtime(),
 )

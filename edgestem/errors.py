@@ -86,6 +86,9 @@ CODES = {
     "stalled": Code("ends a job: its song or stems did not move", "daemon"),
     "died": Code("a process that tried a network crashed", "daemon"),
     "no_job": Code("this connection has no such job", "daemon"),
+    "no_service": Code("this version or system has no such service", "daemon"),
+    "service_taken": Code("the unit's file is not ours: move it away", "daemon"),
+    "service_refused": Code("systemd, or the folder, refused; it is said", "daemon"),
     # The wire.
     "bad_header": Code("no JSON object with a type, or no descriptors", "wire", True),
     "too_large": Code("header or payload (closes), input or song (not)", "wire", True),

@@ -96,7 +96,7 @@ def _firsts(commands: dict[str, argparse.ArgumentParser]) -> dict[str, tuple[str
     for name, parser in commands.items():
         for action in parser._actions:
             if not action.option_strings and action.choices is not None:
-                found[name] = tuple(map(str, action.choices))
+                found[name] = found.get(name, ()) + tuple(map(str, action.choices))
     return found
 
 

@@ -189,10 +189,18 @@ def _activity(args: argparse.Namespace) -> int:
     return run(args)
 
 
+def _service(args: argparse.Namespace) -> int:
+    from edgestem.cli.service import run
+
+    for line in run(args, set(_COMMANDS)):
+        put(line)
+    return 0
+
+
 _COMMANDS = {"separate": _separate, "verify": _verify, "info": _info}
 _COMMANDS |= {"batch": _batch, "restore": _restore}
 _COMMANDS |= {"stream": _stream, "serve": _serve, "client": _client}
 _COMMANDS |= {"play": _play}
 _COMMANDS |= {"completion": _completion, "export": _export, "watch": _watch}
-_COMMANDS |= {"activity": _activity}
+_COMMANDS |= {"activity": _activity, "service": _service}
 _COMMANDS |= dict.fromkeys(("devices", "doctor", "bench", "lint"), _hardware)

@@ -16,6 +16,7 @@ from edgestem.cli.hardware import add_network_options, add_options, add_parsers
 from edgestem.cli.play_words import add_parser as add_play_parser
 from edgestem.cli.restore import add_parser as add_restore_parser
 from edgestem.cli.serve import add_parsers as add_daemon_parsers
+from edgestem.cli.service import add_parser as add_service_parser
 from edgestem.cli.stream import add_parser as add_stream_parser
 from edgestem.cli.usage import Parser, UsageError
 from edgestem.cli.values import filled, level, whole
@@ -125,6 +126,7 @@ def make_parser() -> Parser:
     _add_verify_and_info(command)
     add_parsers(command)
     add_daemon_parsers(command)
+    add_service_parser(command)
     add_completion_parser(command)
     words = command("help", "explain a command").add_argument
     words("words", nargs="*", metavar="COMMAND", help="which one")

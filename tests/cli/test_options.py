@@ -234,7 +234,7 @@ def test_every_help_tells_the_statuses(capsys) -> None:
 # ---- completion ------------------------------------------------------------------
 
 TRIES = {
-    "edgestem se": {"separate", "serve"},
+    "edgestem se": {"separate", "serve", "service"},
     "edgestem separate --vo": {"--vocals-db"},
     "edgestem separate a.wav --format m": {"mp3", "m4a"},
     "edgestem stream --model l": {"live"},

@@ -21,7 +21,6 @@ from jobs import local_stems, make_song, new_files, refused, submit
 from edgestem.daemon.system.config import DaemonConfig, load_config
 from edgestem.errors import EdgestemError
 
-UNITS = Path(__file__).parent.parent.parent / "docs" / "systemd"
 KILLS = int(os.environ.get("EDGESTEM_KILLS", "6"))  # the bench does 100
 needs_toml = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="configuration files need Python 3.11"
@@ -287,35 +286,3 @@ def test_sigkill_at_any_moment_leaves_whole_outputs_or_none(tmp_path: Path) -> N
         names = sorted(p.name for p in (tmp_path / "stems").iterdir())
         assert names == ["instrumental.wav", "vocals.wav"]  # no remains
         assert not list((tmp_path / "cache").rglob("*.part"))
-
-
-# ---- units -------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze")
-def test_units_are_valid_and_the_exposure_is_low(tmp_path: Path) -> None:
-    for scope in ("system", "user"):
-        folder = tmp_path / scope
-        shutil.copytree(UNITS / scope, folder)
-        for unit in folder.iterdir():  # edgestem need not be installed to check
-            text = unit.read_text().replace("/usr/bin/edgestem", "/bin/true")
-            unit.write_text(text.replace("%h/.local/bin/edgestem", "/bin/true"))
-        done = subprocess.run(
-            ["systemd-analyze", f"--{scope}", "verify", "--man=no", *folder.iterdir()],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
-        )
-        ours = [x for x in done.stderr.splitlines() if "edgestem" in x]
-        assert done.returncode == 0 and not ours, done.stderr
-    for scope, tenths in (("system", 10), ("user", 30)):
-        limit = f"--threshold={tenths}"
-        service = UNITS / scope / "edgestem.service"
-        done = subprocess.run(
-            ["systemd-analyze", "security", "--offline=true", limit, service],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-200:]

@@ -25,6 +25,7 @@ MAY: dict[str, set[str]] = {
     "pcm": {"engine", "sound"},
     "files": {"engine", "network", "sound"},
     "live": {"engine", "native", "network", "pcm", "sound", "spectrum"},
+    "service": set(),
     "stretch": {"native"},
     "wire": set(),
     "client": {"files", "sound", "wire"},

@@ -1,0 +1,1 @@
+"""Data only: the units that `edgestem service` fills in and packages ship."""

@@ -1,0 +1,120 @@
+#!/bin/sh
+# A release, from a clean tag: tests, wheels, sdist, Debian packages, checksums, a bill
+# of materials, the changelog's section and a table of what was run on what.
+#
+#   sh tools/release.sh OUT             the tag at HEAD is vVERSION, the tree is clean
+#   sh tools/release.sh OUT --dry-run   whatever is committed, without the long tests
+#
+# Needs what tools/test.sh needs, and debhelper, gcc-aarch64-linux-gnu, qemu-user-static;
+# as root with debootstrap, the packages' lives in clean systems and in a booted guest
+# are run, too.  What was not run stands in OUT/TABLE.md as such.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/say.sh
+usage="usage: release.sh OUT [--dry-run]"
+out=${1:?$usage}
+dry=
+[ $# -lt 2 ] || { [ "$2" = --dry-run ] || { echo "$usage" >&2; exit 2; }; dry=1; }
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' edgestem/version.py)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+table=$out/TABLE.md
+work=$out/.work
+failed=
+
+refuse() {
+    [ -n "$dry" ] || { echo "release: $*" >&2; exit 1; }
+    say "in earnest this would stop: $*"
+}
+[ -z "$(git status --porcelain)" ] || refuse "the tree is not clean: commit or stash"
+[ "$(git describe --exact-match --tags 2>/dev/null)" = "v$version" ] ||
+    refuse "HEAD is not tagged v$version: git tag v$version"
+case $version in *dev*) refuse "$version is a version in the making" ;; esac
+[ -z "$(ls "$out"/edgestem[-_]* 2>/dev/null)" ] ||
+    { echo "release: $out holds another release already" >&2; exit 1; }
+
+# row WHAT WHERE RESULT: one line of the table.
+row() { echo "| $1 | $2 | $3 |" >>"$table"; }
+# run WHAT WHERE COMMAND...: run it and remember how it went; its output is kept.
+run() {
+    what=$1
+    where=$2
+    shift 2
+    say "$what ($where)"
+    log=$work/$(echo "$what $where" | tr -c 'a-zA-Z0-9\n' _).log
+    before=$(date +%s)
+    if "$@" >"$log" 2>&1 </dev/null; then
+        row "$what" "$where" "passed, $(($(date +%s) - before)) s"
+    else
+        row "$what" "$where" "FAILED ($?)"
+        failed="$failed $what;"
+        tail -n 15 "$log"
+    fi
+}
+unrun() { say "not run: $1 ($2): $3"; row "$1" "$2" "unrun: $3"; }
+
+mkdir -p "$work"
+{
+    echo "# edgestem $version: what was run on what"
+    echo
+    echo "$(git describe --always --dirty --tags), $(date -u -d "@$SOURCE_DATE_EPOCH" +%F);" \
+        "built on $(uname -m), $(python3 --version)."
+    echo
+    echo "| what | where | result |"
+    echo "|---|---|---|"
+} >"$table"
+
+here="$(uname -m), $(python3 --version)"
+for tier in fast whole train; do
+    if [ -n "$dry" ]; then
+        unrun "tests: $tier" "$here" "--dry-run"
+    else
+        run "tests: $tier" "$here" sh tools/test.sh $tier
+    fi
+done
+run "sdist and wheels, twice, same bytes" "x86_64, aarch64" sh tools/ci/wheels.sh "$out"
+set -- "$out"/edgestem-*x86_64.whl
+[ -e "$1" ] || { say "FAILED:$failed nothing to pack"; exit 1; }
+run "installed from the wheel" "$here" sh -c "python3 -m venv '$work/venv' &&
+    '$work/venv/bin/pip' install -q -c tools/constraints.txt '$1' &&
+    '$work/venv/bin/pip' check && cd '$work' &&
+    venv/bin/edgestem separate '$PWD/examples/song.ogg' -o out --force &&
+    venv/bin/edgestem verify out/song '$PWD/examples/song.ogg'"
+PYTHON=$work/venv/bin/python
+export PYTHON
+run "one second of song, bits compared" "aarch64, qemu-user" \
+    sh tools/ci/wheel_arm.sh "$out"/edgestem-*aarch64.whl "$work/arm"
+for release in bookworm trixie; do
+    for machine in x86_64 aarch64; do
+        run "Debian package" "$release, $machine" \
+            sh tools/ci/deb.sh "$out"/edgestem-*$machine.whl "$out" $release
+    done
+done
+for number in 12 13; do
+    if [ "$(id -u)" = 0 ] && [ -z "$dry" ]; then
+        run "install, upgrade, remove, purge" "Debian $number, amd64" \
+            sh tools/ci/deb_life.sh "$out"/edgestem_*deb${number}_amd64.deb \
+            "$work/base-$number" "$work/life"
+        run "booted: activation, reload, SIGKILL, watchdog" "Debian $number, amd64" \
+            sh tools/ci/guest.sh "$out"/edgestem_*deb${number}_amd64.deb "$work/guest"
+    else
+        why=$([ -n "$dry" ] && echo "--dry-run" || echo "not root")
+        unrun "install, upgrade, remove, purge" "Debian $number, amd64" "$why"
+        unrun "booted: activation, reload, SIGKILL, watchdog" "Debian $number, amd64" "$why"
+    fi
+done
+unrun "a board" "Raspberry Pi 3, 4, 5" "none at hand"
+
+say "papers"
+# The changelog's first section, whose version is this one.
+awk '/^## /{n++} n==1' CHANGELOG.md >"$out/CHANGES.md"
+grep -q "^## ${version%%.dev*}" "$out/CHANGES.md" ||
+    refuse "CHANGELOG.md begins with $(head -n 1 "$out/CHANGES.md"), not with $version"
+set -- "$out"/edgestem[-_]*
+"$PYTHON" -m tools.ci.sbom "$@" >"$out/edgestem-$version.cdx.json"
+(cd "$out" && sha256sum edgestem[-_]* CHANGES.md TABLE.md >SHA256SUMS)
+cat "$out/SHA256SUMS"
+[ -z "$failed" ] || { say "FAILED:$failed"; exit 1; }
+say "done${dry:+, a dry run}: $out"
