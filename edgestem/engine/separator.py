@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,7 +125,7 @@ class Separator:
         self._spectral = Spectral(tables, backend=fft)
         self.fft = self._spectral.backend
         self.latency_samples = self.geometry.latency_samples
-        self.turn: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.turn: Callable[[], AbstractContextManager[None]] | None = None
         """Entered around each call of the network: to wait, to give up, to time."""
         self._allocate()
         self.reset()
@@ -208,7 +208,8 @@ class Separator:
         """
         if self._is_closed:
             raise StreamClosed("the stream has ended: call reset() for a new one")
-        block = as_float32(block, "block")
+        if type(block) is not np.ndarray or block.dtype != np.float32:
+            block = as_float32(block, "block")
         self._check_block(block, "block")
         if out is None:
             out = Stems(np.empty_like(block), np.empty_like(block))
@@ -295,6 +296,9 @@ class Separator:
             done += m
 
     def _call(self) -> None:
+        if self.turn is None:
+            self._take_turn()
+            return
         with self.turn():
             self._take_turn()
 

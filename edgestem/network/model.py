@@ -82,6 +82,10 @@ class Model:
             for (path, _), interpreter in zip(config.files, interpreters, strict=False)
         ]
         self._allocate()
+        if self._is_plain:  # the way of a live model's hop is shorter by two calls
+            self.features = self._networks[0].features  # type: ignore[method-assign]
+            if not self._is_mean:
+                self.mask = self._networks[0].used_masks  # type: ignore[method-assign]
         self.reset()
 
     def _allocate(self) -> None:
@@ -90,6 +94,7 @@ class Model:
         shape = (c.frames_per_call, c.n_bands, c.n_features)
         self._magnitudes = np.zeros(shape if c.levels else (0, 0, 0), np.float32)
         self._is_mean = c.views * len(self._networks) > 1
+        self._is_plain = len(self._networks) == 1 and not c.levels
         n_rows = c.group if self._is_mean else 0
         self._mean = np.zeros((n_rows, c.n_bands, 2), np.int8)
         self._sums = np.zeros((c.views, n_rows, c.n_bands, 2), np.int16)
@@ -119,7 +124,10 @@ class Model:
             `device_lost`: an interpreter failed, and its state is unknown.
         """
         try:
-            self._run()
+            if self._is_plain:
+                self._networks[0].invoke()
+            else:
+                self._run()
         except RuntimeError as cause:
             raise self._lost(cause) from cause
         if self._is_mean:

@@ -56,6 +56,7 @@ class Network:
         outputs = {d["name"]: d for d in interpreter.get_output_details()}
         shape = (config.frames_per_call, config.n_bands, config.n_features)
         self._levels: Levels | None = None
+        self._group = config.group
         self._codes: list[Any] = []
         if config.levels:
             front = self._read_front(inputs, shape)
@@ -145,10 +146,17 @@ class Network:
         for state_in, state_out, _ in self._states:
             np.copyto(state_in(), state_out())
 
+    def used_masks(self) -> NDArray[np.int8]:
+        """View of the masks of the first group of a call."""
+        view: NDArray[np.int8] = self._mask()[
+            0, self._first : self._first + self._group
+        ]
+        return view
+
     def masks(self, i: int) -> NDArray[np.int8]:
         """View of the masks of group i of a call: (group, n_bands, 2) int8."""
-        first = self._first + i * self.config.group
-        view: NDArray[np.int8] = self._mask()[0, first : first + self.config.group]
+        first = self._first + i * self._group
+        view: NDArray[np.int8] = self._mask()[0, first : first + self._group]
         return view
 
 
