@@ -66,6 +66,12 @@ tools_for_tests() {
     ldconfig -p 2>/dev/null | grep -q libportaudio || printf ' libportaudio2'
 }
 
+# tests_of WORDS...: pytest, a file at a time in a process for each core and one more,
+# for tests wait a lot: for daemons, sound, time limits.
+tests_of() {
+    "$VENV/bin/python" -m pytest -q -n $(($(nproc) + 1)) --dist loadfile "$@"
+}
+
 lint() {
     "$VENV/bin/ruff" format --check . && "$VENV/bin/ruff" check . && "$VENV/bin/mypy"
 }
@@ -93,11 +99,11 @@ busy "edgestem[$extras] into $VENV, about 180 MB to fetch, 600 MB on the disk" \
     -e ".[$extras]"
 
 case $tier in
-fast) stage tests watched "$VENV/bin/python" -m pytest -q -m "not slow" tests \
+fast) stage tests watched tests_of -m "not slow" tests \
     --ignore tests/train "$@" ;;
 train) stage tests watched "$VENV/bin/python" -m pytest -q tests/train tests/tools/test_pool.py "$@" ;;
 whole)
-    stage tests watched "$VENV/bin/python" -m pytest -q tests --ignore tests/train "$@"
+    stage tests watched tests_of tests --ignore tests/train "$@"
     stage linters lint
     ! command -v clang-format >/dev/null || stage clang-format c_format
     stage package watched sh tools/ci/test_package.sh "$VENV"
