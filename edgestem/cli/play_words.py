@@ -67,8 +67,9 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
         help="render and play at this SCHED_FIFO priority")  # fmt: skip
     add("--go", action="store_true", help="a set list begins to play, too")
-    add("--ahead-ms", type=real(20, 2000), default=200, metavar="MS",
-        help="rendered ahead of what is heard (default: 200)")  # fmt: skip
+    add("--ahead-ms", type=real(20, 2000), default=400, metavar="MS",
+        help="rendered ahead of what is heard: what a stall of the machine may last, "
+        "and how much later another key is heard (default: 400)")  # fmt: skip
     _add_doors(parser)
     add_network_options(parser)
     add_options(parser)
