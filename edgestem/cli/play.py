@@ -34,6 +34,10 @@ def run(
     show = Show(items, rate, settings, say)
     if args.test:
         return _test(_sink(args, show, client), answer)
+    if is_set:
+        from edgestem.play.set_file import SetFile
+
+        show.console.set_file = SetFile(Path(args.paths[0]))
     show.run(_sink(args, show, client), _doors(args, show, say, answer))
     return 1 if all(track.error for track in show.player.tracks) else 0
 

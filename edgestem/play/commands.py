@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edgestem.errors import EdgestemError
 from edgestem.pcm.faders import parse_db
 from edgestem.play.player import Player
+from edgestem.play.set_file import SetFile
 from edgestem.stems import SILENT_DB
 
 RAMP_S = 0.02  # of a fader
@@ -55,7 +57,9 @@ class Console:
         self.last = ""
         """The last command, for displays: every press is acknowledged."""
         self.is_over = False
-        player.on_level = self._note_vocals
+        self.set_file: SetFile | None = None
+        """Where `save` writes to; None: the songs come from no set list."""
+        player.on_level = self.faders.__setitem__
 
     def do(self, line: str, *, is_master: bool = True) -> str:
         """Do a command and return the answer.
@@ -77,6 +81,8 @@ class Console:
             what = str(error) if isinstance(error, Wanted) else ""
             wanted = f"{name} {command.words}".strip()
             raise Refused(f"expected `{wanted}`{what and ': '}{what}") from error
+        except EdgestemError as error:
+            raise Refused(str(error)) from error
         self.n_commands += 1
         self.last = line.strip()
         return answer or "ok"
@@ -104,10 +110,6 @@ class Console:
         self.set_fader(name, level)
         return f"{name} {_db(level)}"
 
-    def _note_vocals(self, level: float) -> None:
-        """Note the level of vocals that a song brought."""
-        self.faders["vocals"] = level
-
     def status(self) -> dict[str, Any]:
         """Tell all that a display shows."""
         faders = {
@@ -115,6 +117,7 @@ class Console:
             for name, level in self.faders.items()
         }
         more = {"faders": faders, "is_locked": self.is_locked, "last": self.last}
+        more["has_set_file"] = self.set_file is not None
         return self.player.status() | more | {"n_commands": self.n_commands}
 
 
@@ -249,6 +252,22 @@ def _tempo(console: Console, words: list[str]) -> str:
     return f"tempo {value:g} %"
 
 
+def _order(console: Console, words: list[str]) -> None:
+    n = len(console.player.items)
+    old, new = (int(_real(word, 1, n)) for word in words)
+    console.player.reorder(old - 1, new - 1)
+
+
+def _save(console: Console, words: list[str]) -> str:
+    _no(words)
+    player, file = console.player, console.set_file
+    if file is None:
+        raise Refused("there is no set list to save to: start the show with one")
+    levels = {name: console.faders[name] for name in ("vocals", "instrumental")}
+    file.save(player.items, player.index, levels)
+    return f"saved: {player.title(player.index)}"
+
+
 def _lock(is_locked: bool) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> None:
         _no(words)
@@ -293,6 +312,10 @@ COMMANDS = {
     "click": Command(_FADER, "fader of the click", _fader("click")),
     "key": Command("[+|-]SEMITONES", "transpose", _key, is_edit=True),
     "tempo": Command("[+|-]PERCENT", "faster or slower", _tempo, is_edit=True),
+    "order": Command("N TO", "give a song another place", _order, is_edit=True),
+    "save": Command(
+        "", "write the song and the order to the set list", _save, is_edit=True
+    ),
     "lock": Command("", "no edits from the page and the socket", _lock(True)),
     "unlock": Command("", "edits from everywhere", _lock(False), is_edit=True),
     "quit": Command("", "end the show", _quit, is_edit=True),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
@@ -106,6 +106,7 @@ _SONG_KEYS: _Keys = {
     "key": _number(-12, 12),
     "tempo": _number(50, 200),
     "vocals": _level,
+    "instrumental": _level,
     "gain": _number(-60, 20),
     "start": _number(0, 86400),
     "end": _number(0, 86400),
@@ -141,7 +142,44 @@ def read_set_list(path: Path) -> SetList:
         lines = (line.strip() for line in text.splitlines())
         songs = [{"file": line} for line in lines if line and line[0] != "#"]
         return _made(path, {}, songs)
-    return _made(path, *_Parser(path, text).parse())
+    return _made(path, *parse_set(path, text))
+
+
+def parse_set(path: Path, text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the text of a set list: what stands at the top, and each song's values.
+
+    Raises
+    ------
+    EdgestemError
+        `bad_set`: line and key are named.
+    """
+    return _Parser(path, text).parse()
+
+
+class KeyLine(NamedTuple):
+    """A line `key = value`: where its value stands."""
+
+    key: str
+    start: int
+    end: int
+
+
+def key_of_line(line: str) -> KeyLine | None:
+    """Find the key of a line that was read without complaint; None: it has none."""
+    indent = len(line) - len(line.lstrip())
+    found = _LINE.fullmatch(line.strip())
+    if found is None:
+        return None
+    text, start = found[2], indent + found.start(2)
+    literal = re.match(r"'[^']*'", text)
+    end = literal.end() if literal else json.JSONDecoder().raw_decode(text)[1]
+    return KeyLine(found[1], start, start + end)
+
+
+def table_of_line(line: str) -> str:
+    """Tell the table that a line begins; empty: none."""
+    found = _TABLE.fullmatch(line.strip())
+    return found[1] if found else ""
 
 
 class _Parser:
@@ -224,8 +262,9 @@ def _made(path: Path, top: dict[str, Any], songs: list[dict[str, Any]]) -> SetLi
     found = SetList(loudness=top.get("loudness"))
     if not songs:
         raise EdgestemError(f"{path} has no song", code="bad_set")
-    for song in songs:
+    for number, song in enumerate(songs):
         item = make_item(path.parent / song["file"], {**top, **song})
+        item.number = number
         if item.path.is_file():
             found.items.append(item)
         else:
@@ -261,5 +300,5 @@ def make_item(path: Path, said: dict[str, Any]) -> Item:
     )
     return Item(
         path, settings, said.get("title", ""), said.get("next", False),
-        said.get("vocals"),
+        said.get("vocals"), said.get("instrumental"),
     )  # fmt: skip
