@@ -114,7 +114,14 @@ def _add_doors(parser: argparse.ArgumentParser) -> None:
     add("--socket", type=Path, metavar="PATH",
         help="take commands on a socket, in the daemon's framing")  # fmt: skip
     add("--midi", action="append", type=Path, default=[], metavar="PATH",
-        help="take commands from a raw MIDI device: /dev/snd/midiC1D0")  # fmt: skip
+        help="take commands from a raw MIDI device: /dev/snd/midiC1D0; with "
+        "--jack the port midi_in does it, too")  # fmt: skip
+    add("--midi-map", choices=("usual", "mtrack"), default="usual",
+        help="what MIDI means; mtrack: only what mtrack has by default, channel 16, "
+        "CC 100, 0 play, 1 previous, 2 next, 3 stop (default: usual)")  # fmt: skip
+    add("--midi-out", action="append", type=Path, default=[], metavar="PATH",
+        help="send the set list's MIDI to a raw device; with --jack the port midi_out "
+        "does it, too")  # fmt: skip
 
 
 def _route(text: str) -> tuple[str, tuple[int, ...]]:

@@ -81,6 +81,9 @@ class Conductor:
         ahead.is_measuring = loudness is not None
         self.on_level: Callable[[str, float], None] = lambda name, level: None
         """Gets the level of a fader that a song brings."""
+        self.on_select: Callable[[Item], None] = lambda item: None
+        """Gets each song that is selected, the first one too; it may not wait."""
+        self._told: Item | None = None
         self._moves: deque[tuple[int, int]] = deque()
         self._marks: deque[Mark] = deque()
         self._chain: Chain | None = None
@@ -116,6 +119,11 @@ class Conductor:
     def do(self, call: Callable[[], None]) -> None:
         """Have the conductor do something; it is not waited for."""
         self._calls.append(call)
+        self._wake()
+
+    def announce(self) -> None:
+        """Tell the selected song again: somebody came who does not know it."""
+        self._told = None
         self._wake()
 
     def _wake(self) -> None:
@@ -175,6 +183,9 @@ class Conductor:
         while self._calls:
             self._calls.popleft()()
         self._advance()
+        if self.item is not self._told:
+            self._told = self.item
+            self.on_select(self.item)
         return self._render()
 
     def _advance(self) -> None:

@@ -23,6 +23,8 @@ class Item:
     """Where the vocals' fader goes when it is selected; None: it stays."""
     instrumental_db: float | None = None
     """The same of the instrumental's fader."""
+    midi: tuple[bytes, ...] = ()
+    """Messages that are sent when it is selected."""
     number: int = 0
     """Which song of the set list's file it is, from 0."""
 

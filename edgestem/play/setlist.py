@@ -18,6 +18,7 @@ from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
 from edgestem.play.click import Beats
 from edgestem.play.items import Item
+from edgestem.play.midi_words import parse_midi
 from edgestem.stems import MAX_DB, SILENT_DB
 
 PLAYLISTS = (".m3u", ".m3u8")
@@ -71,6 +72,10 @@ def _text(value: Any) -> str:
     return value
 
 
+def _midi(value: Any) -> tuple[bytes, ...]:
+    return parse_midi(_text(value))
+
+
 def _is_true(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")
@@ -116,6 +121,7 @@ _SONG_KEYS: _Keys = {
     "meter": _whole(1, 16),
     "count_in": _whole(0, 8),
     "click": _is_true,
+    "midi": _midi,
 }
 
 
@@ -301,4 +307,5 @@ def make_item(path: Path, said: dict[str, Any]) -> Item:
     return Item(
         path, settings, said.get("title", ""), said.get("next", False),
         said.get("vocals"), said.get("instrumental"),
+        midi=said.get("midi", ()),
     )  # fmt: skip
