@@ -175,7 +175,10 @@ def _doors(
         from edgestem.play.doors.pedals import Pedals
 
         paths = tuple(args.pedal_device)
-        doors.append(Pedals(console, say, mode=args.pedal, paths=paths))
+        on_press = _on_press(args, show)
+        doors.append(
+            Pedals(console, say, mode=args.pedal, paths=paths, on_press=on_press)
+        )
     if args.page is not None:
         from edgestem.play.doors.page import PORT, Page
 
@@ -188,6 +191,11 @@ def _doors(
     return doors
 
 
+def _on_press(args: argparse.Namespace, show: Show) -> Callable[[], None]:
+    """Tell what else a press does."""
+    return show.player.desk.tick if args.tick else lambda: None
+
+
 def _midi(
     args: argparse.Namespace, show: Show, say: Callable[[str], None], sink: Any
 ) -> list[Door]:
@@ -196,9 +204,9 @@ def _midi(
     from edgestem.play.doors.midi_out import MidiOut
 
     sources = [*args.midi, *([sink.midi_fd] if args.jack else [])]
-    ins = [
-        Midi(show.console, say, source, midi_map=args.midi_map) for source in sources
-    ]
+    more: dict[str, Any] = {"midi_map": args.midi_map}
+    more["on_press"] = _on_press(args, show)
+    ins = [Midi(show.console, say, source, **more) for source in sources]
     outs = [MidiOut(path, say) for path in args.midi_out]
     senders = [out.send for out in outs] + ([sink.send] if args.jack else [])
 

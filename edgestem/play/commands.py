@@ -51,7 +51,7 @@ class Console:
     def __init__(self, player: Player, *, is_locked: bool = False) -> None:
         self.player, self.is_locked = player, is_locked
         self.faders = {"vocals": SILENT_DB, "instrumental": 0.0}
-        self.faders |= {"guide": 0.0, "click": 0.0}
+        self.faders |= {"guide": 0.0, "click": 0.0, "master": 0.0}
         self._before = {"vocals": 0.0, "guide": 0.0}
         self.n_commands = 0
         self.last = ""
@@ -95,6 +95,8 @@ class Console:
         if name in ("vocals", "instrumental"):
             pair = {"vocals": None, "instrumental": None} | {name: level}
             desk.faders.set(pair["vocals"], pair["instrumental"], n_ramp)
+        elif name == "master":
+            desk.master.set(level, None, n_ramp)
         else:
             guide, click = (level if name == n else None for n in ("guide", "click"))
             desk.monitors.set(guide, click, n_ramp)
@@ -106,7 +108,7 @@ class Console:
             self._before[name] = level
             level = SILENT_DB
         else:
-            level = self._before[name]
+            level = self._before.get(name, 0.0)
         self.set_fader(name, level)
         return f"{name} {_db(level)}"
 
@@ -310,6 +312,7 @@ COMMANDS = {
     "instrumental": Command(_FADER, "its fader", _fader("instrumental")),
     "guide": Command(_FADER, "fader of the guide vocals", _fader("guide")),
     "click": Command(_FADER, "fader of the click", _fader("click")),
+    "master": Command(_FADER, "fader of the backing bus", _fader("master")),
     "key": Command("[+|-]SEMITONES", "transpose", _key, is_edit=True),
     "tempo": Command("[+|-]PERCENT", "faster or slower", _tempo, is_edit=True),
     "order": Command("N TO", "give a song another place", _order, is_edit=True),

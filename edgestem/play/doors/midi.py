@@ -2,10 +2,11 @@
 
 Program Change selects (0 on the wire is song 1; CC 0 before it chooses a bank of 128),
 Start and Continue play, Stop stops, MMC likewise.  CC 20 and 21 are the faders of
-`edgestem stream`.  Buttons press with 64 to 127 and let go below: CC 80 play, 81 stop,
-82 previous, 83 next, 84 vocals on/off, and CC 64, the sustain pedal, plays and stops.
-mtrack's defaults are understood, too: channel 16, CC 100, values 0 to 3; the map
-"mtrack" understands nothing else, so that a show's other MIDI moves nothing here.
+`edgestem stream`, CC 7 is the master.  Buttons press with 64 to 127 and let go below:
+CC 80 play, 81 stop, 82 previous, 83 next, 84 vocals on/off, and CC 64, the sustain
+pedal, plays and stops.  mtrack's defaults are understood, too: channel 16, CC 100,
+values 0 to 3; the map "mtrack" understands nothing else, so that a show's other MIDI
+moves nothing here.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edgestem.stems import SILENT_DB
 
 LOOK_S = 1.0
 MAX_SYSEX = 256  # bytes that are kept of one
-FADERS = {20: "vocals", 21: "instrumental"}
+FADERS = {7: "master", 20: "vocals", 21: "instrumental"}
 BUTTONS = {
     64: "play|stop",
     80: "play",
@@ -132,6 +133,8 @@ class Midi:
     source : Path or int
         As /dev/snd/midiC1D0, or a FIFO; or a descriptor, which is closed in the end.
     midi_map : {"usual", "mtrack"}
+    on_press : callable
+        Called for each command but those of faders.
     """
 
     def __init__(
@@ -141,7 +144,9 @@ class Midi:
         source: Path | int,
         *,
         midi_map: str = "usual",
+        on_press: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_press = on_press
         self._console, self._say, self._map = console, say, midi_map
         self._path = source if isinstance(source, Path) else None
         self._fd = source if isinstance(source, int) else -1
@@ -204,6 +209,8 @@ class Midi:
     def _obey(self, line: str) -> None:
         if not line:
             return
+        if line.partition(" ")[0] not in FADERS.values() or line.endswith("toggle"):
+            self._on_press()
         try:
             self._console.do(line)
         except Refused as error:
