@@ -112,12 +112,12 @@ def _add_doors(parser: argparse.ArgumentParser) -> None:
     add("--pedal-device", action="append", type=Path, default=[], metavar="PATH",
         help="read this input device, whatever it is")  # fmt: skip
     add("--tick", action="store_true",
-        help="acknowledge each press of a pedal by a tick on the click bus")  # fmt: skip
+        help="answer each press of a pedal by a tick on the click bus")  # fmt: skip
     add("--socket", type=Path, metavar="PATH",
         help="take commands on a socket, in the daemon's framing")  # fmt: skip
     add("--midi", action="append", type=Path, default=[], metavar="PATH",
-        help="take commands from a raw MIDI device: /dev/snd/midiC1D0; "
-        "with --jack the port midi_in does it, too")  # fmt: skip
+        help="commands from a raw MIDI device: /dev/snd/midiC1D0; with --jack "
+        "the port midi_in does it, too")  # fmt: skip
     add("--midi-map", choices=("usual", "mtrack"), default="usual",
         help="what MIDI means; mtrack: only what mtrack has by default, channel 16, "
         "CC 100, 0 play, 1 previous, 2 next, 3 stop (default: usual)")  # fmt: skip

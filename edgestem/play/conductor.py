@@ -282,6 +282,8 @@ class Conductor:
         if self.loudness is not None and track.loudness is not None:
             gain = even_gain(track.loudness, track.peak, self.loudness)
             chain.gain = np.float32(settings.gain * gain)
+        elif self.loudness is None and settings.has_tagged_gain:
+            chain.gain = np.float32(settings.gain * (track.tagged_gain or 1.0))
         return chain
 
     def _put_on(self, index: int, chain: Chain) -> None:

@@ -104,6 +104,7 @@ _SET_KEYS: _Keys = {
     "vocals": _level,
     "click": _is_true,
     "count_in": _whole(0, 8),
+    "replaygain": _is_true,
 }
 _SONG_KEYS: _Keys = {
     "file": _text,
@@ -122,6 +123,7 @@ _SONG_KEYS: _Keys = {
     "count_in": _whole(0, 8),
     "click": _is_true,
     "midi": _midi,
+    "replaygain": _is_true,
 }
 
 
@@ -298,6 +300,7 @@ def make_item(path: Path, said: dict[str, Any]) -> Item:
         key=said.get("key", 0.0),
         tempo=said.get("tempo", 100) / 100,
         gain=10 ** (said.get("gain", 0.0) / 20),
+        has_tagged_gain=said.get("replaygain", False),
         start=said.get("start", 0.0),
         end=said.get("end"),
         beats=beats,
