@@ -12,6 +12,14 @@ from typing import Any
 
 from edgestem.errors import EdgestemError
 from edgestem.pcm.faders import parse_db
+from edgestem.play.command_words import (
+    Wanted,
+    db_text,
+    no_more,
+    one_word,
+    parse_time,
+    real,
+)
 from edgestem.play.player import Player
 from edgestem.play.set_file import SetFile
 from edgestem.stems import SILENT_DB
@@ -110,7 +118,7 @@ class Console:
         else:
             level = self._before.get(name, 0.0)
         self.set_fader(name, level)
-        return f"{name} {_db(level)}"
+        return f"{name} {db_text(level)}"
 
     def status(self) -> dict[str, Any]:
         """Tell all that a display shows."""
@@ -123,47 +131,11 @@ class Console:
         return self.player.status() | more | {"n_commands": self.n_commands}
 
 
-class Wanted(ValueError):
-    """What a word should have been."""
-
-
-def _db(level: float) -> str:
-    return "-inf" if level <= SILENT_DB else f"{level:g} dB"
-
-
-def _no(words: list[str]) -> None:
-    if words:
-        raise Wanted("no more words")
-
-
-def _one(words: list[str]) -> str:
-    if len(words) != 1:
-        raise Wanted("one word")
-    return words[0]
-
-
-def _real(text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise Wanted(f"a number from {low:g} to {high:g}, got {text[:20]}")
-    return value
-
-
-def parse_time(text: str) -> float:
-    """Read seconds, or minutes:seconds."""
-    minutes, colon, seconds = text.rpartition(":")
-    value = _real(seconds, 0, 86400)
-    return value + 60 * _real(minutes, 0, 1440) if colon else value
-
-
 def _plain(name: str) -> Callable[[Console, list[str]], str | None]:
     """Make a command of a method of the player without arguments."""
 
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         getattr(console.player, name)()
 
     return do
@@ -171,7 +143,7 @@ def _plain(name: str) -> Callable[[Console, list[str]], str | None]:
 
 def _step(n: int) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         console.player.step(n)
 
     return do
@@ -179,14 +151,14 @@ def _step(n: int) -> Callable[[Console, list[str]], str | None]:
 
 def _select(console: Console, words: list[str]) -> None:
     n = len(console.player.items)
-    number = int(_real(_one(words), 1, n))
+    number = int(real(one_word(words), 1, n))
     console.player.select(number - 1)
 
 
 def _seek(console: Console, words: list[str]) -> None:
-    text = _one(words)
+    text = one_word(words)
     if text[0] in "+-":
-        console.player.move(_real(text, -86400, 86400))
+        console.player.move(real(text, -86400, 86400))
     else:
         console.player.seek(parse_time(text))
 
@@ -204,7 +176,7 @@ def _loop(console: Console, words: list[str]) -> str | None:
         start, end = sections[words[0]]
     else:
         start, end = map(parse_time, (words[0], words[1]))
-        _no(words[2:])
+        no_more(words[2:])
     if end <= start:
         raise Wanted("a start before the end")
     player.set_loop(start, end)
@@ -213,7 +185,7 @@ def _loop(console: Console, words: list[str]) -> str | None:
 
 def _section(console: Console, words: list[str]) -> None:
     sections = console.player.item.settings.sections
-    name = _one(words)
+    name = one_word(words)
     if name not in sections:
         raise Wanted(f"a section: {', '.join(sections) or 'this song has none'}")
     console.player.seek(sections[name][0])
@@ -221,7 +193,7 @@ def _section(console: Console, words: list[str]) -> None:
 
 def _fader(name: str) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> str:
-        text = _one(words)
+        text = one_word(words)
         if text == "toggle":
             return console.toggle(name)
         try:
@@ -229,39 +201,39 @@ def _fader(name: str) -> Callable[[Console, list[str]], str | None]:
         except ValueError as error:
             raise Wanted(str(error)) from error
         console.set_fader(name, level)
-        return f"{name} {_db(level)}"
+        return f"{name} {db_text(level)}"
 
     return do
 
 
 def _key(console: Console, words: list[str]) -> str:
-    text, player = _one(words), console.player
-    value = _real(text, -24, 24)
+    text, player = one_word(words), console.player
+    value = real(text, -24, 24)
     if text[0] in "+-":
         value += player.item.settings.key
-    value = _real(str(value), -12, 12)
+    value = real(str(value), -12, 12)
     player.transpose(value, None)
     return f"key {value:+g}"
 
 
 def _tempo(console: Console, words: list[str]) -> str:
-    text, player = _one(words), console.player
-    value = _real(text, -200, 200)
+    text, player = one_word(words), console.player
+    value = real(text, -200, 200)
     if text[0] in "+-":
         value += player.item.settings.tempo * 100
-    value = _real(str(value), 50, 200)
+    value = real(str(value), 50, 200)
     player.transpose(None, value / 100)
     return f"tempo {value:g} %"
 
 
 def _order(console: Console, words: list[str]) -> None:
     n = len(console.player.items)
-    old, new = (int(_real(word, 1, n)) for word in words)
+    old, new = (int(real(word, 1, n)) for word in words)
     console.player.reorder(old - 1, new - 1)
 
 
 def _save(console: Console, words: list[str]) -> str:
-    _no(words)
+    no_more(words)
     player, file = console.player, console.set_file
     if file is None:
         raise Refused("there is no set list to save to: start the show with one")
@@ -272,26 +244,26 @@ def _save(console: Console, words: list[str]) -> str:
 
 def _lock(is_locked: bool) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         console.is_locked = is_locked
 
     return do
 
 
 def _quit(console: Console, words: list[str]) -> None:
-    _no(words)
+    no_more(words)
     console.player.panic()
     console.is_over = True
 
 
 def _help(_: Console, words: list[str]) -> str:
-    _no(words)
+    no_more(words)
     lines = (f"{n} {c.words}".strip() + f": {c.text}" for n, c in COMMANDS.items())
     return "; ".join(lines)
 
 
 def _status(console: Console, words: list[str]) -> str:
-    _no(words)
+    no_more(words)
     return json.dumps(console.status())
 
 
