@@ -25,7 +25,7 @@ from edgestem.play.loudness import even_gain
 from edgestem.play.timeline import Loop
 from edgestem.play.track import Track
 
-AHEAD_S = 0.4  # a busy machine keeps who renders from its cores for 0.2 s and more
+AHEAD_S = 0.4  # a busy machine keeps who renders waiting for 0.2 s, often
 N_PREPARED = 2  # songs after the one that is selected
 BLOCK = 1024  # frames rendered at a time: a command waits for no more
 DUCK_S, PANIC_S = 0.01, 0.01
