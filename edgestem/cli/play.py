@@ -34,7 +34,13 @@ def run(
     show = Show(items, rate, settings, say)
     if args.test:
         return _test(_sink(args, show, client), answer)
-    show.run(_sink(args, show, client), _doors(args, show, say, answer))
+    if is_set:
+        from edgestem.play.set_file import SetFile
+
+        show.console.set_file = SetFile(Path(args.paths[0]))
+    sink = _sink(args, show, client)
+    doors = _doors(args, show, say, answer)
+    show.run(sink, [*doors, *_midi(args, show, say, sink)])
     return 1 if all(track.error for track in show.player.tracks) else 0
 
 
@@ -169,7 +175,10 @@ def _doors(
         from edgestem.play.doors.pedals import Pedals
 
         paths = tuple(args.pedal_device)
-        doors.append(Pedals(console, say, mode=args.pedal, paths=paths))
+        on_press = _on_press(args, show)
+        doors.append(
+            Pedals(console, say, mode=args.pedal, paths=paths, on_press=on_press)
+        )
     if args.page is not None:
         from edgestem.play.doors.page import PORT, Page
 
@@ -179,11 +188,34 @@ def _doors(
         from edgestem.play.doors.wire_door import WireDoor
 
         doors.append(WireDoor(console, say, args.socket))
-    for path in args.midi:
-        from edgestem.play.doors.midi import Midi
-
-        doors.append(Midi(console, say, path))
     return doors
+
+
+def _on_press(args: argparse.Namespace, show: Show) -> Callable[[], None]:
+    """Tell what else a press does."""
+    return show.player.desk.tick if args.tick else lambda: None
+
+
+def _midi(
+    args: argparse.Namespace, show: Show, say: Callable[[str], None], sink: Any
+) -> list[Door]:
+    """Make MIDI's doors, in and out: raw devices, and JACK's ports."""
+    from edgestem.play.doors.midi import Midi
+    from edgestem.play.doors.midi_out import MidiOut
+
+    sources = [*args.midi, *([sink.midi_fd] if args.jack else [])]
+    more: dict[str, Any] = {"midi_map": args.midi_map}
+    more["on_press"] = _on_press(args, show)
+    ins = [Midi(show.console, say, source, **more) for source in sources]
+    outs = [MidiOut(path, say) for path in args.midi_out]
+    senders = [out.send for out in outs] + ([sink.send] if args.jack else [])
+
+    def send(item: Item) -> None:
+        for sender in senders if item.midi else ():
+            sender(item.midi)
+
+    show.player.on_select = send
+    return [*ins, *outs]
 
 
 def _page(text: str, usual: int) -> tuple[bool, int]:

@@ -67,8 +67,9 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
         help="render and play at this SCHED_FIFO priority")  # fmt: skip
     add("--go", action="store_true", help="a set list begins to play, too")
-    add("--ahead-ms", type=real(20, 2000), default=200, metavar="MS",
-        help="rendered ahead of what is heard (default: 200)")  # fmt: skip
+    add("--ahead-ms", type=real(20, 2000), default=400, metavar="MS",
+        help="rendered ahead of what is heard: what a stall of the machine may last, "
+        "and how much later another key is heard (default: 400)")  # fmt: skip
     _add_doors(parser)
     add_network_options(parser)
     add_options(parser)
@@ -110,10 +111,19 @@ def _add_doors(parser: argparse.ArgumentParser) -> None:
         help="switches; learn says the code of each press (default: two)")  # fmt: skip
     add("--pedal-device", action="append", type=Path, default=[], metavar="PATH",
         help="read this input device, whatever it is")  # fmt: skip
+    add("--tick", action="store_true",
+        help="answer each press of a pedal by a tick on the click bus")  # fmt: skip
     add("--socket", type=Path, metavar="PATH",
         help="take commands on a socket, in the daemon's framing")  # fmt: skip
     add("--midi", action="append", type=Path, default=[], metavar="PATH",
-        help="take commands from a raw MIDI device: /dev/snd/midiC1D0")  # fmt: skip
+        help="commands from a raw MIDI device: /dev/snd/midiC1D0; with --jack "
+        "the port midi_in does it, too")  # fmt: skip
+    add("--midi-map", choices=("usual", "mtrack"), default="usual",
+        help="what MIDI means; mtrack: only what mtrack has by default, channel 16, "
+        "CC 100, 0 play, 1 previous, 2 next, 3 stop (default: usual)")  # fmt: skip
+    add("--midi-out", action="append", type=Path, default=[], metavar="PATH",
+        help="send the set list's MIDI to a raw device; with --jack the port midi_out "
+        "does it, too")  # fmt: skip
 
 
 def _route(text: str) -> tuple[str, tuple[int, ...]]:

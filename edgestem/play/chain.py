@@ -38,6 +38,8 @@ class SongSettings:
     """1 is the song's own."""
     gain: float = 1.0
     """Of both stems."""
+    has_tagged_gain: bool = False
+    """ReplayGain tags count, where loudness is not measured."""
     start: float = 0.0
     """Seconds into the song."""
     end: float | None = None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 ACCENT_HZ, NORMAL_HZ = 1600.0, 1200.0  # as mtrack has them: heard through a band
 LENGTH_S = 0.03
+TICK_HZ, TICK_S = 3000.0, 0.008  # of a press: no beat is mistaken for it
 LEVEL = 0.5  # full scale 1
 
 
@@ -63,6 +64,15 @@ class Beats:
     def is_accent(self, number: int) -> bool:
         """Tell whether a beat begins a bar."""
         return number % self.meter == 0
+
+
+def tick_tone(sample_rate: int) -> NDArray[np.float32]:
+    """Make the tick that acknowledges a press: short, high, softer than the click."""
+    n = max(round(TICK_S * sample_rate), 2)
+    t = np.arange(n) / sample_rate
+    shape = LEVEL / 2 * (1 - np.arange(n) / n)
+    tone: NDArray[np.float32] = shape * np.sin(2 * np.pi * TICK_HZ * t)
+    return tone.astype(np.float32)
 
 
 class ClickTone:

@@ -10,8 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edgestem.errors import EdgestemError
 from edgestem.pcm.faders import parse_db
+from edgestem.play.command_words import (
+    Wanted,
+    db_text,
+    no_more,
+    one_word,
+    parse_time,
+    real,
+)
 from edgestem.play.player import Player
+from edgestem.play.set_file import SetFile
 from edgestem.stems import SILENT_DB
 
 RAMP_S = 0.02  # of a fader
@@ -49,13 +59,15 @@ class Console:
     def __init__(self, player: Player, *, is_locked: bool = False) -> None:
         self.player, self.is_locked = player, is_locked
         self.faders = {"vocals": SILENT_DB, "instrumental": 0.0}
-        self.faders |= {"guide": 0.0, "click": 0.0}
+        self.faders |= {"guide": 0.0, "click": 0.0, "master": 0.0}
         self._before = {"vocals": 0.0, "guide": 0.0}
         self.n_commands = 0
         self.last = ""
         """The last command, for displays: every press is acknowledged."""
         self.is_over = False
-        player.on_level = self._note_vocals
+        self.set_file: SetFile | None = None
+        """Where `save` writes to; None: the songs come from no set list."""
+        player.on_level = self.faders.__setitem__
 
     def do(self, line: str, *, is_master: bool = True) -> str:
         """Do a command and return the answer.
@@ -77,6 +89,8 @@ class Console:
             what = str(error) if isinstance(error, Wanted) else ""
             wanted = f"{name} {command.words}".strip()
             raise Refused(f"expected `{wanted}`{what and ': '}{what}") from error
+        except EdgestemError as error:
+            raise Refused(str(error)) from error
         self.n_commands += 1
         self.last = line.strip()
         return answer or "ok"
@@ -89,6 +103,8 @@ class Console:
         if name in ("vocals", "instrumental"):
             pair = {"vocals": None, "instrumental": None} | {name: level}
             desk.faders.set(pair["vocals"], pair["instrumental"], n_ramp)
+        elif name == "master":
+            desk.master.set(level, None, n_ramp)
         else:
             guide, click = (level if name == n else None for n in ("guide", "click"))
             desk.monitors.set(guide, click, n_ramp)
@@ -100,13 +116,9 @@ class Console:
             self._before[name] = level
             level = SILENT_DB
         else:
-            level = self._before[name]
+            level = self._before.get(name, 0.0)
         self.set_fader(name, level)
-        return f"{name} {_db(level)}"
-
-    def _note_vocals(self, level: float) -> None:
-        """Note the level of vocals that a song brought."""
-        self.faders["vocals"] = level
+        return f"{name} {db_text(level)}"
 
     def status(self) -> dict[str, Any]:
         """Tell all that a display shows."""
@@ -115,50 +127,15 @@ class Console:
             for name, level in self.faders.items()
         }
         more = {"faders": faders, "is_locked": self.is_locked, "last": self.last}
+        more["has_set_file"] = self.set_file is not None
         return self.player.status() | more | {"n_commands": self.n_commands}
-
-
-class Wanted(ValueError):
-    """What a word should have been."""
-
-
-def _db(level: float) -> str:
-    return "-inf" if level <= SILENT_DB else f"{level:g} dB"
-
-
-def _no(words: list[str]) -> None:
-    if words:
-        raise Wanted("no more words")
-
-
-def _one(words: list[str]) -> str:
-    if len(words) != 1:
-        raise Wanted("one word")
-    return words[0]
-
-
-def _real(text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise Wanted(f"a number from {low:g} to {high:g}, got {text[:20]}")
-    return value
-
-
-def parse_time(text: str) -> float:
-    """Read seconds, or minutes:seconds."""
-    minutes, colon, seconds = text.rpartition(":")
-    value = _real(seconds, 0, 86400)
-    return value + 60 * _real(minutes, 0, 1440) if colon else value
 
 
 def _plain(name: str) -> Callable[[Console, list[str]], str | None]:
     """Make a command of a method of the player without arguments."""
 
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         getattr(console.player, name)()
 
     return do
@@ -166,7 +143,7 @@ def _plain(name: str) -> Callable[[Console, list[str]], str | None]:
 
 def _step(n: int) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         console.player.step(n)
 
     return do
@@ -174,14 +151,14 @@ def _step(n: int) -> Callable[[Console, list[str]], str | None]:
 
 def _select(console: Console, words: list[str]) -> None:
     n = len(console.player.items)
-    number = int(_real(_one(words), 1, n))
+    number = int(real(one_word(words), 1, n))
     console.player.select(number - 1)
 
 
 def _seek(console: Console, words: list[str]) -> None:
-    text = _one(words)
+    text = one_word(words)
     if text[0] in "+-":
-        console.player.move(_real(text, -86400, 86400))
+        console.player.move(real(text, -86400, 86400))
     else:
         console.player.seek(parse_time(text))
 
@@ -199,7 +176,7 @@ def _loop(console: Console, words: list[str]) -> str | None:
         start, end = sections[words[0]]
     else:
         start, end = map(parse_time, (words[0], words[1]))
-        _no(words[2:])
+        no_more(words[2:])
     if end <= start:
         raise Wanted("a start before the end")
     player.set_loop(start, end)
@@ -208,7 +185,7 @@ def _loop(console: Console, words: list[str]) -> str | None:
 
 def _section(console: Console, words: list[str]) -> None:
     sections = console.player.item.settings.sections
-    name = _one(words)
+    name = one_word(words)
     if name not in sections:
         raise Wanted(f"a section: {', '.join(sections) or 'this song has none'}")
     console.player.seek(sections[name][0])
@@ -216,7 +193,7 @@ def _section(console: Console, words: list[str]) -> None:
 
 def _fader(name: str) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> str:
-        text = _one(words)
+        text = one_word(words)
         if text == "toggle":
             return console.toggle(name)
         try:
@@ -224,53 +201,69 @@ def _fader(name: str) -> Callable[[Console, list[str]], str | None]:
         except ValueError as error:
             raise Wanted(str(error)) from error
         console.set_fader(name, level)
-        return f"{name} {_db(level)}"
+        return f"{name} {db_text(level)}"
 
     return do
 
 
 def _key(console: Console, words: list[str]) -> str:
-    text, player = _one(words), console.player
-    value = _real(text, -24, 24)
+    text, player = one_word(words), console.player
+    value = real(text, -24, 24)
     if text[0] in "+-":
         value += player.item.settings.key
-    value = _real(str(value), -12, 12)
+    value = real(str(value), -12, 12)
     player.transpose(value, None)
     return f"key {value:+g}"
 
 
 def _tempo(console: Console, words: list[str]) -> str:
-    text, player = _one(words), console.player
-    value = _real(text, -200, 200)
+    text, player = one_word(words), console.player
+    value = real(text, -200, 200)
     if text[0] in "+-":
         value += player.item.settings.tempo * 100
-    value = _real(str(value), 50, 200)
+    value = real(str(value), 50, 200)
     player.transpose(None, value / 100)
     return f"tempo {value:g} %"
 
 
+def _order(console: Console, words: list[str]) -> None:
+    n = len(console.player.items)
+    old, new = (int(real(word, 1, n)) for word in words)
+    console.player.reorder(old - 1, new - 1)
+
+
+def _save(console: Console, words: list[str]) -> str:
+    no_more(words)
+    player, file = console.player, console.set_file
+    if file is None:
+        raise Refused("there is no set list to save to: start the show with one")
+    levels = {name: console.faders[name] for name in ("vocals", "instrumental")}
+    file.save(player.items, player.index, levels)
+    return f"saved: {player.title(player.index)}"
+
+
 def _lock(is_locked: bool) -> Callable[[Console, list[str]], str | None]:
     def do(console: Console, words: list[str]) -> None:
-        _no(words)
+        no_more(words)
         console.is_locked = is_locked
 
     return do
 
 
 def _quit(console: Console, words: list[str]) -> None:
-    _no(words)
+    no_more(words)
     console.player.panic()
     console.is_over = True
 
 
 def _help(_: Console, words: list[str]) -> str:
-    _no(words)
+    no_more(words)
     lines = (f"{n} {c.words}".strip() + f": {c.text}" for n, c in COMMANDS.items())
     return "; ".join(lines)
 
 
 def _status(console: Console, words: list[str]) -> str:
-    _no(words)
+    no_more(words)
     return json.dumps(console.status())
 
 
@@ -291,8 +284,13 @@ COMMANDS = {
     "instrumental": Command(_FADER, "its fader", _fader("instrumental")),
     "guide": Command(_FADER, "fader of the guide vocals", _fader("guide")),
     "click": Command(_FADER, "fader of the click", _fader("click")),
+    "master": Command(_FADER, "fader of the backing bus", _fader("master")),
     "key": Command("[+|-]SEMITONES", "transpose", _key, is_edit=True),
     "tempo": Command("[+|-]PERCENT", "faster or slower", _tempo, is_edit=True),
+    "order": Command("N TO", "give a song another place", _order, is_edit=True),
+    "save": Command(
+        "", "write the song and the order to the set list", _save, is_edit=True
+    ),
     "lock": Command("", "no edits from the page and the socket", _lock(True)),
     "unlock": Command("", "edits from everywhere", _lock(False), is_edit=True),
     "quit": Command("", "end the show", _quit, is_edit=True),

@@ -25,6 +25,7 @@ from edgestem.play.loudness import even_gain
 from edgestem.play.timeline import Loop
 from edgestem.play.track import Track
 
+AHEAD_S = 0.4  # a busy machine keeps who renders waiting for 0.2 s, often
 N_PREPARED = 2  # songs after the one that is selected
 BLOCK = 1024  # frames rendered at a time: a command waits for no more
 DUCK_S, PANIC_S = 0.01, 0.01
@@ -64,7 +65,7 @@ class Conductor:
         ahead: Ahead,
         sample_rate: int,
         *,
-        ahead_s: float = 0.2,
+        ahead_s: float = AHEAD_S,
         engine: str = "kernel",
         loudness: float | None = None,
         say: Callable[[str], None] = lambda text: None,
@@ -78,8 +79,12 @@ class Conductor:
         self.state, self.index = "ready", 0
         self.loudness = loudness
         ahead.is_measuring = loudness is not None
-        self.on_level: Callable[[float], None] = lambda level: None
-        """Gets the level of the vocals that a song brings."""
+        self.on_level: Callable[[str, float], None] = lambda name, level: None
+        """Gets the level of a fader that a song brings."""
+        self.on_select: Callable[[Item], None] = lambda item: None
+        """Gets each song that is selected, the first one too; it may not wait."""
+        self._told: Item | None = None
+        self._moves: deque[tuple[int, int]] = deque()
         self._marks: deque[Mark] = deque()
         self._chain: Chain | None = None
         self._chain_index = 0
@@ -98,10 +103,7 @@ class Conductor:
 
     def start(self) -> None:
         """Cue the first song."""
-        level = self.items[0].vocals_db
-        if level is not None:
-            self.desk.faders.set(level, None, 0)
-            self.on_level(level)
+        self._bring_levels(self.items[0])
         self._cue(0)
         self.ahead.start()
         self._thread.start()
@@ -117,6 +119,11 @@ class Conductor:
     def do(self, call: Callable[[], None]) -> None:
         """Have the conductor do something; it is not waited for."""
         self._calls.append(call)
+        self._wake()
+
+    def announce(self) -> None:
+        """Tell the selected song again: somebody came who does not know it."""
+        self._told = None
         self._wake()
 
     def _wake(self) -> None:
@@ -176,6 +183,9 @@ class Conductor:
         while self._calls:
             self._calls.popleft()()
         self._advance()
+        if self.item is not self._told:
+            self._told = self.item
+            self.on_select(self.item)
         return self._render()
 
     def _advance(self) -> None:
@@ -190,7 +200,10 @@ class Conductor:
             self._marks.popleft()
             self.index = self._marks[0].song
             self._want()
-        if self._chain is not None and self._after is None and self._pending is None:
+        is_settled = self._after is None and self._pending is None
+        if self._moves and is_settled:
+            self._reorder(*self._moves.popleft())
+        if self._chain is not None and is_settled:
             self._go_or_end()
             self.ahead.move(self._chain.wanted_place)
 
@@ -269,6 +282,8 @@ class Conductor:
         if self.loudness is not None and track.loudness is not None:
             gain = even_gain(track.loudness, track.peak, self.loudness)
             chain.gain = np.float32(settings.gain * gain)
+        elif self.loudness is None and settings.has_tagged_gain:
+            chain.gain = np.float32(settings.gain * (track.tagged_gain or 1.0))
         return chain
 
     def _put_on(self, index: int, chain: Chain) -> None:
@@ -286,14 +301,32 @@ class Conductor:
         ramp_s: float = 0.0,
     ) -> None:
         """Prepare a song from a place on; the desk is silent or will be."""
-        level = self.items[index].vocals_db
-        if index != self.index and level is not None:
-            self.desk.faders.set(level, None, 0)
-            self.on_level(level)
+        if index != self.index:
+            self._bring_levels(self.items[index])
         self.index, self._pending = index, (index, place, loop)
         self._is_wanted, self._ramp_s = is_wanted, ramp_s
         self.state = "starting" if is_wanted else "ready"
         self._since = monotonic()
+        self._want()
+
+    def _bring_levels(self, item: Item) -> None:
+        """Put the faders where a song has them."""
+        levels = {"vocals": item.vocals_db, "instrumental": item.instrumental_db}
+        if any(level is not None for level in levels.values()):
+            self.desk.faders.set(levels["vocals"], levels["instrumental"], 0)
+        for name, level in levels.items():
+            if level is not None:
+                self.on_level(name, level)
+
+    def _reorder(self, old: int, new: int) -> None:
+        """Give a song another place in the set; what plays plays on."""
+        order = list(range(len(self.items)))
+        order.insert(new, order.pop(old))
+        self.items = [self.items[i] for i in order]
+        self.tracks = [self.tracks[i] for i in order]
+        self._chain_index = order.index(self._chain_index)
+        marks = [mark._replace(song=order.index(mark.song)) for mark in self._marks]
+        self._marks, self.index = deque(marks), order.index(self.index)
         self._want()
 
     def _want(self) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from edgestem.engine.separator import check_stream
 from edgestem.errors import EdgestemError
+from edgestem.play.loudness import tagged_gain
 from edgestem.play.track import Track
+from edgestem.sound.extras import read_extras
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.store.receipt import SampleDigest
@@ -31,6 +33,7 @@ def decode(
     try:
         check_stream(song.sample_rate, song.n_channels)
         track.status = os.stat(track.path)  # noqa: PTH116 - all its numbers
+        track.tagged_gain = tagged_gain(read_extras(track.path))
         track.open(song)
         ring()
         _read_all(track, song, is_wanted, ring)

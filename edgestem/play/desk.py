@@ -5,7 +5,7 @@ neither waits for the other.  Faders act behind the ring, at once.  In `process`
 no lock, no log, no allocation of arrays.
 
 Buses: `backing` is the instrumental and the vocals at their faders, `guide` the vocals
-alone at theirs, `click` the click.
+alone at theirs, `click` the click, and a tick where a pedal is acknowledged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.pcm.faders import Levels
+from edgestem.play.click import tick_tone
 from edgestem.stems import SILENT_DB
 
 Floats = NDArray[np.float32]
@@ -73,6 +74,8 @@ class Desk:
         Vocals and instrumental of the backing bus.
     monitors : Levels
         Guide vocals and click.
+    master : Levels
+        The whole backing bus; its second gain is nobody's.
     is_silent : bool
         Nothing is played; the ring stands still.
     n_late : int
@@ -86,7 +89,8 @@ class Desk:
         self.ring = Ring(2 * n_ahead + 2 * MAX_PIECE)
         self.faders = Levels(SILENT_DB, 0.0, np.float32)
         self.monitors = Levels(0.0, 0.0, np.float32)
-        self._master = Levels(SILENT_DB, SILENT_DB, np.float32)
+        self.master = Levels(0.0, 0.0, np.float32)
+        self._fade = Levels(SILENT_DB, SILENT_DB, np.float32)
         self._wanted: tuple[float, int] | None = None
         self._seen: tuple[float, int] | None = None
         self._left = 0
@@ -96,6 +100,9 @@ class Desk:
         self._a, self._b = np.zeros((2, MAX_PIECE, 2), np.float32)
         self.backing, self.guide = np.zeros((2, MAX_PIECE, 2), np.float32)
         self.click = np.zeros(MAX_PIECE, np.float32)
+        self._tick = tick_tone(sample_rate)
+        self._tick_at = len(self._tick)
+        self._n_ticks = self._n_ticked = 0
 
     # ---- anybody ----------------------------------------------------
 
@@ -110,8 +117,12 @@ class Desk:
     def halt(self) -> None:
         """Stand still at once: the output has gone, and nobody calls `process`."""
         self._seen = self._wanted
-        self._master = Levels(SILENT_DB, SILENT_DB, np.float32)
+        self._fade = Levels(SILENT_DB, SILENT_DB, np.float32)
         self._left, self.is_silent = 0, True
+
+    def tick(self) -> None:
+        """Sound a tick on the click bus, also while nothing is played."""
+        self._n_ticks += 1
 
     @property
     def is_fading(self) -> bool:
@@ -139,6 +150,7 @@ class Desk:
             done += k
         if m < n:
             self._rest(m, n)
+        self._add_tick(n)
         self._count(n)
         self.n_frames += n
         return n
@@ -152,7 +164,7 @@ class Desk:
         level, n_ramp = wanted
         if level < 0 and self.is_silent:
             return
-        self._master.set(level, None, n_ramp)
+        self._fade.set(level, None, n_ramp)
         if level < 0:
             self._left = n_ramp
         else:
@@ -175,18 +187,19 @@ class Desk:
         """Mix frames of one piece of the ring into the buses."""
         ring, a, b = self.ring, self._a[:n], self._b[:n]
         vocals, rest = ring.vocals[at : at + n], ring.rest[at : at + n]
-        master = self._master.take(n)[:, 0]
+        fade = self._fade.take(n)[:, 0]
         gains, monitors = self.faders.take(n), self.monitors.take(n)
         _scale(vocals, gains[:, 0], a)
         _scale(rest, gains[:, 1], b)
         out = self.backing[to : to + n]
         np.add(a, b, out=out)
-        _scale(out, master, out)
+        _scale(out, fade, out)
+        _scale(out, self.master.take(n)[:, 0], out)
         guide, click = self.guide[to : to + n], self.click[to : to + n]
         _scale(vocals, monitors[:, 0], guide)
-        _scale(guide, master, guide)
+        _scale(guide, fade, guide)
         np.multiply(ring.click[at : at + n], monitors[:, 1], out=click)
-        np.multiply(click, master, out=click)
+        np.multiply(click, fade, out=click)
 
     def _rest(self, start: int, end: int) -> None:
         """Fill with silence: nothing is played, or nothing is there."""
@@ -195,6 +208,16 @@ class Desk:
         self.click[start:end].fill(0)
         if not self.is_silent and not self.is_open_ended:
             self.n_late += 1
+
+    def _add_tick(self, n: int) -> None:
+        """Begin a tick that was asked for, or let one sound on."""
+        if self._n_ticked != self._n_ticks:
+            self._n_ticked, self._tick_at = self._n_ticks, 0
+        k = min(len(self._tick) - self._tick_at, n)
+        if k > 0:
+            part = self._tick[self._tick_at : self._tick_at + k]
+            np.add(self.click[:k], part, out=self.click[:k])
+            self._tick_at += k
 
     def _count(self, n: int) -> None:
         """Stand still behind the last sample of a fade."""

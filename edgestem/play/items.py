@@ -21,6 +21,12 @@ class Item:
     """The next song begins where it ends, without a gap."""
     vocals_db: float | None = None
     """Where the vocals' fader goes when it is selected; None: it stays."""
+    instrumental_db: float | None = None
+    """The same of the instrumental's fader."""
+    midi: tuple[bytes, ...] = ()
+    """Messages that are sent when it is selected."""
+    number: int = 0
+    """Which song of the set list's file it is, from 0."""
 
 
 class Mark(NamedTuple):

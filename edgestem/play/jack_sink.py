@@ -3,6 +3,7 @@
 Ports main_l, main_r, click, vocals_l and vocals_r exist before the first song and
 stay, so that no first millisecond is lost.  Connections that somebody made are
 remembered in a file and made again, also when their other end comes back later.
+The same for midi_in, whose messages are read from `midi_fd`, and midi_out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from edgestem.play.player import Player
 
 CLIENT = "edgestem-play"
 PORTS = ("main_l", "main_r", "click", "vocals_l", "vocals_r")
+MIDI_IN, MIDI_OUT = "midi_in", "midi_out"
+ALL_PORTS = (*PORTS, MIDI_IN, MIDI_OUT)
+KINDS: tuple[dict[str, bool], ...] = (
+    {"is_audio": True, "is_input": True},
+    {"is_midi": True, "is_input": True},
+    {"is_midi": True, "is_output": True},
+)
 LOOK_S = 0.2  # between two looks at server and ports
 RETRY_S = 1.0  # between two tries to come back
 
@@ -43,7 +52,7 @@ class Memory:
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(path.read_text())
             if isinstance(found, dict):
-                self.links = {k: list(v) for k, v in found.items() if k in PORTS}
+                self.links = {k: list(v) for k, v in found.items() if k in ALL_PORTS}
 
     def update(self, current: Links, existing: set[str]) -> None:
         """Keep what is connected, and what has only gone for a while."""
@@ -52,7 +61,7 @@ class Memory:
                 set(current.get(port, ()))
                 | {t for t in self.links.get(port, ()) if t not in existing}
             )
-            for port in PORTS
+            for port in ALL_PORTS
         }
         if links != self.links:
             self.links = links
@@ -93,6 +102,15 @@ class JackSink:
         self._existing: set[str] = set()
         self._is_gone = False
         self.n_xruns = 0
+        self.midi_fd, self._midi_writing = os.pipe()
+        """Bytes of midi_in; who reads them closes it."""
+        os.set_blocking(self._midi_writing, False)
+        self._sending: deque[bytes] = deque()
+        self._n_listeners = 0
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        """Send MIDI messages in the next period."""
+        self._sending.extend(messages)
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Play until it is over; come back when the server does."""
@@ -106,11 +124,14 @@ class JackSink:
                     self._look()
         finally:
             self._leave()
+            os.close(self._midi_writing)
 
     def _enter(self) -> None:
         client = self._client
         self._is_gone = False
         self._ports = [client.outports.register(name) for name in PORTS]
+        self._midi_in = client.midi_inports.register(MIDI_IN)
+        self._midi_out = client.midi_outports.register(MIDI_OUT)
         self._library = JackLibrary(client)
         self._library.on("process", self._process)
         self._library.on("xrun", self._xrun)
@@ -128,21 +149,26 @@ class JackSink:
         """Make remembered connections again, and remember what is new."""
         client = self._client
         try:
-            existing = {p.name for p in client.get_ports(is_audio=True, is_input=True)}
+            existing = {p.name for kind in KINDS for p in client.get_ports(**kind)}
+            ports = (*self._ports, self._midi_in, self._midi_out)
             current = {
                 name: [c.name for c in client.get_all_connections(port)]
-                for name, port in zip(PORTS, self._ports, strict=True)
+                for name, port in zip(ALL_PORTS, ports, strict=True)
             }
-            for port in PORTS:
+            for port in ALL_PORTS:
                 for target in self._memory.links.get(port, ()):
                     is_back = target in existing - self._existing
                     if is_back and target not in current[port]:
-                        client.connect(f"{client.name}:{port}", target)
+                        pair = f"{client.name}:{port}", target
+                        client.connect(*pair[:: -1 if port == MIDI_IN else 1])
                         current[port].append(target)
         except Exception:
             return
         self._existing = existing
         self._memory.update(current, existing)
+        if len(current[MIDI_OUT]) > self._n_listeners:
+            self._player.announce()
+        self._n_listeners = len(current[MIDI_OUT])
 
     def _come_back(self, is_over: Callable[[], bool]) -> None:
         player = self._player
@@ -179,6 +205,7 @@ class JackSink:
     # ---- JACK's threads ----------------------------------------------------
 
     def _process(self, n_frames: int) -> None:
+        self._pass_midi()
         desk, done = self._desk, 0
         left, right, click, vocals_l, vocals_r = (p.get_array() for p in self._ports)
         while done < n_frames:
@@ -189,6 +216,17 @@ class JackSink:
             vocals_l[done:end] = desk.guide[:n, 0]
             vocals_r[done:end] = desk.guide[:n, 1]
             done = end
+
+    def _pass_midi(self) -> None:
+        """Hand on what came, and send what waits; what has no room waits on."""
+        for _, data in self._midi_in.incoming_midi_events():
+            with contextlib.suppress(BlockingIOError):  # nobody reads
+                os.write(self._midi_writing, bytes(data))
+        self._midi_out.clear_buffer()
+        with contextlib.suppress(Exception):  # no room: in the next period
+            while self._sending:
+                self._midi_out.write_midi_event(0, self._sending[0])
+                self._sending.popleft()
 
     def _xrun(self) -> None:
         self.n_xruns += 1

@@ -9,12 +9,15 @@ after a third of a second.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 TARGET = -18.0  # LUFS, as ReplayGain 2 has it
 PEAK_DB = -1.0  # of the loudest sample after the gain
+MAX_TAGGED_DB, MAX_PEAK = 51.0, 100.0  # tags beyond are broken
 ABSOLUTE, RELATIVE = -70.0, -10.0  # gates: LUFS, LU
 RUN_IN_S = 0.4
 STEP_S, N_STEPS = 0.1, 4  # a window is 4 steps
@@ -100,6 +103,29 @@ def even_gain(loudness: float, peak: float, target: float) -> float:
         return 1.0
     gain_db = min(target - loudness, PEAK_DB - 20 * math.log10(peak))
     return float(10 ** (gain_db / 20))
+
+
+def tagged_gain(tags: Mapping[str, str]) -> float | None:
+    """Choose the factor that a song's ReplayGain tags ask for; None: they ask nothing.
+
+    Not above what its tagged peak leaves room for; without one, never louder.
+
+    Parameters
+    ----------
+    tags : mapping
+        As `read_extras` finds them.
+    """
+    gain_db = _leading_number(tags.get("replaygain_track_gain", ""))
+    peak = _leading_number(tags.get("replaygain_track_peak", "")) or 0.0
+    if gain_db is None or abs(gain_db) > MAX_TAGGED_DB:
+        return None
+    room_db = PEAK_DB - 20 * math.log10(peak) if 0 < peak < MAX_PEAK else 0.0
+    return float(10 ** (min(gain_db, room_db) / 20))
+
+
+def _leading_number(text: str) -> float | None:
+    found = re.match(r"\s*([-+]?\d+(?:\.\d+)?)", text)
+    return float(found[1]) if found else None
 
 
 def _power(lufs: float) -> float:

@@ -70,6 +70,11 @@ class Player(Conductor):
         """Go to the next song, or the previous one."""
         self.do(lambda: self._select(self.index + n, None))
 
+    def reorder(self, old: int, new: int) -> None:
+        """Give a song another place in the set, when nothing is on its way."""
+        self._moves.append((old, new))
+        self._wake()
+
     def restart(self) -> None:
         """Begin the song again, at once."""
         self.do(lambda: self._select(self.index, self.is_sounding))

@@ -7,24 +7,21 @@ its line, and Python 3.10 reads it too.  `.m3u` and `.m3u8` are read as they are
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
 from edgestem.play.click import Beats
 from edgestem.play.items import Item
-from edgestem.stems import MAX_DB, SILENT_DB
+from edgestem.play.set_keys import SET_KEYS, SONG_KEYS, Keys, section_times
 
 PLAYLISTS = (".m3u", ".m3u8")
 SUFFIXES = (".toml", *PLAYLISTS)
 _LINE = re.compile(r"([A-Za-z0-9_-]+)\s*=\s*(.*)")
 _TABLE = re.compile(r"(\[\[song\]\]|\[song\.sections\])\s*(#.*)?")
-FOLLOWING = {"wait": False, "follow": True}
 
 
 @dataclass(slots=True)
@@ -36,86 +33,6 @@ class SetList:
     """LUFS that songs are evened to; None: they are as they are."""
     missing: list[str] = field(default_factory=list)
     """A sentence for each song that is not there."""
-
-
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        is_number = type(value) in (int, float) and math.isfinite(value)
-        if not is_number or not low <= value <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        return float(value)
-
-    return check
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _level(value: Any) -> float:
-    if value == "-inf":
-        return SILENT_DB
-    if type(value) not in (int, float) or not SILENT_DB <= value <= MAX_DB:
-        raise ValueError(f'expected decibels up to {MAX_DB:g}, or "-inf"')
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("expected a text in quotes")
-    return value
-
-
-def _is_true(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("expected true or false")
-    return value
-
-
-def _next(value: Any) -> bool:
-    if value not in FOLLOWING:
-        raise ValueError('expected "wait" or "follow"')
-    return FOLLOWING[value]
-
-
-def _section(value: Any) -> tuple[float, float]:
-    is_pair = isinstance(value, list) and len(value) == 2
-    if not is_pair or not all(type(x) in (int, float) for x in value):
-        raise ValueError("expected [start, end] in seconds")
-    if not 0 <= value[0] < value[1]:
-        raise ValueError("expected a start before the end")
-    return float(value[0]), float(value[1])
-
-
-_Keys = dict[str, Callable[[Any], Any]]
-_SET_KEYS: _Keys = {
-    "loudness": _number(-40, -5),
-    "next": _next,
-    "vocals": _level,
-    "click": _is_true,
-    "count_in": _whole(0, 8),
-}
-_SONG_KEYS: _Keys = {
-    "file": _text,
-    "title": _text,
-    "key": _number(-12, 12),
-    "tempo": _number(50, 200),
-    "vocals": _level,
-    "gain": _number(-60, 20),
-    "start": _number(0, 86400),
-    "end": _number(0, 86400),
-    "next": _next,
-    "bpm": _number(20, 400),
-    "first_beat": _number(0, 3600),
-    "meter": _whole(1, 16),
-    "count_in": _whole(0, 8),
-    "click": _is_true,
-}
 
 
 def is_set_list(path: Path) -> bool:
@@ -141,7 +58,44 @@ def read_set_list(path: Path) -> SetList:
         lines = (line.strip() for line in text.splitlines())
         songs = [{"file": line} for line in lines if line and line[0] != "#"]
         return _made(path, {}, songs)
-    return _made(path, *_Parser(path, text).parse())
+    return _made(path, *parse_set(path, text))
+
+
+def parse_set(path: Path, text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read the text of a set list: what stands at the top, and each song's values.
+
+    Raises
+    ------
+    EdgestemError
+        `bad_set`: line and key are named.
+    """
+    return _Parser(path, text).parse()
+
+
+class KeyLine(NamedTuple):
+    """A line `key = value`: where its value stands."""
+
+    key: str
+    start: int
+    end: int
+
+
+def key_of_line(line: str) -> KeyLine | None:
+    """Find the key of a line that was read without complaint; None: it has none."""
+    indent = len(line) - len(line.lstrip())
+    found = _LINE.fullmatch(line.strip())
+    if found is None:
+        return None
+    text, start = found[2], indent + found.start(2)
+    literal = re.match(r"'[^']*'", text)
+    end = literal.end() if literal else json.JSONDecoder().raw_decode(text)[1]
+    return KeyLine(found[1], start, start + end)
+
+
+def table_of_line(line: str) -> str:
+    """Tell the table that a line begins; empty: none."""
+    found = _TABLE.fullmatch(line.strip())
+    return found[1] if found else ""
 
 
 class _Parser:
@@ -152,7 +106,7 @@ class _Parser:
         self._top: dict[str, Any] = {}
         self._songs: list[dict[str, Any]] = []
         self._table = self._top
-        self._keys: _Keys | None = _SET_KEYS  # None: names are free
+        self._keys: Keys | None = SET_KEYS  # None: names are free
 
     def parse(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         for number, raw in enumerate(self._lines, 1):
@@ -172,7 +126,7 @@ class _Parser:
         if found is None:
             self._wrong(number, f"expected key = value, got {line[:40]}")
         key, value = found[1], self._value(number, found[1], found[2])
-        check = _section if self._keys is None else self._keys.get(key)
+        check = section_times if self._keys is None else self._keys.get(key)
         if check is None:
             known = ", ".join(self._keys or ())
             self._wrong(number, f"unknown key {key}: there are {known}")
@@ -190,7 +144,7 @@ class _Parser:
                 number, f"expected [[song]] or [song.sections], got {line[:40]}"
             )
         if found[1] == "[[song]]":
-            self._table, self._keys = {"line": number}, _SONG_KEYS
+            self._table, self._keys = {"line": number}, SONG_KEYS
             self._songs.append(self._table)
         elif not self._songs:
             self._wrong(number, "[song.sections] stands before the first [[song]]")
@@ -224,8 +178,9 @@ def _made(path: Path, top: dict[str, Any], songs: list[dict[str, Any]]) -> SetLi
     found = SetList(loudness=top.get("loudness"))
     if not songs:
         raise EdgestemError(f"{path} has no song", code="bad_set")
-    for song in songs:
+    for number, song in enumerate(songs):
         item = make_item(path.parent / song["file"], {**top, **song})
+        item.number = number
         if item.path.is_file():
             found.items.append(item)
         else:
@@ -253,6 +208,7 @@ def make_item(path: Path, said: dict[str, Any]) -> Item:
         key=said.get("key", 0.0),
         tempo=said.get("tempo", 100) / 100,
         gain=10 ** (said.get("gain", 0.0) / 20),
+        has_tagged_gain=said.get("replaygain", False),
         start=said.get("start", 0.0),
         end=said.get("end"),
         beats=beats,
@@ -261,5 +217,6 @@ def make_item(path: Path, said: dict[str, Any]) -> Item:
     )
     return Item(
         path, settings, said.get("title", ""), said.get("next", False),
-        said.get("vocals"),
+        said.get("vocals"), said.get("instrumental"),
+        midi=said.get("midi", ()),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from edgestem.live.realtime import SWITCH_S, prepare_thread
 from edgestem.play.ahead import Ahead
 from edgestem.play.commands import Console
 from edgestem.play.compute import Compute
+from edgestem.play.conductor import AHEAD_S
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.sound.reading import open_song
@@ -43,7 +45,7 @@ class ShowSettings:
 
     compute: Compute = field(default_factory=Compute)
     store: Store | None = None
-    ahead_s: float = 0.2
+    ahead_s: float = AHEAD_S
     engine: str = "kernel"
     loudness: float | None = None
     vocals_db: float | None = None
@@ -91,6 +93,7 @@ class Show:
         """Play until somebody ends it, or the set does."""
         player, priority = self.player, self._settings.priority
         sys.setswitchinterval(SWITCH_S)
+        gc.freeze()  # what was loaded so far is not looked through while it plays
         player.prepare_thread = lambda: prepare_thread(priority, None, player.say)
         with ExitStack() as ending:
             player.start()

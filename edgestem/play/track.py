@@ -60,6 +60,7 @@ class Track:
         self.is_given_up = self.is_dropped = False
         self.loudness: float | None = None  # LUFS of the instrumental
         self.peak = 0.0
+        self.tagged_gain: float | None = None  # that ReplayGain tags ask for
         self.promised = ""  # content that the store expects
         self.status: Any = None  # of the file, when it was opened
         self.spans: list[tuple[int, int]] = []

@@ -14,7 +14,8 @@ import pytest
 from shows import Show
 
 from edgestem.errors import EdgestemError
-from edgestem.play.commands import COMMANDS, Console, Refused, parse_time
+from edgestem.play.command_words import parse_time
+from edgestem.play.commands import COMMANDS, Console, Refused
 from edgestem.play.doors.midi import Midi, MidiCommands, Parser
 from edgestem.play.doors.terminal import KEYS, one_line, split_keys
 from edgestem.play.doors.wire_door import WireDoor

@@ -218,7 +218,7 @@ def test_jack_ports_stay_and_connections_come_back(
         wait_for(lambda: "edgestem-play:main_r" in connections())
         ports = [p for p in connections().split() if p.startswith("edgestem-play:")]
         assert {p.split(":")[1] for p in ports} == {
-            "main_l", "main_r", "click", "vocals_l", "vocals_r",
+            "main_l", "main_r", "click", "vocals_l", "vocals_r", "midi_in", "midi_out",
         }  # fmt: skip
         wait_for(lambda: (tmp_path / "edgestem" / "play-jack.json").exists())
         end(play)
@@ -229,3 +229,72 @@ def test_jack_ports_stay_and_connections_come_back(
         wait_for(lambda: "   edgestem-play:main_l" in connections())
         errors = end(play)
     assert "the JACK server has gone" in errors and "is back" in errors
+
+
+FOOT = """
+import sys, time, jack
+foot = jack.Client("foot", servername=sys.argv[1], no_start_server=True)
+out, come = foot.midi_outports.register("out"), foot.midi_inports.register("in")
+waiting = []
+
+@foot.set_process_callback
+def process(n_frames):
+    for _, data in come.incoming_midi_events():
+        sys.stdout.write(bytes(data).hex() + "\\n")
+        sys.stdout.flush()
+    out.clear_buffer()
+    while waiting:
+        out.write_midi_event(0, waiting.pop(0))
+
+with foot:
+    foot.connect(out, "edgestem-play:midi_in")
+    foot.connect("edgestem-play:midi_out", come)
+    for line in sys.stdin:
+        waiting.append(bytes.fromhex(line))
+"""
+
+
+@needs_jack
+def test_midi_through_jack(
+    write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    """A foot selects and plays; the song that is selected sends its own messages."""
+    pytest.importorskip("jack")
+    for name in "ab":
+        write_song(f"{name}.wav", np.full((9 * RATE, 2), 0.25, np.float32))
+    (tmp_path / "set.toml").write_text(
+        '[[song]]\nfile = "a.wav"\nmidi = "PC1@3"\n'
+        '[[song]]\nfile = "b.wav"\nmidi = "PC2@3, CC7.100@3"\n'
+    )
+    env = os.environ | {
+        "JACK_DEFAULT_SERVER": SERVER, "XDG_STATE_HOME": str(tmp_path / "state"),
+    }  # fmt: skip
+    pipe = subprocess.PIPE
+    line = [sys.executable, "-m", "edgestem", "play", str(tmp_path / "set.toml"),
+            "--jack", "--model", str(tiny_model), "--store", "none"]  # fmt: skip
+    with server():
+        play = subprocess.Popen(
+            line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env
+        )
+        assert play.stdin and play.stdout
+        wait_for(lambda: "edgestem-play:midi_in" in connections())
+        foot = subprocess.Popen(
+            [sys.executable, "-c", FOOT, SERVER], stdin=pipe, stdout=pipe, text=True
+        )
+        assert foot.stdin and foot.stdout
+        assert foot.stdout.readline() == "c201\n"  # to who comes later, too
+        foot.stdin.write("c001\n")
+        foot.stdin.flush()
+        assert [foot.stdout.readline() for _ in range(2)] == ["c202\n", "b20764\n"]
+        foot.stdin.write("fa\n")
+        foot.stdin.flush()
+
+        def state() -> str:
+            play.stdin.write("status\n")
+            play.stdin.flush()
+            return play.stdout.readline()
+
+        wait_for(lambda: '"state": "playing", "index": 1' in state())
+        foot.communicate(timeout=20)
+        play.communicate("quit\n", timeout=20)
+        assert play.returncode == 0

@@ -18,6 +18,8 @@ from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console
 from edgestem.play.doors.page import COOKIE, MAX_LISTENERS, Page
 from edgestem.play.items import Item
+from edgestem.play.set_file import SetFile
+from edgestem.play.setlist import read_set_list
 
 RATE = 44100
 
@@ -80,7 +82,7 @@ def test_nobody_gets_in_without_the_token(page: Page) -> None:
 
 def test_the_lock_keeps_edits_away(page: Page) -> None:
     token = {"X_Token": page.token}
-    for line in ("key +1", "tempo 90", "unlock", "quit"):
+    for line in ("key +1", "tempo 90", "unlock", "quit", "save", "order 1 2"):
         status, text, _ = ask(page, "POST", "/do", line, **token)
         assert status == 409 and "locked" in text
     assert ask(page, "POST", "/do", "no such", **token)[0] == 409
@@ -176,3 +178,28 @@ def test_a_fader_moved_on_the_page_is_heard(page: Page, show: Show) -> None:
         show.wait_cued()
         b.click("[data-do=next]")
         show.wait(lambda: b.text("#title") == "2. Second song")
+
+
+@pytest.mark.skipif(not is_installed(), reason="chromium is not installed")
+def test_a_song_is_saved_from_the_page(page: Page, show: Show, tmp_path: Path) -> None:
+    path = tmp_path / "set.toml"
+    names = [item.path.name for item in show.player.items]
+    path.write_text("".join(f'[[song]]\nfile = "{name}"\n' for name in names))
+    for number, item in enumerate(show.player.items):
+        item.number = number
+    page.console.set_file = SetFile(path)
+    with browser() as b:
+        b.open(page.address)
+        show.wait(lambda: b.text("#title") == "1. First song", 30)
+        assert b.run("return document.querySelector('#save').hidden")
+        assert not b.run("return document.querySelectorAll('.up').length")
+        page.console.do("unlock")
+        show.wait(lambda: b.run("return document.querySelectorAll('.up').length") == 2)
+        b.click("li:nth-child(2) .up")
+        show.wait(lambda: show.player.index == 1)
+        b.click("[data-do='key +1']")
+        show.wait(lambda: show.player.item.settings.key == 1)
+        b.click("#save")
+        show.wait(lambda: "key = 1" in path.read_text())
+    files = [item.path.name for item in read_set_list(path).items]
+    assert files == [names[1], names[0], names[2]]

@@ -52,10 +52,12 @@ class Stage:
     def __init__(self, show: Show, folder: Path, mode: str) -> None:
         self.show, self.console = show, Console(show.player)
         self.said: list[str] = []
+        self.ticks: list[int] = []
         self.foot = Foot(folder / "event7")
         self.pedals = Pedals(
-            self.console, self.said.append, mode=mode, paths=(self.foot.path,)
-        )
+            self.console, self.said.append, mode=mode, paths=(self.foot.path,),
+            on_press=lambda: self.ticks.append(1),
+        )  # fmt: skip
 
     def wait(self, *states: str) -> None:
         self.show.wait_state(*states)
@@ -139,6 +141,7 @@ def test_one_switch(stage: Callable[..., Stage]) -> None:
     s.foot.hold(30)
     s.show.wait(lambda: s.show.player.index == 1)
     s.show.wait_cued()
+    assert len(s.ticks) == 3  # one a press
 
 
 def test_learn_says_codes_and_a_pedal_comes_back(stage: Callable[..., Stage]) -> None:

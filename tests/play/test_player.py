@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from shows import Show
 
 from edgestem.files.separate import separate_file
 from edgestem.play.chain import SongSettings
+from edgestem.play.conductor import AHEAD_S
 from edgestem.play.items import Item
 from edgestem.store.store import Store
 
@@ -342,3 +344,19 @@ def test_faders_and_key_move_in_the_middle_without_a_step(write_song: Write) -> 
     assert abs(np.argmax(spectrum) * 2 - 220 * 2 ** (2 / 12)) <= 2
     level = np.abs(heard[int(2.5 * RATE) : int(2.9 * RATE)]).max()
     assert abs(20 * np.log10(level / 0.4) + 12) < 0.5
+
+
+def test_a_stall_of_who_renders_is_not_heard(write_song: Write) -> None:
+    """The ring holds what is usual; two thirds of it may pass without a block."""
+    song = write_song(x=np.full((6 * RATE, 2), 0.2, np.float32))
+    with Show([Item(song)], is_timed=True, ahead_s=AHEAD_S) as show:
+        player, ring = show.player, show.player.desk.ring
+        player.play()
+        show.wait_state("playing")
+        full = round(0.9 * AHEAD_S * RATE)
+        show.wait(lambda: ring.n_waiting >= full)
+        n_late = player.desk.n_late
+        player.do(lambda: time.sleep(AHEAD_S * 2 / 3))
+        show.wait(lambda: ring.n_waiting < full // 2)
+        show.wait(lambda: ring.n_waiting >= full)
+        assert player.desk.n_late == n_late

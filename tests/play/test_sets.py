@@ -16,7 +16,7 @@ from edgestem.errors import EdgestemError
 from edgestem.play.chain import SongSettings
 from edgestem.play.click import Beats
 from edgestem.play.items import Item
-from edgestem.play.loudness import Meter, even_gain
+from edgestem.play.loudness import Meter, even_gain, tagged_gain
 from edgestem.play.routes import Routes, parse_route
 from edgestem.play.setlist import read_set_list
 
@@ -164,6 +164,47 @@ def test_songs_are_evened_when_they_are_measured(
         meter = Meter(RATE)
         meter.add(part.astype(np.float32))
         assert abs(meter.loudness() + 23) < 0.3
+
+
+def test_tags_name_a_gain() -> None:
+    def gain(*values: str) -> float | None:
+        names = ("replaygain_track_gain", "replaygain_track_peak")
+        return tagged_gain(dict(zip(names, values, strict=False)))
+
+    assert gain("-6.02 dB") == pytest.approx(0.5, abs=1e-3)
+    assert gain("+6 dB", "0.25") == pytest.approx(10 ** (6 / 20))
+    assert gain("+6 dB", "1.0") == pytest.approx(10 ** (-1 / 20))
+    assert gain("+6 dB") == 1 and gain("-3", "loud") == pytest.approx(10 ** (-3 / 20))
+    for bad in ("", "loud", "nan", "1e9 dB", "-99 dB"):
+        assert gain(bad) in (None, 1.0)
+
+
+@pytest.mark.parametrize("loudness", [None, -18.0])
+def test_tags_count_when_the_set_says_so(
+    tmp_path: Path, needs_ffmpeg: None, loudness: float | None
+) -> None:
+    soundfile.write(tmp_path / "x.wav", np.full((RATE, 2), 0.5), RATE)
+    words = ["-metadata", "REPLAYGAIN_TRACK_GAIN=-6.02 dB"]
+    for name in "ab":
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", tmp_path / "x.wav", *words,
+             tmp_path / f"{name}.flac"], check=True,
+        )  # fmt: skip
+    path = tmp_path / "set.toml"
+    path.write_text(
+        'replaygain = true\nnext = "follow"\n[[song]]\nfile = "a.flac"\n'
+        '[[song]]\nfile = "b.flac"\nreplaygain = false\nvocals = 0\n'
+    )
+    items = read_set_list(path).items
+    items[0].vocals_db = 0.0
+    with Show(items, loudness=loudness) as show:
+        show.player.play()
+        show.wait_state("ended")
+    heard = np.abs(show.sound())
+    first, second = heard[1000 : RATE - 1000].max(), heard[RATE + 1000 :].max()
+    is_tagged = first == pytest.approx(0.25, abs=1e-3)
+    assert is_tagged == (loudness is None)  # what is measured stands above it
+    assert second == pytest.approx(0.5, abs=1e-3) or loudness is not None
 
 
 def onsets(x: np.ndarray) -> list[int]:

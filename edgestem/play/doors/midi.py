@@ -1,10 +1,12 @@
-"""MIDI from a raw device: bytes in, commands out.
+"""MIDI from a raw device or JACK: bytes in, commands out.
 
 Program Change selects (0 on the wire is song 1; CC 0 before it chooses a bank of 128),
 Start and Continue play, Stop stops, MMC likewise.  CC 20 and 21 are the faders of
-`edgestem stream`.  Buttons press with 64 to 127 and let go below: CC 80 play, 81 stop,
-82 previous, 83 next, 84 vocals on/off, and CC 64, the sustain pedal, plays and stops.
-mtrack's defaults are understood, too: channel 16, CC 100, values 0 to 3.
+`edgestem stream`, CC 7 is the master.  Buttons press with 64 to 127 and let go below:
+CC 80 play, 81 stop, 82 previous, 83 next, 84 vocals on/off, and CC 64, the sustain
+pedal, plays and stops.  mtrack's defaults are understood, too: channel 16, CC 100,
+values 0 to 3; the map "mtrack" understands nothing else, so that a show's other MIDI
+moves nothing here.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from edgestem.stems import SILENT_DB
 
 LOOK_S = 1.0
 MAX_SYSEX = 256  # bytes that are kept of one
-FADERS = {20: "vocals", 21: "instrumental"}
+FADERS = {7: "master", 20: "vocals", 21: "instrumental"}
 BUTTONS = {
     64: "play|stop",
     80: "play",
@@ -74,15 +76,24 @@ class Parser:
 
 
 class MidiCommands:
-    """Turns messages into commands; remembers the bank and what is pressed."""
+    """Turns messages into commands; remembers the bank and what is pressed.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    midi_map : {"usual", "mtrack"}
+    """
+
+    def __init__(self, midi_map: str = "usual") -> None:
+        self._is_mtrack = midi_map == "mtrack"
         self._bank = 0
         self._is_down: dict[int, bool] = {}
 
     def of(self, message: bytes, state: str) -> str:
         """Tell the command of a message; empty: none."""
         status = message[0]
+        if self._is_mtrack:
+            is_it = message[:2] == bytes([0xB0 | MTRACK_CHANNEL, MTRACK_CC])
+            return MTRACK.get(message[2], "") if is_it else ""
         if status in REALTIME:
             return REALTIME[status]
         if status == 0xF0:
@@ -119,15 +130,26 @@ class Midi:
     ----------
     console : Console
     say : callable
-    path : Path
-        As /dev/snd/midiC1D0, or a FIFO.
+    source : Path or int
+        As /dev/snd/midiC1D0, or a FIFO; or a descriptor, which is closed in the end.
+    midi_map : {"usual", "mtrack"}
+    on_press : callable
+        Called for each command but those of faders.
     """
 
     def __init__(
-        self, console: Console, say: Callable[[str], None], path: Path
+        self,
+        console: Console,
+        say: Callable[[str], None],
+        source: Path | int,
+        *,
+        midi_map: str = "usual",
+        on_press: Callable[[], None] = lambda: None,
     ) -> None:
-        self._console, self._say, self._path = console, say, path
-        self._fd = -1
+        self._on_press = on_press
+        self._console, self._say, self._map = console, say, midi_map
+        self._path = source if isinstance(source, Path) else None
+        self._fd = source if isinstance(source, int) else -1
         self._is_told = False
         self._wake, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._run, name="midi", daemon=True)
@@ -146,11 +168,11 @@ class Midi:
 
     def _run(self) -> None:
         looked = -LOOK_S
-        parser, commands = Parser(), MidiCommands()
+        parser, commands = Parser(), MidiCommands(self._map)
         while True:
             if self._fd < 0 and time.monotonic() - looked >= LOOK_S:
                 looked = time.monotonic()
-                parser, commands = Parser(), MidiCommands()
+                parser, commands = Parser(), MidiCommands(self._map)
                 self._open()
             fds = [self._wake] + [self._fd] * (self._fd >= 0)
             ready, _, _ = select.select(fds, [], [], LOOK_S)
@@ -161,6 +183,8 @@ class Midi:
                     self._obey(commands.of(message, self._console.player.state))
 
     def _open(self) -> None:
+        if self._path is None:
+            return
         try:
             self._fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -185,6 +209,8 @@ class Midi:
     def _obey(self, line: str) -> None:
         if not line:
             return
+        if line.partition(" ")[0] not in FADERS.values() or line.endswith("toggle"):
+            self._on_press()
         try:
             self._console.do(line)
         except Refused as error:

@@ -125,6 +125,8 @@ class Pedals:
         Devices to read whatever they are; none: every pedal there is.
     folder : Path
         Where input devices are.
+    on_press : callable
+        Called for each press of a switch that did not bounce.
     """
 
     def __init__(
@@ -135,7 +137,9 @@ class Pedals:
         mode: str = "two",
         paths: tuple[Path, ...] = (),
         folder: Path = Path("/dev/input"),
+        on_press: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_press = on_press
         self._console, self._say, self._mode = console, say, mode
         self._paths, self._folder = paths, folder
         self._fds: dict[int, Path] = {}
@@ -244,16 +248,21 @@ class Pedals:
             if is_press:
                 self._say(f"key code {code}: {SWITCH_OF.get(code, 'no switch')}")
             return
-        if not is_press:
-            what = self._gestures.release(code, now)
-            if what == "held":
-                self._hold(code)
-            elif what == "short" and code not in self._acted:
-                self._act(code, "")
+        if is_press:
+            self._press(code, now)
             return
+        what = self._gestures.release(code, now)
+        if what == "held":
+            self._hold(code)
+        elif what == "short" and code not in self._acted:
+            self._act(code, "")
+
+    def _press(self, code: int, now: float) -> None:
         self._acted.pop(code, None)
         what = self._gestures.press(code, now)
         line = self._map().get(self._switch(code), "")
+        if what and self._switch(code):
+            self._on_press()
         if what == "held":
             self._hold(code)
         elif what == "press" and line in AT_ONCE:
