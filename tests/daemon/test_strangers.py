@@ -375,7 +375,7 @@ def test_modules_beside_a_song_are_not_imported(tmp_path: Path) -> None:
         )
     code = (
         "import os, sys, edgestem.devices.probe as p; os.chdir(sys.argv[1]);"
-        "print(p.probe(p.Job(sys.argv[2], sys.argv[2], './none.so', {}, None)).reason)"
+        "print(p.probe(p.Trial(*sys.argv[2:] * 2, './none.so', {}, None)).reason)"
     )
     model = str(DATA / "tiny.tflite")
     done = subprocess.run(

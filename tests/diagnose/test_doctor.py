@@ -243,7 +243,7 @@ def result() -> Result:
 
 def test_bench_adds_up(result: Result) -> None:
     stages = result.stages_ms
-    inside = sum(stages[name] for name in bench.STAGES if name != "io")
+    inside = sum(stages[name] for name in bench.PARTS if name != "io")
     assert inside == pytest.approx(1000 * result.rtf, rel=0.01)
     assert all(value > 0 for value in stages.values())
     hops = result.hop_ms

@@ -121,10 +121,6 @@ def test_the_shell_chooses_a_bit_rate(
     [
         (("--bitrate", "128"), "--bitrate is for lossy stems: say --format ogg or mp3"),
         (("--bitrate", "9", "--format", "mp3"), "expected 64 to 320, got 9"),
-        (
-            ("--bitrate", "128", "--format", "mp3", "--socket", "x"),
-            "not known to the daemon",
-        ),
     ],
 )
 def test_a_bit_rate_that_has_no_use_is_refused(
