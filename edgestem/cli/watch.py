@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.cli import interrupts
 from edgestem.cli.console import complain, put, say
-from edgestem.cli.export import add_library_options, make_layout, make_maker
+from edgestem.cli.library import add_library_options, make_layout, make_maker
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real
 from edgestem.cli.world import as_error
