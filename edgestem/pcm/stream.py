@@ -50,7 +50,7 @@ class PcmStream:
         is_native = np.dtype("<f4") == np.float32
         self._is_plain = is_native and self._grid.is_float and stems == OUTPUTS[:2]
         n_line = 0 if self._grid.is_float else separator.latency_samples
-        self._line = np.zeros((n_line, n), np.int64)
+        self._line: GridSamples = np.zeros((n_line, n), grid.dtype)
         self._at = 0
 
     def push(self, data: bytes) -> bytes:
