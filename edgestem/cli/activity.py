@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from dataclasses import replace
 
-    from edgestem.karaoke.activity import DEFAULT
     from edgestem.karaoke.markers import FORMATS as WRITERS
     from edgestem.karaoke.markers import svg
+    from edgestem.sound.singing import DEFAULT
 
     said = {
         "on_db": args.on,

@@ -12,26 +12,19 @@ from typing import TYPE_CHECKING
 
 from edgestem.cli import interrupts
 from edgestem.cli.console import complain, put, say
-from edgestem.cli.hardware import add_network_options, add_options
+from edgestem.cli.library import add_library_options, make_layout, make_maker
 from edgestem.cli.progress import Progress
 from edgestem.cli.usage import UsageError
-from edgestem.cli.values import filled
+from edgestem.cli.values import filled, whole
 from edgestem.cli.world import as_error
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import ALL_CONTAINERS
 
 if TYPE_CHECKING:
     from edgestem.karaoke.export import Export, Job
     from edgestem.karaoke.items import Library
-    from edgestem.karaoke.layouts.layout import Layout
-    from edgestem.karaoke.makers import Maker
 
 Parser = argparse.ArgumentParser
-LAYOUTS = (
-    *("folders", "flat", "ultrastar", "openhome", "pikaraoke", "performous", "yarg"),
-    *("tracks", "stems"),
-)
+MAX_JOBS = 512
 _EXPORT = """\
 Separates what it finds and writes what a program reads:
 
@@ -65,63 +58,11 @@ def add_parser(command: Callable[..., Parser]) -> None:
     add_library_options(parser)
     add = parser.add_argument
     add("--force", action="store_true", help="make everything anew, replace all")
+    add("--jobs", type=whole(1, MAX_JOBS), default=1, metavar="N",
+        help="songs at once, each in a process of one thread (default: 1)")  # fmt: skip
     add("--undo", action="store_true",
         help="ultrastar: take out the lines and the files again")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object an item to stdout")
-
-
-def add_library_options(parser: Parser) -> None:
-    """Add what `export` and `watch` have in common."""
-    add = parser.add_argument
-    add("-o", "--output", dest="out", type=filled, metavar="DIR",
-        help="where to write; some layouts go beside the songs without it")  # fmt: skip
-    add("--layout", choices=LAYOUTS, required=True, help="see above")
-    add("--format", choices=ALL_CONTAINERS, help="default: what its programs like best")
-    add("--name", metavar="TEMPLATE",
-        help="folders and flat: names as for edgestem separate")  # fmt: skip
-    add("--with-vocals", action="store_true", help="tracks: a third track, the vocals")
-    add("--stems", type=filled, metavar="DIR",
-        help="take stems from there (the -o of separate) where they are")  # fmt: skip
-    add("--socket", nargs="?", const="", metavar="PATH",
-        help="let the daemon separate (PATH: as edgestem serve has it)")  # fmt: skip
-    add_network_options(parser)
-    add_options(parser)
-
-
-def make_layout(args: argparse.Namespace) -> Layout:
-    """Turn arguments into a layout.
-
-    Raises
-    ------
-    UsageError
-        They do not fit it.
-    """
-    from edgestem.karaoke.layouts.choice import make_layout as make
-    from edgestem.karaoke.layouts.layout import Settings
-
-    out = Path(args.out) if args.out is not None else None
-    settings = Settings(out, args.format, args.with_vocals, args.name)
-    try:
-        return make(args.layout, settings)
-    except ValueError as cause:
-        raise UsageError(f"--layout {args.layout}: {cause}") from cause
-
-
-def make_maker(args: argparse.Namespace) -> Maker:
-    """Turn arguments into who makes the stems."""
-    from edgestem.files.output import Options
-    from edgestem.karaoke.makers import Earlier, Separating
-
-    options = Options(
-        model=args.model or DEFAULT,
-        threads=args.threads,
-        runtime=args.runtime,
-        device=args.device,
-        device_options=dict(args.delegate_options),
-        fallback=args.fallback,
-    )
-    maker: Maker = Separating(options, args.socket)
-    return Earlier(Path(args.stems), maker) if args.stems else maker
 
 
 def run(args: argparse.Namespace) -> int:
@@ -136,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     from edgestem.karaoke.items import find_items
 
     layout = make_layout(args)
+    if args.jobs > 1 and args.socket is not None:
+        raise UsageError("--jobs is for processes of this command, not for --socket")
     library = find_items(args.paths, Path(args.out or os.devnull))
     if args.undo:
         return _undo(args, library)
@@ -157,12 +100,16 @@ class _Run:
         for problem in self._library.problems:
             self._fail(problem.path, problem)
         jobs = list(self._export.plan(self._library.items))
+        n_jobs = len(jobs)
         waiting = [job for job in jobs if not job.is_done and job.problem is None]
+        if self._args.jobs > 1 and len(waiting) > 1:
+            self._share(waiting)
+            jobs = [job for job in jobs if job.is_done or job.problem is not None]
         sizes = [job.item.path.stat().st_size for job in waiting]
         progress = Progress(sizes, is_quiet=self._args.quiet)
         for job in jobs:
             self._counts[self._do(job, progress)] += 1
-        self._sum_up(len(jobs))
+        self._sum_up(n_jobs)
         return 1 if self._counts["failed"] else 0
 
     def _do(self, job: Job, progress: Progress) -> str:
@@ -182,6 +129,16 @@ class _Run:
         finally:
             progress.end(is_done=error is None)
         return self._tell(job, "written") if error is None else self._fail(path, error)
+
+    def _share(self, jobs: list[Job]) -> None:
+        """Let processes do it; each is told what became of it as it is ready."""
+        from edgestem.cli.export_worker import export_all
+
+        for job, error in export_all(self._args, jobs):
+            interrupts.check()
+            path = str(job.item.path)
+            word = self._tell(job, "written") if error is None else ""
+            self._counts[word if error is None else self._fail(path, error)] += 1
 
     def _tell(self, job: Job, word: str) -> str:
         outputs = {label: str(path) for label, path in job.targets.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.cli import interrupts
 from edgestem.cli.console import complain, put, say
-from edgestem.cli.export import add_library_options, make_layout, make_maker
+from edgestem.cli.library import add_library_options, make_layout, make_maker
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real
 from edgestem.cli.world import as_error
@@ -21,6 +21,7 @@ from edgestem.errors import EdgestemError
 
 if TYPE_CHECKING:
     from edgestem.karaoke.items import Item
+    from edgestem.karaoke.queued import Queue
     from edgestem.karaoke.state import Sign
     from edgestem.karaoke.watch import Watch
 
@@ -37,12 +38,16 @@ What was done stands in FOLDER/.edgestem-watch.jsonl (-o, else the watched folde
 a new start goes on where the last one ended.  Songs that cannot be read are named once
 and tried again when they change.
 
+--queue asks the karaoke program before each song what is sung next.  URL is needed
+where it listens elsewhere than at its usual port on this machine.
+
 --once does what there is and ends: 0 all is there, 1 something failed, 3 it is held
 back because a disk seems to be missing.
 """
 _EXAMPLES = """\
 examples:
   edgestem watch Songs --layout pikaraoke
+  edgestem watch Songs --layout pikaraoke --queue http://pi.local:5555
   edgestem watch /mnt/nas/Music -o /mnt/nas/Stems --layout folders --socket
   edgestem watch Songs --layout openhome --once     in cron, or by hand
 """
@@ -62,6 +67,8 @@ def add_parser(command: Callable[..., Parser]) -> None:
         help="between two looks (default: 10)")  # fmt: skip
     add("--settle", type=real(0, 86400), default=15.0, metavar="S",
         help="how long a file has to rest (default: 15)")  # fmt: skip
+    add("--queue", nargs="?", const="", metavar="URL",
+        help="do first what is queued in PiKaraoke or OpenHomeKaraoke")  # fmt: skip
     add("--state", type=filled, metavar="FILE", help="where to remember what was done")
     add("--json", action="store_true", help="print one JSON object an event to stdout")
 
@@ -83,10 +90,10 @@ def run(args: argparse.Namespace) -> int:
     root = Path(args.dir)
     if not root.is_dir():
         raise UsageError(f"{root} is no folder: watch a folder of songs")
-    layout = make_layout(args)
+    layout, queue = make_layout(args), _make_queue(args)
     path = Path(args.state or Path(args.out or root) / STATE)
     with State(path) as state:
-        watcher = _Watcher(args)
+        watcher = _Watcher(args, queue)
         watch = Watch(
             Export(layout, make_maker(args)),
             root,
@@ -98,6 +105,29 @@ def run(args: argparse.Namespace) -> int:
         return watcher.run(watch)
 
 
+def _make_queue(args: argparse.Namespace) -> Queue | None:
+    """Turn arguments into the queue that is asked.
+
+    Raises
+    ------
+    UsageError
+        There is no usual address, or the one given is none.
+    """
+    from edgestem.karaoke.queued import USUAL, Queue
+
+    if args.queue is None:
+        return None
+    if not (url := args.queue or USUAL.get(args.layout)):
+        raise UsageError(
+            f"--queue needs an address with --layout {args.layout}: "
+            "--queue http://localhost:5555 is PiKaraoke's"
+        )
+    try:
+        return Queue(url, args.layout)
+    except ValueError as cause:
+        raise UsageError(f"--queue: {cause}") from cause
+
+
 def _bug(cause: Exception) -> EdgestemError:
     from edgestem.cli.world import bug
 
@@ -107,8 +137,8 @@ def _bug(cause: Exception) -> EdgestemError:
 class _Watcher:
     """The loop, and what is said of it: to people, programs and systemd."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
+    def __init__(self, args: argparse.Namespace, queue: Queue | None = None) -> None:
+        self._args, self._queue, self._queue_problem = args, queue, ""
         self._counts: Counter[str] = Counter()
         self._last: dict[str, Any] = {}
 
@@ -119,7 +149,10 @@ class _Watcher:
             interrupts.check()
             scan = watch.look()
             is_troubled = False
-            for number, (item, sign) in enumerate(scan.ready, 1):
+            waiting = list(scan.ready)
+            while waiting:
+                item, sign = waiting.pop(self._next(waiting))
+                number = len(scan.ready) - len(waiting)
                 self._notify(f"STATUS=song {number} of {len(scan.ready)}: {item.path}")
                 is_troubled = not self._do(watch, item, sign)
                 if is_troubled:
@@ -130,6 +163,18 @@ class _Watcher:
                     return self._end(is_held=scan.is_held, is_troubled=is_troubled)
                 continue  # what became of it, and what came meanwhile
             self._sleep(_RETRY_S if is_troubled else self._args.interval)
+
+    def _next(self, waiting: list[tuple[Item, Sign]]) -> int:
+        """Find what is sung first; the folder's order, where nobody knows."""
+        from edgestem.karaoke.queued import first
+
+        if self._queue is None:
+            return 0
+        queued = self._queue.ask()
+        problem, self._queue_problem = self._queue_problem, self._queue.problem
+        if self._queue_problem not in ("", problem):
+            self.tell({"event": "no_queue", "text": self._queue_problem})
+        return first([item.path for item, _ in waiting], queued)
 
     def _do(self, watch: Watch, item: Item, sign: Sign) -> bool:
         """Do an item; say whether the next one may be tried."""
@@ -180,6 +225,8 @@ class _Watcher:
         elif kind == "hold" and is_news:
             gone = f"{event['gone']} of the songs that were done are gone"
             complain("warning", f"{gone}: is a disk missing? nothing is done till then")
+        elif kind == "no_queue":
+            complain("warning", f"{event['text']}: songs go in the folder's order")
         elif kind == "written" and not self._args.quiet:
             say(f"{event['input']} -> {', '.join(event['outputs'])}")
 

@@ -78,6 +78,11 @@ class StreamDoor:
         )  # fmt: skip
         if stream.is_live:
             shared.turns.live_opens(uid)
+            peer = self._peer
+            stream.watch_singing(
+                lambda: shared.hears_activity(uid),
+                lambda **fields: shared.tell_activity(peer, **fields),
+            )
         self._outbox.limit = STREAM_OUTBOX
         self.stream = stream
         try:

@@ -18,6 +18,7 @@ from edgestem.sound.containers import MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.tags import NAMES
 from edgestem.stems import MAX_DB, OUTPUTS
 from edgestem.wire.protocol import (
+    ALL_EVENTS,
     EVENTS,
     MAX_SEQ,
     MAX_TAGS,
@@ -201,7 +202,7 @@ class Cancel(Request):
 class Subscribe(Request):
     """Hear of what happens in the daemon."""
 
-    events: tuple[str, ...] = _field(_some_of(*EVENTS), EVENTS)
+    events: tuple[str, ...] = _field(_some_of(*ALL_EVENTS), EVENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,6 +117,10 @@ class Session:
             data = encode_reply("event", event=name, **fields)
             self.outbox.put_soon(data, is_event=True)
 
+    def hears(self, name: str) -> bool:
+        """Say whether the client subscribed to an event."""
+        return name in self._events
+
     def end_stream(self) -> None:
         """Close the stream because the daemon ends: after the block at hand."""
         stream = self.stream
@@ -299,4 +303,5 @@ class Session:
 
     def _subscribe(self, request: Subscribe) -> None:
         self._events = frozenset(request.events)
+        self._shared.count_listeners()
         self._reply("subscribed", request, events=list(request.events))

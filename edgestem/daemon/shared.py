@@ -46,6 +46,9 @@ class Member(Protocol):
     def event(self, name: str, **fields: Any) -> None:
         """Tell its client, if that subscribed."""
 
+    def hears(self, name: str) -> bool:
+        """Say whether its client subscribed to an event."""
+
     def describe(self) -> dict[str, Any]:
         """Say for `status` what it does."""
 
@@ -85,6 +88,7 @@ class Shared:
         self.n_served = self.n_xruns = 0
         self._lock = threading.Lock()
         self._members: set[Member] = set()
+        self._activity_uids: frozenset[int] = frozenset()
 
     def hold_folders(self, config: DaemonConfig) -> None:
         """Open the allowed folders.
@@ -112,6 +116,7 @@ class Shared:
         """Take a session off the list."""
         with self._lock:
             self._members.discard(session)
+        self.count_listeners()
         self.has_freed = True
         log.info("pid %d: %s", session.peer.pid, reason)
         self.event("session", state="closed", pid=session.peer.pid)
@@ -127,3 +132,20 @@ class Shared:
             self.n_xruns += fields["n_dropped"] + fields.get("n_late", 0)
         for session in self.sessions():
             session.event(name, **fields)
+
+    def count_listeners(self) -> None:
+        """See anew who hears of activity: somebody has subscribed, or left."""
+        with self._lock:
+            hearing = [m for m in self._members if m.hears("activity")]
+            self._activity_uids = frozenset(member.peer.uid for member in hearing)
+
+    def hears_activity(self, uid: int) -> bool:
+        """Say whether anybody hears of a user's streams: one look, no lock."""
+        uids = self._activity_uids
+        return bool(uids) and not uids.isdisjoint((uid, 0))
+
+    def tell_activity(self, peer: Peer, **fields: Any) -> None:
+        """Tell the stream's user, and root: who sings is nobody else's business."""
+        for session in self.sessions():
+            if session.peer.uid in (peer.uid, 0):
+                session.event("activity", pid=peer.pid, **fields)

@@ -19,6 +19,7 @@ from edgestem.daemon.channel import Gone, Outbox
 from edgestem.daemon.item import OVERHEAD, Item
 from edgestem.daemon.pool.schedule import PacedSeparator
 from edgestem.daemon.requests import Open, Set
+from edgestem.daemon.singing import Singing
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.daemon.system.process import raise_priority
 from edgestem.daemon.turns import Turns
@@ -69,6 +70,7 @@ class Stream:
         grid = GRIDS[WIRE_FORMATS[request.format]]
         self._pcm = PcmStream(separator, grid, request.stems, levels)
         self.bytes_per_sample = self._pcm.bytes_per_sample
+        self._singing = Singing(self._pcm)
         self._outbox, self._tell = outbox, tell
         seconds = config.live_queue_ms / 1000 + separator.call_s
         self._realtime = config.realtime_priority if self.is_live else 0
@@ -87,6 +89,12 @@ class Stream:
         self._last_words = b""
         self.last_ms = self.peak_ms = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def watch_singing(
+        self, is_wanted: Callable[[], bool], tell: Callable[..., None]
+    ) -> None:
+        """Tell where vocals begin and end; see `Singing`."""
+        self._singing.report_to(is_wanted, tell)
 
     def start(self, ended: Callable[[], None]) -> None:
         """Begin; `ended` is called when the stream is over."""
@@ -212,6 +220,7 @@ class Stream:
         finally:
             self._turns.end()
             self.stop()
+            self._singing.end_song()
             self._ended()
         # Who reads `closed` may open the next stream at once.
         if self._last_words:
@@ -255,11 +264,13 @@ class Stream:
             assert item.levels is not None
             self._apply(item.levels)
         elif item.kind == "flush":
+            self._singing.begin_block(self._n_received)
             for data in self._pcm.flush():
                 self._put(item.seq, data)
                 n_stems = len(self._pcm.stems)
                 self._n_received += len(data) // (n_stems * self.bytes_per_sample)
             self._n_received = 0
+            self._singing.end_song()
             self._outbox.put(encode_reply("flushed", seq=item.seq))
         elif item.kind == "close":
             self._last_words = encode_reply("closed", seq=item.seq, xruns=self.xruns)
@@ -269,6 +280,7 @@ class Stream:
         step = MAX_BLOCK * self.bytes_per_sample
         for at in range(0, max(len(item.data), 1), step):  # nothing: an empty answer
             data = item.data[at : at + step]
+            self._singing.begin_block(self._n_received)
             stems = self._pcm.push(data) if data else b""
             self._put(item.seq, stems)
             n_samples = len(data) // self.bytes_per_sample

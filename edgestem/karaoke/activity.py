@@ -27,41 +27,11 @@ from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK, Progress
 from edgestem.sound.grid import GRIDS, convert, to_float32
 from edgestem.sound.reading import open_song
+from edgestem.sound.singing import DEFAULT, FRAME_S, LEAST_DB, SILENT_DB, Thresholds
 from edgestem.sound.song import Song
 
-FRAME_S = 0.1  # a sixteenth at 150 beats a minute
-SILENT_DB = -120.0  # what silence is written as
 Levels = NDArray[np.float64]
 Spans = list[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """When a frame is sung.
-
-    Chosen on the seven songs of the old half by `tools.judge.activity`, which tells
-    what they do on the others.
-    """
-
-    on_db: float = -17.0
-    """Begin: relative to the song's loud vocals."""
-    off_db: float = -26.0
-    """End: the same; not above `on_db`."""
-    heard_db: float = -32.0
-    """Vocals relative to the mixture, in every frame."""
-    pause_s: float = 0.3
-    """Shorter pauses are filled."""
-    span_s: float = 0.2
-    """Shorter spans are dropped."""
-    present_db: float = -24.0
-    """Loud vocals relative to the loud mixture, below which nobody sings at all."""
-
-    def __post_init__(self) -> None:
-        if self.off_db > self.on_db:
-            raise ValueError("off has to be at or below on")
-
-
-DEFAULT = Thresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +89,7 @@ def active(vocals_db: Levels, mixture_db: Levels, t: Thresholds) -> NDArray[np.b
     if len(vocals_db) == 0:
         return np.zeros(0, bool)
     loud, whole = loud_level(vocals_db), loud_level(mixture_db)
-    if loud <= SILENT_DB + 60 or loud - whole < t.present_db:
+    if loud <= LEAST_DB or loud - whole < t.present_db:
         return np.zeros(len(vocals_db), bool)
     is_heard = vocals_db - mixture_db >= t.heard_db
     begins = (vocals_db - loud >= t.on_db) & is_heard

@@ -13,6 +13,7 @@ from edgestem.files.output import Options
 from edgestem.files.recode import find_stems, recode
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.containers import CONTAINERS
+from edgestem.sound.covers import read_covers
 
 Targets = Mapping[str, Path]
 
@@ -80,10 +81,14 @@ class Separating:
     def _ask(
         self, path: Path, targets: Targets, options: Options, progress: Progress | None
     ) -> None:
-        """Let the daemon separate; what it cannot write is encoded here."""
+        """Let the daemon separate; what it cannot write is encoded here.
+
+        It knows a song's tags and no pictures: a song that has some is written here.
+        """
         from edgestem.client.files import RemoteSeparator
 
-        if options.file_format in CONTAINERS:
+        is_whole = options.file_format == "wav" or not read_covers(path)
+        if options.file_format in CONTAINERS and is_whole:
             separator = RemoteSeparator(options, self._socket or "")
             separator.to_files(path, targets, progress)
             return

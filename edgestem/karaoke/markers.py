@@ -11,7 +11,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.karaoke.activity import DEFAULT, Activity, Levels, Thresholds
+from edgestem.karaoke.activity import Activity, Levels
+from edgestem.sound.singing import DEFAULT, Thresholds
 
 _WIDTH, _HEIGHT = 1200, 200  # of the picture, each waveform half of it
 _FLOOR_DB = -60.0  # where a waveform is flat

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgestem.errors import EdgestemError
 from edgestem.files.loop import Progress
 from edgestem.karaoke.export import Export, Job
 from edgestem.karaoke.items import TEXT, Item, find_items
+from edgestem.karaoke.layouts.ultrastar import sibling, song_name
 from edgestem.karaoke.state import Entry, Sign, State
 
 # How programs call a download beside its place.
@@ -198,6 +200,23 @@ def _files(item: Item) -> Iterator[Path]:
     yield item.path
     if item.cdg is not None:
         yield item.cdg
+    if item.kind == TEXT and (name := _song_name(item.path, _time(item.path))):
+        song = sibling(item.path, name)
+        if song is not None:
+            yield song
+
+
+def _time(path: Path) -> int:
+    try:
+        return path.stat().st_ctime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1 << 16)
+def _song_name(text: Path, _: int) -> str:
+    """Look into a text; kept until it changes."""
+    return song_name(text)
 
 
 def _is_partial(path: Path, end: str) -> bool:

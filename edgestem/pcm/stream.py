@@ -7,6 +7,8 @@ bit (`grid.split`); `karaoke` is both stems at levels that move without a click.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgestem.engine.separator import Separator
@@ -39,6 +41,8 @@ class PcmStream:
         levels: Levels,
     ) -> None:
         self.separator, self.stems, self.levels = separator, stems, levels
+        self.listener: Callable[[Stems], None] | None = None
+        """Is shown the floats of every block before they are packed."""
         self._grid = grid
         n = separator.n_channels
         self._wav = WavFormat(self._grid, separator.sample_rate, n)
@@ -46,7 +50,7 @@ class PcmStream:
         is_native = np.dtype("<f4") == np.float32
         self._is_plain = is_native and self._grid.is_float and stems == OUTPUTS[:2]
         n_line = 0 if self._grid.is_float else separator.latency_samples
-        self._line = np.zeros((n_line, n), np.int64)
+        self._line: GridSamples = np.zeros((n_line, n), grid.dtype)
         self._at = 0
 
     def push(self, data: bytes) -> bytes:
@@ -55,18 +59,22 @@ class PcmStream:
             return self._push_plain(data)
         block = unpack(data, self._wav)
         stems = self.separator.push(to_float32(block, self._grid))
+        self._show(stems)
         return self._pack(block, stems)
 
     def _push_plain(self, data: bytes) -> bytes:
         """Push floats in the engine's own layout: no conversion, one copy."""
         block = np.frombuffer(data, np.float32).reshape(-1, self._wav.n_channels)
         both = np.empty((2, *block.shape), np.float32)
-        self.separator.push(block, Stems(both[0], both[1]))
+        stems = Stems(both[0], both[1])
+        self.separator.push(block, stems)
+        self._show(stems)
         return both.tobytes()
 
     def flush(self) -> list[bytes]:
         """End the song: blocks of the last `latency_samples`; then it starts anew."""
         rest = self.separator.flush()
+        self._show(rest)
         blocks = []
         for at in range(0, len(rest.vocals), MAX_BLOCK):
             part = Stems(*(stem[at : at + MAX_BLOCK] for stem in rest))
@@ -74,6 +82,10 @@ class PcmStream:
             blocks.append(self._pack(silence, part))
         self.reset()
         return blocks
+
+    def _show(self, stems: Stems) -> None:
+        if self.listener is not None:
+            self.listener(stems)
 
     def reset(self) -> None:
         """Start a new song."""

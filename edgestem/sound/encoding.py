@@ -210,7 +210,7 @@ class _SndfileEncoder:
     def write(self, x: GridSamples) -> int:
         n_clipped = 0
         if not self._grid.is_float:  # libsndfile wants integers left-justified
-            data = (x << (32 - self._grid.bits)).astype(np.int32)
+            data = (x << (32 - self._grid.bits)).astype(np.int32, copy=False)
         else:  # beyond full scale LAME ends the process
             data = np.clip(x, -1, 1)
             n_clipped = int(np.count_nonzero(data != x))

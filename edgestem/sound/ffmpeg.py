@@ -147,7 +147,9 @@ class FfmpegSong(Song):
     def _decode(self, n_samples: int) -> GridSamples:
         x = unpack(self._take(n_samples * self._raw.bytes_per_sample), self._raw)
         # Integers of any width come left-justified in 32 bits.
-        return x if self.grid.is_float else x >> (32 - self.grid.bits)
+        if self.grid.is_float:
+            return x
+        return (x >> (32 - self.grid.bits)).astype(self.grid.dtype, copy=False)
 
     def _take(self, n_bytes: int) -> bytes:
         assert self._process.stdout is not None

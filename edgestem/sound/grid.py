@@ -5,8 +5,9 @@ floats.  The vocals are rounded to the grid first and the instrumental is the
 mixture minus the vocals on that grid, so integer stems add up to the mixture
 without any error, and float stems to one rounding.
 
-Shapes: (n_samples, n_channels); values of an integer grid are int64, full scale
-is 2^(bits - 1); values of a float grid have full scale 1.
+Shapes: (n_samples, n_channels); values of an integer grid are int32, those of 32 bits
+int64, so that sums of two fit; full scale is 2^(bits - 1).  Values of a float grid
+have full scale 1.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GridSamples = NDArray[Any]
+_HUGE = 2.0**30  # int32 holds the difference to any sample of 24 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Grid:
     @property
     def is_float(self) -> bool:
         """Floats have no steps of one size and no range to leave."""
-        return self.dtype is not np.int64
+        return issubclass(self.dtype, np.floating)
 
     @property
     def full_scale(self) -> float:
@@ -53,9 +55,9 @@ class Grid:
 
 
 GRIDS = {
-    "8": Grid("8", 8, np.int64),
-    "16": Grid("16", 16, np.int64),
-    "24": Grid("24", 24, np.int64),
+    "8": Grid("8", 8, np.int32),
+    "16": Grid("16", 16, np.int32),
+    "24": Grid("24", 24, np.int32),
     "32": Grid("32", 32, np.int64),
     "float": Grid("float", 32, np.float32),
     "double": Grid("double", 64, np.float64),
@@ -75,13 +77,15 @@ def convert(x: GridSamples, source: Grid, target: Grid) -> tuple[GridSamples, in
     scaled = x.astype(np.float64) * (target.full_scale / source.full_scale)
     if target.is_float:
         return scaled.astype(target.dtype), 0
-    return _fit(scaled, target.lowest, target.highest)
+    return _fit(scaled, target.lowest, target.highest, target)
 
 
 def to_float32(x: GridSamples, grid: Grid) -> NDArray[np.float32]:
     """Scale to +-1 for the engine: exact up to 24 bits."""
     if grid.is_float:
         return np.ascontiguousarray(x, np.float32)
+    if grid.bits <= 24:  # a float32 has 24 bits: nothing is rounded
+        return x.astype(np.float32) * np.float32(1 / grid.full_scale)
     return (x / grid.full_scale).astype(np.float32)
 
 
@@ -106,11 +110,50 @@ def split(
     if grid.is_float:
         on_grid: GridSamples = vocals.astype(grid.dtype)
         return on_grid, mixture - on_grid, 0
+    short = _split_short(mixture, vocals, grid) if grid.bits <= 24 else None
+    return short or _split_long(mixture, vocals, grid)
+
+
+def _split_long(
+    mixture: GridSamples, vocals: NDArray[np.float32], grid: Grid
+) -> tuple[GridSamples, GridSamples, int]:
+    """Split on an integer grid; arrays of any shape."""
     lowest = np.maximum(grid.lowest, mixture - grid.highest)
     highest = np.minimum(grid.highest, mixture - grid.lowest)
     scaled = vocals.astype(np.float64) * grid.full_scale
-    fitted, n_adjusted = _fit(scaled, lowest, highest)
+    fitted, n_adjusted = _fit(scaled, lowest, highest, grid)
     return fitted, mixture - fitted, n_adjusted
+
+
+def _split_short(
+    mixture: GridSamples, vocals: NDArray[np.float32], grid: Grid
+) -> tuple[GridSamples, GridSamples, int] | None:
+    """Go the long way only with the few values that leave the range.
+
+    Up to 24 bits: scaling by a power of two and rounding are exact in float32 there,
+    so the values are those of the long way.  None: vocals are beyond all measure.
+    """
+    scaled = vocals * np.float32(grid.full_scale)
+    np.rint(scaled, out=scaled)
+    if scaled.size and not (scaled.min() > -_HUGE and scaled.max() < _HUGE):
+        return None
+    on_grid: GridSamples = scaled.astype(grid.dtype)
+    instrumental = mixture - on_grid
+    if _is_inside(on_grid, grid) and _is_inside(instrumental, grid):
+        return on_grid, instrumental, 0
+    outside = _outside(on_grid, grid) | _outside(instrumental, grid)
+    some = _split_long(mixture[outside], vocals[outside], grid)
+    on_grid[outside], instrumental[outside], n_adjusted = some
+    return on_grid, instrumental, n_adjusted
+
+
+def _outside(x: GridSamples, grid: Grid) -> NDArray[np.bool_]:
+    return (x < grid.lowest) | (x > grid.highest)
+
+
+def _is_inside(x: GridSamples, grid: Grid) -> bool:
+    """Say whether all values are in a grid's range."""
+    return x.size == 0 or bool(x.min() >= grid.lowest and x.max() <= grid.highest)
 
 
 def mix(
@@ -125,11 +168,13 @@ def mix(
     """
     if grid.is_float:
         return instrumental + vocals * grid.dtype(gain), 0
-    return _fit(instrumental + vocals * gain, grid.lowest, grid.highest)
+    return _fit(instrumental + vocals * gain, grid.lowest, grid.highest, grid)
 
 
-def _fit(x: GridSamples, lowest: Any, highest: Any) -> tuple[NDArray[np.int64], int]:
+def _fit(
+    x: GridSamples, lowest: Any, highest: Any, grid: Grid
+) -> tuple[GridSamples, int]:
     """Round to integers within bounds and count those that were outside."""
     rounded = np.rint(x)
     fitted = np.clip(rounded, lowest, highest)
-    return fitted.astype(np.int64), int(np.count_nonzero(fitted != rounded))
+    return fitted.astype(grid.dtype), int(np.count_nonzero(fitted != rounded))

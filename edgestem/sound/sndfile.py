@@ -131,7 +131,8 @@ class SndfileSong(Song):
         if self.grid.is_float:
             return x
         # libsndfile gives integers of any width left-justified in 32 bits.
-        return (x >> (32 - self.grid.bits)).astype(np.int64)
+        x >>= 32 - self.grid.bits
+        return x.astype(self.grid.dtype, copy=False)
 
     def _read_raw(self, n_samples: int) -> tuple[GridSamples, bool]:
         """Read; also say whether decoding failed behind what was read."""

@@ -130,7 +130,7 @@ def unpack(data: bytes, wav: WavFormat) -> GridSamples:
     if grid.is_float:
         x = np.frombuffer(data, f"<f{grid.bits // 8}")
     elif grid.bits == 8:
-        x = np.frombuffer(data, np.uint8).astype(np.int64) - 128
+        x = np.frombuffer(data, np.uint8).astype(np.int32) - 128
     elif grid.bits == 24:
         wide = np.zeros((n_samples * wav.n_channels, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)

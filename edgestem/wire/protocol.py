@@ -25,6 +25,7 @@ MAX_TEXT = 1024  # characters of a string field: four of them fit into a header
 MAX_TAGS = 2048  # bytes of a job's tags as JSON: the rest fits beside them
 WIRE_FORMATS = {"f32le": "float", "s16le": "16", "s24le": "24"}  # wire -> grid
 EVENTS = ("session", "job", "xrun", "device")
+ALL_EVENTS = (*EVENTS, "activity")  # the last one is work: who wants it names it
 SHORT = 16  # characters of a text that is never cut
 
 

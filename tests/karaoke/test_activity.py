@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgestem.karaoke.activity import DEFAULT, Activity, Meter, Thresholds
+from edgestem.karaoke.activity import Activity, Meter
 from edgestem.karaoke.markers import labels, lrc, svg, webvtt
+from edgestem.sound.singing import DEFAULT, Thresholds
 
 RATE = 8000
 

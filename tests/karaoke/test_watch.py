@@ -83,6 +83,27 @@ def test_every_song_once_and_again_when_it_changes(start, tmp_path) -> None:
     assert (status, inputs) == (0, {"1.wav", "new.wav"})
 
 
+def test_ultrastars_song_counts_beside_its_text(start, tmp_path) -> None:
+    """A changed song is separated again, a late one at last; the text stays."""
+    library = tmp_path / "in"
+    library.mkdir()
+    (library / "a.txt").write_bytes(b"#TITLE:A\n#MP3:a.wav\n: 0 1 0 la\nE\n")
+    (library / "readme.txt").write_bytes(b"no song")
+    words = (library, "--layout", "ultrastar", "--format", "flac")
+    status, events = once(start, *words)
+    assert (status, words_of(events)) == (1, ["failed"])  # there is no song yet
+    assert once(start, *words)[0] == 0
+    for seed in (1, 2):
+        song(library / "a.wav", seed=seed)
+        status, events = once(start, *words)
+        assert (status, words_of(events)) == (0, ["written"])
+        vocals, _ = soundfile.read(library / "a [VOC].flac")
+        backing, _ = soundfile.read(library / "a [INSTR].flac")
+        both, _ = soundfile.read(library / "a.wav")
+        assert np.array_equal(vocals + backing, both)
+        assert words_of(once(start, *words)[1]) == []
+
+
 def test_a_broken_song_is_named_once(start, tmp_path) -> None:
     library, out = tmp_path / "in", tmp_path / "out"
     song(library / "good.wav")

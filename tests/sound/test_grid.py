@@ -44,6 +44,25 @@ def test_integer_stems_add_up_exactly_and_stay_in_range(
     assert n_adjusted == np.count_nonzero(rounded != vocals)
 
 
+@pytest.mark.parametrize("name", ["8", "16", "24"])
+@pytest.mark.parametrize("vocal", [0.3, 3.0, 1e30, np.inf, np.nan])
+def test_the_short_way_gives_the_long_ways_values(name: str, vocal: float) -> None:
+    """Written out in float64 and int64, value by value."""
+    grid = GRIDS[name]
+    mixture = random_mixture(name, 7, 0.6)
+    y = np.random.default_rng(8).normal(0, 0.4, mixture.shape).astype(np.float32)
+    y[::50] = vocal if not np.isnan(vocal) else 0.5 / grid.full_scale  # a tie
+    wide = mixture.astype(np.int64)
+    rounded = np.rint(y.astype(np.float64) * grid.full_scale)
+    low = np.maximum(grid.lowest, wide - grid.highest)
+    high = np.minimum(grid.highest, wide - grid.lowest)
+    expected = np.clip(rounded, low, high)
+    vocals, instrumental, n_adjusted = split(mixture, y, grid)
+    assert np.array_equal(vocals, expected)
+    assert np.array_equal(instrumental, wide - expected)
+    assert n_adjusted == np.count_nonzero(expected != rounded) > 0
+
+
 def test_vocals_give_way_only_where_a_stem_would_leave_the_range() -> None:
     mixture = np.array([[32767], [-32768], [100]])
     vocals, instrumental, n_adjusted = split(

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import edgestem
-from edgestem.karaoke.activity import DEFAULT, Activity, Meter, Thresholds, loud_level
+from edgestem.karaoke.activity import Activity, Meter, loud_level
+from edgestem.sound.singing import DEFAULT, Thresholds
 from tools.judge.halves import CHOSE, halves
 from tools.pool import songs
 

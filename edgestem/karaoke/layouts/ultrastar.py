@@ -57,7 +57,7 @@ class UltraStar:
         end = extension(self._format_of(text, data))
         found = {s: text.with_name(f"{text.stem} [{_WORDS[s]}].{end}") for s in _WORDS}
         said = value_of(data, "INSTRUMENTAL").decode(encoding_of(data), "replace")
-        other = _sibling(text, said)
+        other = sibling(text, said)
         if other and other not in found.values() and not is_own(other):
             raise AudioError(
                 f"{text} has an instrumental, {said}, that edgestem did not make: "
@@ -101,6 +101,14 @@ class UltraStar:
         return own if own in EXTENSIONS else "ogg"
 
 
+def song_name(text: Path) -> str:
+    """Name the song that a text names; "": it names none, or cannot be read."""
+    try:
+        return audio_of(_read(text))
+    except (AudioError, ValueError):
+        return ""
+
+
 def undo(text: Path) -> bool:
     """Take back what `UltraStar` did to a text; say whether there was anything.
 
@@ -118,7 +126,7 @@ def undo(text: Path) -> bool:
         for header in headers(data)
         if header.key in _KEYS.values()
         and (name := header.value.decode(encoding_of(data), "replace"))
-        and (file := _sibling(text, name))
+        and (file := sibling(text, name))
         and is_own(file)
     }
     if not own and not backup.exists():
@@ -167,13 +175,13 @@ def _audio(text: Path, data: bytes) -> Path:
         name = audio_of(data)
     except ValueError as cause:
         raise _unfit(text, str(cause)) from cause
-    path = _sibling(text, name)
+    path = sibling(text, name)
     if path is None:
         raise _unfit(text, f"names the song {name}, which is not in its folder")
     return path
 
 
-def _sibling(text: Path, name: str) -> Path | None:
+def sibling(text: Path, name: str) -> Path | None:
     """Find a file of a text's folder; a text is a stranger's, and may name anything."""
     try:
         path = text.with_name(name)
