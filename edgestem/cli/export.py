@@ -32,6 +32,10 @@ LAYOUTS = (
     *("folders", "flat", "ultrastar", "openhome", "pikaraoke", "performous", "yarg"),
     *("tracks", "stems"),
 )
+_TAKES = {
+    "ultrastar": "UltraStar texts (.txt) and their songs",
+    "pikaraoke": "videos, MP3+G pairs and zips",
+}
 _EXPORT = """\
 Separates what it finds and writes what a program reads:
 
@@ -204,7 +208,7 @@ class _Run:
         self._counts["failed"] += len(found.problems)
         if n_jobs == 0 and not found.problems:
             layout = self._args.layout
-            text = f"there is nothing here that --layout {layout} takes"
+            text = _nothing_for(layout)
             self._fail(self._args.paths[0], AudioError(text, code="no_audio"))
             self._counts["failed"] += 1
         counts = {word: self._counts[word] for word in ("written", "skipped", "failed")}
@@ -217,6 +221,13 @@ class _Run:
             put(json.dumps({"summary": counts | more}))
         if not self._args.quiet:
             say(", ".join(said))
+
+
+def _nothing_for(layout: str) -> str:
+    """Say what a layout takes, where it found nothing of that."""
+    takes = _TAKES.get(layout, "songs and videos")
+    way = "; for plain songs choose --layout flat" if layout in _TAKES else ""
+    return f"nothing here is for --layout {layout}, which takes {takes}{way}"
 
 
 def _as_error(cause: Exception, *, is_debug: bool) -> EdgestemError:

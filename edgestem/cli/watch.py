@@ -115,6 +115,9 @@ class _Watcher:
     def run(self, watch: Watch) -> int:
         """Look and do until somebody ends it; return the exit status."""
         self._notify("READY=1")
+        if not (self._args.once or self._args.quiet):
+            every = f"every {self._args.interval:g} s"
+            say(f"looking at {self._args.dir} {every}; Ctrl-C ends it")
         while True:
             interrupts.check()
             scan = watch.look()

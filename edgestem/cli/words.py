@@ -224,8 +224,7 @@ def make_options(args: argparse.Namespace) -> Options:
     if args.out == "-":
         _check_stdout(args, stems)
     _check_socket(args)
-    if args.bitrate is not None:
-        _check_bitrate(args)
+    _check_format(args)
     if args.fft not in ("auto", *available_backends()):
         raise UsageError(f"--fft {args.fft} is not installed; edgestem info lists them")
     try:
@@ -264,8 +263,13 @@ def _check_socket(args: argparse.Namespace) -> None:
         )
 
 
-def _check_bitrate(args: argparse.Namespace) -> None:
-    if args.format not in LOSSY:
+def _check_format(args: argparse.Namespace) -> None:
+    if args.subtype != "keep" and args.format in LOSSY:
+        raise UsageError(
+            f"--subtype is for stems that keep every bit: leave it out with --format "
+            f"{args.format}, or choose wav or flac"
+        )
+    if args.bitrate is not None and args.format not in LOSSY:
         raise UsageError(
             f"--bitrate is for lossy stems: say --format {' or '.join(LOSSY)} too, "
             f"or leave it out, for {args.format} keeps every bit"
