@@ -48,9 +48,9 @@ Separates what it finds and writes what a program reads:
   tracks      one MKV, MP4 or MKA with instrumental and original as titled tracks
   stems       .stem.mp4 for Mixxx and Traktor
 
-What is there and not older than its song is passed over, so a second run does nothing.
+Files that are not older than their song are skipped, so a second run does nothing.
 Only files that edgestem made are replaced.  Pictures are copied, never encoded anew.
-docs/karaoke.md tells which one is yours.
+docs/karaoke.md says which layout fits which program.
 """
 _EXAMPLES = """\
 examples:

@@ -40,21 +40,22 @@ _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
 channels and bit depth, and add up to it to the bit (floats: to the last place).
 Lossy songs are decoded to 16 bits first.  Only wav, flac and alac keep every bit:
-stems of the lossy formats do not add up exactly.  Tags and covers go with the stems.
+stems of the lossy formats do not add up exactly.  Stems keep the song's tags and cover.
 
 Reads what libsndfile reads (wav, flac, mp3, ogg, opus, aiff ...) and, where ffmpeg
 is installed, m4a, mp4, webm and the rest; the first audio stream counts.  Mono and
 stereo, 8 to 384 kHz.
 
-A folder is searched with its sub-folders; what is left out is counted at the end:
-other files, hidden ones, stems of an earlier run.  Two songs of one name keep their
-extensions: s.wav/ and s.flac/.
+A folder is searched with its sub-folders.  Other files, hidden ones and stems of an
+earlier run are left out, and counted at the end.  The folders of two songs of one
+name keep the extensions: s.wav/ and s.flac/.
 
-Stems that exist are not touched: such a song is reported, the others are done, and
-the exit status is 1; --force replaces them, --skip-existing passes over them.  Files
-appear under their names when they are complete; an interrupted run leaves nothing
-behind.  --json writes one object a song, {"input": ..., "error": ...} or "skipped"
-for those that were not done, and after a folder {"summary": ...} with the counts.
+Stems that exist are not touched.  Such a song is reported, the others are done, and
+the exit status is 1.  --force replaces the stems, --skip-existing skips the song.
+Files appear under their names when they are complete; an interrupted run leaves
+nothing behind.  --json writes one object a song, {"input": ..., "error": ...} or
+"skipped" for those that were not done, and after a folder {"summary": ...} with the
+counts.
 """
 _EXAMPLES = """\
 examples:
