@@ -60,8 +60,10 @@ def restore(folder: str, root: str | None = None) -> str:
     """
     made = receipt.read(folder)
     if made is None:
+        is_folder = Path(folder).is_dir()
+        text = "has no receipt that can be used" if is_folder else "is no folder"
         raise AudioError(
-            f"{folder} has no receipt that can be used: edgestem batch writes them",
+            f"{folder} {text}: name a folder that edgestem batch has written",
             code="no_receipt",
             path=folder,
         )

@@ -25,6 +25,7 @@ from edgestem.catalogue.publish import STALE as FOUND_STALE
 from edgestem.catalogue.shard import other_count
 from edgestem.catalogue.survey import STALE, TO_DO, Survey, survey
 from edgestem.errors import AudioError
+from edgestem.sound.parts import wrap
 
 # Exit statuses; 1 and 2 are every command's.
 ALL_DONE = 0
@@ -152,7 +153,8 @@ class Run:
         s = self.settings
         if not (self.n_to_do or self.listing.problems or s.out.is_dir()):
             return
-        s.out.mkdir(parents=True, exist_ok=True)
+        with wrap(s.out):
+            s.out.mkdir(parents=True, exist_ok=True)
         listed = Failures(s.out, s.word)
         for problem in self.listing.problems:
             self._note(listed, _line_of(problem))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Parser = argparse.ArgumentParser
 FORMATS = ("spans", "json", "labels", "lrc", "vtt", "svg")
 _ACTIVITY = """\
-Prints where somebody sings.  Levels are those of the separated vocals, every 0.1 s,
-relative to the song's own loud singing (half of the vocals' energy is above it):
+Prints where somebody sings.  The level of the separated vocals is measured every
+0.1 s, against the song's own loud singing (half of the vocals' energy is above it):
 
   --on DB      a span begins where the vocals come within DB of it (default: -17)
   --off DB     and ends where they fall below DB of it (default: -26)

@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from edgestem.catalogue.run import Run, Settings
 
 _BATCH = """\
-Separates every song of a list once, whatever dies in between.  A song is done when
-its folder holds a receipt, edgestem.json, that is written last: it names the song's
-digest, that of its decoded samples, the model, the runtime, the options and each
-output with its size and digest.  The same command again does what is not done yet.
+Separates every song of a list once, even if a process dies in between.  A song is
+done when its folder holds a receipt, edgestem.json, which is written last.  The
+receipt names the digests of the song and of its decoded samples, the model, the
+runtime, the options, and each output with its size and digest.  Run the same command
+again to go on.
 
 Failed songs are listed in OUT/failed.jsonl with code, sentence, host and attempts.
-What trying again may mend (a disk that stumbles, a killed process) is tried again.
-Songs that were published with another model, runtime or options are counted and stay
-as they are, unless --redo is said.
+Failures that may pass (a disk that fails for a moment, a killed process) are tried
+again.  Songs that were done with another model, runtime or options are counted and
+stay as they are; --redo does them again.
 """
 _EXAMPLES = """\
 examples:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Parser = argparse.ArgumentParser
 MAX_JOBS = 512
+_TAKES = {
+    "ultrastar": "UltraStar texts (.txt) and their songs",
+    "pikaraoke": "videos, MP3+G pairs and zips",
+}
 _EXPORT = """\
 Separates what it finds and writes what a program reads:
 
@@ -37,9 +41,9 @@ Separates what it finds and writes what a program reads:
   tracks      one MKV, MP4 or MKA with instrumental and original as titled tracks
   stems       .stem.mp4 for Mixxx and Traktor
 
-What is there and not older than its song is passed over, so a second run does nothing.
+Files that are not older than their song are skipped, so a second run does nothing.
 Only files that edgestem made are replaced.  Pictures are copied, never encoded anew.
-docs/karaoke.md tells which one is yours.
+docs/karaoke.md says which layout fits which program.
 """
 _EXAMPLES = """\
 examples:
@@ -161,7 +165,7 @@ class _Run:
         self._counts["failed"] += len(found.problems)
         if n_jobs == 0 and not found.problems:
             layout = self._args.layout
-            text = f"there is nothing here that --layout {layout} takes"
+            text = _nothing_for(layout)
             self._fail(self._args.paths[0], AudioError(text, code="no_audio"))
             self._counts["failed"] += 1
         counts = {word: self._counts[word] for word in ("written", "skipped", "failed")}
@@ -174,6 +178,13 @@ class _Run:
             put(json.dumps({"summary": counts | more}))
         if not self._args.quiet:
             say(", ".join(said))
+
+
+def _nothing_for(layout: str) -> str:
+    """Say what a layout takes, where it found nothing of that."""
+    takes = _TAKES.get(layout, "songs and videos")
+    way = "; for plain songs choose --layout flat" if layout in _TAKES else ""
+    return f"nothing here is for --layout {layout}, which takes {takes}{way}"
 
 
 def _as_error(cause: Exception, *, is_debug: bool) -> EdgestemError:

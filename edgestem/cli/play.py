@@ -41,7 +41,11 @@ def run(
     sink = _sink(args, show, client)
     doors = _doors(args, show, say, answer)
     show.run(sink, [*doors, *_midi(args, show, say, sink)])
-    return 1 if all(track.error for track in show.player.tracks) else 0
+    if all(track.error for track in show.player.tracks):
+        return 1
+    if args.to:
+        say(f"{args.to} is written")
+    return 0
 
 
 def _check(
@@ -78,8 +82,8 @@ def _items(
 
     paths = [Path(path) for path in args.paths]
     is_set, loudness = is_set_list(paths[0]), None
-    if is_set and len(paths) > 1:
-        raise UsageError("one set list, or songs")
+    if len(paths) > 1 and any(is_set_list(path) for path in paths):
+        raise UsageError("name one set list alone, or songs without a set list")
     if is_set:
         found = read_set_list(paths[0])
         items, loudness, missing = found.items, found.loudness, found.missing
@@ -89,7 +93,14 @@ def _items(
         say(sentence)
     for item in items:
         _apply(args, item, is_followed=not is_set)
+        _spare(args.to, item.path)
     return items, args.loudness if args.loudness is not None else loudness, is_set
+
+
+def _spare(to: str | None, song: Path) -> None:
+    """Refuse to write over a song that is to be played."""
+    if to and song.exists() and Path(to).exists() and song.samefile(to):
+        raise UsageError(f"--to {to} is a song of this set: choose another name")
 
 
 def _apply(args: argparse.Namespace, item: Item, *, is_followed: bool) -> None:

@@ -11,12 +11,13 @@ from edgestem.cli.values import filled, level, real, whole
 from edgestem.stems import MAX_DB
 
 _PLAY = """\
-Plays songs without their singer, at once, and separates them ahead of what is heard.
-Behind the separated front you hear what edgestem separate writes, to the bit.  What
-was separated is kept in a store, by content, for the next time.
+Plays songs without their singer.  They start at once and are separated a little ahead
+of what you hear.  At the song's own key, tempo and rate, and without jumps, you hear
+what edgestem separate writes, to the bit.  Separated vocals are kept in a store for the
+next time.
 
-A set list is a .toml file (docs/play.md) or an .m3u8: it waits for the foot.  Songs
-that are named here begin to play.
+A set list is a .toml file (docs/play.md) or an .m3u8.  It waits for a press of the
+pedal or of a key.  Songs that are named on the command line begin to play.
 
 Keys: space play/pause, s stop, ! silence, n/p next and previous song, left/right
 seek, up/down vocals, v vocals on/off, g guide, c click, +/- key, [/] tempo, l loop, q
@@ -83,7 +84,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         help="a sound card: its ALSA id (cat /proc/asound/cards) or a part of its "
         "name; without any output, `default`")  # fmt: skip
     output.add_argument("--to", type=filled, metavar="FILE",
-        help="write a WAV file, as fast as it goes")  # fmt: skip
+        help="write a WAV file, as fast as it goes; an older one of that name is "
+        "replaced")  # fmt: skip
     output.add_argument("--null", choices=("timed", "fast"),
         help="play to nobody, in time or as fast as it goes")  # fmt: skip
     add = parser.add_argument

@@ -12,9 +12,9 @@ from edgestem.cli.console import complain, put, say
 from edgestem.cli.values import filled
 
 _RESTORE = """\
-Writes the other stem beside the one that `edgestem batch --keep` has kept: the song
-minus it, to the bit.  It is refused where the song, or what its decoder makes of it,
-is not what it was, and where the kept stem is lossy.
+Writes the stem that `edgestem batch --keep` left out: the song minus the kept stem,
+to the bit.  A song is refused if its file, or what the decoder makes of it, has
+changed, and if the kept stem is lossy.
 """
 _EXAMPLES = """\
 examples:

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _SERVE = """\
-Serves the models of this machine on a UNIX socket; docs/protocol.md describes what
-goes over it.  One process can own an accelerator: this one.
+Serves the models of this machine on a UNIX socket; docs/protocol.md describes the
+protocol.  Only one process can own an accelerator: let it be this one.
 
-The socket: what systemd passed, else --socket, else $EDGESTEM_SOCKET, else
-$XDG_RUNTIME_DIR/edgestem.sock, or /run/edgestem/socket for root.  A stale socket is
-replaced, that of a living daemon never.
+It listens on the socket that systemd passes, else on --socket, else on
+$EDGESTEM_SOCKET, else on $XDG_RUNTIME_DIR/edgestem.sock, or /run/edgestem/socket for
+root.  A stale socket is replaced, that of a running daemon never.
 
-Configuration, later wins: /etc/edgestem.toml, ~/.config/edgestem/edgestem.toml (both
-one table [serve]; they need Python 3.11), variables EDGESTEM_<FIELD>, flags, --set.
-SIGHUP reads it again; SIGTERM ends after running jobs had drain_s to finish.
+The configuration is read in this order, and later values win: /etc/edgestem.toml,
+~/.config/edgestem/edgestem.toml (each has one table [serve]; they need Python 3.11),
+variables EDGESTEM_<FIELD>, flags, --set.  On SIGHUP the daemon reads it again.  On
+SIGTERM it gives running jobs drain_s to finish, then ends.
 """
 _CLIENT = """\
 status   device, load, streams, jobs, hop times, xruns

@@ -20,7 +20,7 @@ show     prints the units as they would be written; without a service, what is t
   play     the player, with /etc/edgestem/play.toml (--user: ~/.config/...)
   watch    edgestem watch DIR -o OUT --layout L, as the user who owns OUT
 
-Own changes belong into `systemctl edit UNIT`: a unit that was changed by hand is
+Make changes with `systemctl edit UNIT`: a unit file that was changed by hand is
 neither replaced nor removed.
 """
 _EXAMPLES = """\

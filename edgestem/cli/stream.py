@@ -26,20 +26,20 @@ MAX_SLACK_MS = 10_000  # more is no live music any more
 MAX_NAME = 63  # bytes; JACK's jack_client_name_size() is 64 with the final zero
 _LATE_S = 0.2  # nobody sings along to what comes later
 _STREAM = """\
-Separates while it plays.  Without --jack or --alsa it is a filter: WAV on stdin
-(raw PCM with --format, --rate and --channels), the same on stdout.  What comes out
-is chosen by two faders; by default the instrumental alone.  The model is live where
-somebody plays along (--jack, --alsa), and karaoke, which is better and seconds late,
-in a pipe.
+Separates sound while it plays.  Without --jack or --alsa it is a filter: it reads WAV
+on stdin (raw PCM with --format, --rate and --channels) and writes the same on stdout.
+Two faders choose what comes out; by default it is the instrumental alone.  With
+--jack and --alsa, where somebody plays along, the model is live.  In a pipe it is
+karaoke, which is better but seconds late.
 
 A pipe waits for the network, and its samples are those of edgestem separate.  With
---jack, --alsa or --slack nothing waits: what the network has not finished in time
-is replaced by the --fallback, without a click and at its place, and is reported.
+--jack, --alsa or --slack nothing waits: where the network is late, the --fallback
+plays instead, without a click and at its place, and a message says so.
 
-Latency is stated to the sample: that of the model (edgestem info), plus the block,
-plus the slack.  JACK's graph is told.
+The latency is exact: that of the model (edgestem info), plus the block, plus the
+slack.  JACK's graph is told.
 
-While it runs, lines on stdin (--jack, --alsa) or on the FIFO of --control:
+While it runs, it reads lines on stdin (--jack, --alsa) or on the FIFO of --control:
   vocals -12         a fader in decibels; -inf is silence
   instrumental 0
   status             one JSON object

@@ -43,8 +43,9 @@ class Parser(argparse.ArgumentParser):
             if re.match(r"-[^=]+=--$", word):  # argparse would drop the two dashes
                 self.error(f"{word}: -- is no value")
             if self._is_unknown(word):
-                near = did_you_mean(word.split("=")[0], self._option_string_actions)
-                self.error(f"there is no option {word.split('=')[0]}{near}")
+                name = word.split("=")[0]
+                near = did_you_mean(name, self._option_string_actions)
+                self.error(f"there is no option {name}{near}")
         found, rest = super().parse_known_args(args, namespace)
         if rest and rest[0].startswith("-"):
             name = rest[0].split("=")[0]
@@ -69,15 +70,16 @@ class Parser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         names = [str(choice) for choice in action.choices]
-        what = "command" if action.dest == "command" else "word"
-        raise argparse.ArgumentError(
-            None if action.dest == "command" else action,
-            f"there is no {what} {value!r}{did_you_mean(str(value), names)}; "
-            f"there is {', '.join(names)}",
-        )
+        near = did_you_mean(str(value), names)
+        if action.dest == "command":
+            text = f"there is no command {value!r}{near}; there are {', '.join(names)}"
+            raise argparse.ArgumentError(None, text)
+        text = f"expected one of {', '.join(names)}, got {value!r}{near}"
+        raise argparse.ArgumentError(action, text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Name what is spelt nearly so, or nothing."""
-    near = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f": did you mean {near[0]}?" if near else ""
+    bare = {name.strip("-"): name for name in known}  # dashes make all options alike
+    near = difflib.get_close_matches(word.lower().strip("-"), bare, n=1, cutoff=0.6)
+    return f" (did you mean {bare[near[0]]}?)" if near else ""

@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 Parser = argparse.ArgumentParser
 STATE = ".edgestem-watch.jsonl"
 _WATCH = """\
-Does what edgestem export does, again and again: what is new in the folder or has
-changed is separated once it has settled.  Network disks are welcome: the folder is
-looked at every --interval seconds.  Nothing is ever deleted; when more than half of
-the songs that were done are gone, a disk is missing, and nothing is done until they
-are back.
+Does what edgestem export does, again and again: files that are new or have changed
+are separated when they have not changed for --settle seconds.  It looks at the folder
+every --interval seconds, which works on network disks too.  Nothing is ever deleted.
+When more than half of the songs that were done are gone, a disk is probably missing:
+nothing is done until they are back.
 
-What was done stands in FOLDER/.edgestem-watch.jsonl (-o, else the watched folder), so
-a new start goes on where the last one ended.  Songs that cannot be read are named once
-and tried again when they change.
+The file .edgestem-watch.jsonl in the -o folder, else in the watched one, lists what
+was done, so a new start goes on where the last one ended.  Songs that cannot be read
+are named once, and tried again when they change.
 
 --queue asks the karaoke program before each song what is sung next.  URL is needed
 where it listens elsewhere than at its usual port on this machine.
 
---once does what there is and ends: 0 all is there, 1 something failed, 3 it is held
-back because a disk seems to be missing.
+--once handles the files that are there and ends.  Its exit status is 0 when all is
+done, 1 when something failed, 3 when a disk seems to be missing.
 """
 _EXAMPLES = """\
 examples:
@@ -145,6 +145,9 @@ class _Watcher:
     def run(self, watch: Watch) -> int:
         """Look and do until somebody ends it; return the exit status."""
         self._notify("READY=1")
+        if not (self._args.once or self._args.quiet):
+            every = f"every {self._args.interval:g} s"
+            say(f"looking at {self._args.dir} {every}; Ctrl-C ends it")
         while True:
             interrupts.check()
             scan = watch.look()

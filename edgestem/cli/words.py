@@ -40,21 +40,22 @@ _SEPARATE = """\
 DIR/<song>/vocals.wav and instrumental.wav have the song's length, sample rate,
 channels and bit depth, and add up to it to the bit (floats: to the last place).
 Lossy songs are decoded to 16 bits first.  Only wav, flac and alac keep every bit:
-stems of the lossy formats do not add up exactly.  Tags and covers go with the stems.
+stems of the lossy formats do not add up exactly.  Stems keep the song's tags and cover.
 
 Reads what libsndfile reads (wav, flac, mp3, ogg, opus, aiff ...) and, where ffmpeg
 is installed, m4a, mp4, webm and the rest; the first audio stream counts.  Mono and
 stereo, 8 to 384 kHz.
 
-A folder is searched with its sub-folders; what is left out is counted at the end:
-other files, hidden ones, stems of an earlier run.  Two songs of one name keep their
-extensions: s.wav/ and s.flac/.
+A folder is searched with its sub-folders.  Other files, hidden ones and stems of an
+earlier run are left out, and counted at the end.  The folders of two songs of one
+name keep the extensions: s.wav/ and s.flac/.
 
-Stems that exist are not touched: such a song is reported, the others are done, and
-the exit status is 1; --force replaces them, --skip-existing passes over them.  Files
-appear under their names when they are complete; an interrupted run leaves nothing
-behind.  --json writes one object a song, {"input": ..., "error": ...} or "skipped"
-for those that were not done, and after a folder {"summary": ...} with the counts.
+Stems that exist are not touched.  Such a song is reported, the others are done, and
+the exit status is 1.  --force replaces the stems, --skip-existing skips the song.
+Files appear under their names when they are complete; an interrupted run leaves
+nothing behind.  --json writes one object a song, {"input": ..., "error": ...} or
+"skipped" for those that were not done, and after a folder {"summary": ...} with the
+counts.
 """
 _EXAMPLES = """\
 examples:
@@ -224,8 +225,7 @@ def make_options(args: argparse.Namespace) -> Options:
     if args.out == "-":
         _check_stdout(args, stems)
     _check_socket(args)
-    if args.bitrate is not None:
-        _check_bitrate(args)
+    _check_format(args)
     if args.fft not in ("auto", *available_backends()):
         raise UsageError(f"--fft {args.fft} is not installed; edgestem info lists them")
     try:
@@ -264,8 +264,13 @@ def _check_socket(args: argparse.Namespace) -> None:
         )
 
 
-def _check_bitrate(args: argparse.Namespace) -> None:
-    if args.format not in LOSSY:
+def _check_format(args: argparse.Namespace) -> None:
+    if args.subtype != "keep" and args.format in LOSSY:
+        raise UsageError(
+            f"--subtype is for stems that keep every bit: leave it out with --format "
+            f"{args.format}, or choose wav or flac"
+        )
+    if args.bitrate is not None and args.format not in LOSSY:
         raise UsageError(
             f"--bitrate is for lossy stems: say --format {' or '.join(LOSSY)} too, "
             f"or leave it out, for {args.format} keeps every bit"

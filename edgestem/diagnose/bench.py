@@ -226,8 +226,10 @@ def compare(result: Result, path: Path) -> Comparison:
             pairs[name] = (result.stages_ms[name], saved["stages_ms"][name])
         differences = _differences(result, saved)
     except (OSError, ValueError, KeyError, TypeError) as cause:
+        reason = getattr(cause, "strerror", None) or "it is no saved benchmark"
         raise EdgestemError(
-            f"{path} is no saved benchmark: {cause}; make one with --save",
+            f"{path} cannot be compared with: {reason}; edgestem bench --save FILE "
+            "makes one",
             code="unreadable",
         ) from cause
     found = Comparison(differences)

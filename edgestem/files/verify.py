@@ -128,6 +128,8 @@ def _sets(out_dir: str | Path, path: str | Path) -> list[tuple[Path, list[Path]]
                 found.append((folder, [stem for stem in stems if stem.is_file()]))
         if found:
             return found
+    if str(path) != "-":
+        open_song(path).close()  # a song that is not there is the better reason
     raise AudioError(
         _what_is_missing(folders, path), code="no_stems", path=str(out_dir)
     )

@@ -172,8 +172,8 @@ def open_client(name: str) -> Any:
         return jack.Client(name, no_start_server=True)
     except jack.JackOpenError as cause:
         raise EdgestemError(
-            "no JACK server answers: start jackd, or with PipeWire run "
-            "pw-jack edgestem stream --jack",
+            "no JACK server answers: start jackd, or with PipeWire put pw-jack before "
+            "the command: pw-jack edgestem ...",
             code="no_sound_server",
         ) from cause
 

@@ -53,9 +53,13 @@ def find_device(name: str, devices: list[Any], text: str) -> int:
     found = exact or [i for i, n in outputs.items() if part in n]
     if len(found) == 1 or (found and number is not None):
         return found[0]
-    there = ", ".join(outputs.values()) or "no output at all"
+    if not outputs:
+        raise LookupError(
+            "this machine has no sound card for output: plug one in, or choose "
+            "--to FILE or --null timed"
+        )
     what = "several devices fit" if found else "there is no device"
-    raise LookupError(f"{what} {name!r}; there is: {there}")
+    raise LookupError(f"{what} {name!r}; there is: {', '.join(outputs.values())}")
 
 
 class Shared:

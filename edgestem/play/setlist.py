@@ -53,7 +53,9 @@ def read_set_list(path: Path) -> SetList:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         reason = getattr(cause, "strerror", None) or "it is not UTF-8 text"
-        raise EdgestemError(f"{path}: {reason}", code="bad_set") from cause
+        raise EdgestemError(
+            f"the set list {path} cannot be read: {reason}", code="bad_set"
+        ) from cause
     if path.suffix.lower() in PLAYLISTS:
         lines = (line.strip() for line in text.splitlines())
         songs = [{"file": line} for line in lines if line and line[0] != "#"]
@@ -187,8 +189,8 @@ def _made(path: Path, top: dict[str, Any], songs: list[dict[str, Any]]) -> SetLi
             found.missing.append(f"{item.path} is not there")
     if not found.items:
         raise EdgestemError(
-            f"{path}: none of its {len(songs)} songs is there ({found.missing[0]}); is "
-            "the disk mounted?",
+            f"{path}: no song of the set is there ({found.missing[0]}): is the disk "
+            "mounted, and does the set list lie beside its songs?",
             code="bad_set",
         )
     return found

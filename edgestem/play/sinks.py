@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestem.errors import AudioError
 from edgestem.play.desk import Desk
 from edgestem.play.routes import Routes
 from edgestem.sound.containers import Details
 from edgestem.sound.grid import GRIDS
-from edgestem.sound.parts import PartFile
+from edgestem.sound.parts import PartFile, wrap
 from edgestem.sound.wav import WavFormat
 
 Floats = NDArray[np.float32]
@@ -77,6 +78,12 @@ class FileSink:
     def __init__(self, desk: Desk, routes: Routes, path: Path) -> None:
         self._desk = desk
         self._path, self._n_played = path, desk.ring.played
+        if path.is_dir():
+            raise AudioError(
+                f"{path} is a folder: name a file, as {path / 'rehearsal.wav'}",
+                code="unwritable",
+                path=str(path),
+            )
         wav = WavFormat(GRIDS["float"], desk.sample_rate, routes.n_outputs)
         self._part = PartFile(path, "wav", wav, Details())
         self._null = NullSink(desk, routes, listen=self._write)
@@ -86,7 +93,8 @@ class FileSink:
         try:
             self._null.run(is_over)
             self._part.finish()
-            self._part.part.replace(self._path)
+            with wrap(self._path):
+                self._part.part.replace(self._path)
         except BaseException:
             self._part.discard()
             raise

@@ -188,7 +188,9 @@ def _wrap_stdout() -> Iterator[None]:
 def stem_exists(target: str | Path) -> AudioError:
     """Make the error of a stem that is there already."""
     return AudioError(
-        f"{target} exists; use --force to replace it", code="exists", path=str(target)
+        f"{target} exists; use --force to replace it, or choose another folder with -o",
+        code="exists",
+        path=str(target),
     )
 
 

@@ -163,12 +163,14 @@ def test_karaoke_without_vocals_is_the_instrumental(run, write_song, tmp_path) -
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ("seperate a.wav", "did you mean separate?; "),
-        ("separate a --formt flac", "did you mean --format?; see edgestem separate"),
+        ("seperate a.wav", "(did you mean separate?); "),
+        ("separate a --formt flac", "(did you mean --format?); see edgestem separate"),
         ("separate -x", "there is no option -x; see edgestem separate --help"),
         ("separate a.wav --only vocal", "did you mean vocals?"),
-        ("stream --vocal-db 3", "did you mean --vocals-db?; see edgestem stream"),
+        ("stream --vocal-db 3", "(did you mean --vocals-db?); see edgestem stream"),
         ("info --jsno", "did you mean --json?"),
+        ("separate a --frobnicate", "no option --frobnicate; see edgestem separate"),
+        ("separate a --format mp9", "flac, ogg, mp3, m4a, alac, opus, got 'mp9' (did"),
         ("help sepparate", "did you mean separate?"),
         ("--bogus info", "there is no option --bogus before a command"),
         ("--force separate a", "no option --force before a command, perhaps behind it"),

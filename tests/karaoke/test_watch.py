@@ -247,6 +247,6 @@ def test_a_state_on_a_full_disk_is_said(tmp_path: Path) -> None:
     with State(tmp_path / "state") as state:
         full = os.open("/dev/full", os.O_WRONLY)
         state._fd, fd = full, state._fd
-        with pytest.raises(AudioError, match="free some space"):
+        with pytest.raises(AudioError, match="make room"):
             state.add(Path("a"), Entry((1, 2)))
         os.close(fd)

@@ -25,7 +25,7 @@ def test_a_file_is_what_separate_writes_and_is_kept(
     for _ in range(2):
         more = words(tiny_model, tmp_path)
         done = run("play", *songs, "--to", "out.wav", *more)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, "out.wav is written\n")
         run("separate", songs[0], "--force")
         x, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
         stem = tmp_path / "separated" / "a" / "instrumental.wav"
@@ -33,6 +33,33 @@ def test_a_file_is_what_separate_writes_and_is_kept(
         assert np.array_equal(x, np.concatenate([y, y]))
     # One content: one entry.
     assert len(list((tmp_path / "store").glob("*.flac"))) == 1
+
+
+def test_a_song_is_never_written_over(
+    run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
+) -> None:
+    song = write_song("a.wav", subtype="PCM_16")
+    before, more = song.read_bytes(), words(tiny_model, tmp_path)
+    (tmp_path / "again.wav").symlink_to(song)
+    for name in ("a.wav", "again.wav"):
+        done = run("play", song, "--to", name, *more)
+        assert done.returncode == 2 and "choose another name" in done.stderr
+    assert song.read_bytes() == before
+    done = run("play", song, "--to", tmp_path, *more)
+    assert done.returncode == 1 and "is a folder: name a file" in done.stderr
+
+
+def test_what_is_no_song_is_said_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "show.toml").write_text("")
+    for words_, sentence in (
+        (("gone.mp3",), "gone.mp3 cannot be opened"),
+        ((tmp_path,), "is a folder, not a song"),
+        (("gone.mp3", "show.toml"), "one set list alone, or songs"),
+        (("gone.toml",), "the set list gone.toml cannot be read: No such file"),
+    ):
+        done = run("play", *words_, "--null", "fast", "--store", "none")
+        assert done.returncode in (1, 2)
+        assert sentence in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_lines_are_commands(

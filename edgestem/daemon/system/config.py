@@ -188,14 +188,14 @@ def load_config(
     for name in _fields():
         text = os.environ.get(PREFIX + name.upper())
         if text:
-            values[name] = _from_text(name, text)
+            values[name] = _from_text(name, text, f"{PREFIX}{name.upper()}")
     for name, value in (flags or {}).items():
         if value is not None:
             values[name] = _convert(name, value, "")
     for setting in settings:
         name, _, text = setting.partition("=")
         _check_name(name, "--set: ")
-        values[name] = _from_text(name, text)
+        values[name] = _from_text(name, text, f"--set {name}")
     return DaemonConfig(**values)
 
 
@@ -240,7 +240,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text())
     except (OSError, ValueError) as cause:
-        raise ConfigError(f"{path} cannot be read: {cause}") from cause
+        reason = getattr(cause, "strerror", None) or cause
+        raise ConfigError(f"{path} cannot be read: {reason}") from cause
     table = data.get("serve", {})
     strangers = sorted(set(data) - {"serve"})
     if strangers or not isinstance(table, dict):
@@ -277,8 +278,8 @@ def _check_name(name: str, where: str) -> None:
         raise ConfigError(f"{where}there is no key {name!r}; known are {known}")
 
 
-def _from_text(name: str, text: str) -> Any:
-    """Read a variable; lists are separated by colons."""
+def _from_text(name: str, text: str, where: str) -> Any:
+    """Read a variable or --set; lists are separated by colons."""
     default = _fields()[name]
     try:
         if name in OCTAL:
@@ -288,7 +289,7 @@ def _from_text(name: str, text: str) -> Any:
         return type(default)(text)
     except ValueError:
         raise ConfigError(
-            f"{PREFIX}{name.upper()}: expected a value like {default!r}, got {text!r}"
+            f"{where}: expected a value like {default!r}, got {text!r}"
         ) from None
 
 
