@@ -243,7 +243,7 @@ def result() -> Result:
 
 def test_bench_adds_up(result: Result) -> None:
     stages = result.stages_ms
-    inside = sum(stages[name] for name in bench.STAGES if name != "io")
+    inside = sum(stages[name] for name in bench.PARTS if name != "io")
     assert inside == pytest.approx(1000 * result.rtf, rel=0.01)
     assert all(value > 0 for value in stages.values())
     hops = result.hop_ms
@@ -278,7 +278,7 @@ def test_bench_refuses_what_is_no_reference(result: Result, tmp_path: Path) -> N
     path = tmp_path / "reference.json"
     for text in ("", "[]", "{}"):
         path.write_text(text)
-        with pytest.raises(EdgestemError, match="make one with --save") as caught:
+        with pytest.raises(EdgestemError, match="--save FILE makes one") as caught:
             bench.compare(result, path)
         assert caught.value.code == "unreadable"
 
