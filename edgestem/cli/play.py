@@ -23,6 +23,7 @@ def run(
     """Play; return the exit status."""
     from edgestem.play.show import Show, first_rate
 
+    _check_doors(args)
     items, loudness, is_set = _items(args, say)
     settings = _settings(args, loudness)
     if args.check:
@@ -46,6 +47,16 @@ def run(
     if args.to:
         say(f"{args.to} is written")
     return 0
+
+
+def _check_doors(args: argparse.Namespace) -> None:
+    """Refuse doors that would never be opened."""
+    is_hasty = args.to or args.null == "fast"
+    if is_hasty and (args.page is not None or args.socket or args.midi):
+        raise UsageError(
+            "--page, --socket and --midi are for a show that plays in time: leave them "
+            "out with --to and --null fast"
+        )
 
 
 def _check(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_SLACK_MS = 10_000  # more is no live music any more
 MAX_NAME = 63  # bytes; JACK's jack_client_name_size() is 64 with the final zero
+MIDI_CC = (20, 21)  # of the faders: vocals, instrumental
 _LATE_S = 0.2  # nobody sings along to what comes later
 _STREAM = """\
 Separates sound while it plays.  Without --jack or --alsa it is a filter: it reads WAV
@@ -90,8 +91,7 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
         help="what plays when vocals are late (default: dry, the mixture)")  # fmt: skip
     add("--name", type=_client_name, default="edgestem", help="of the JACK client")
     add("--connect", action="store_true", help="JACK: connect to the sound card")
-    add("--midi-cc", nargs=2, type=whole(0, 127), default=(20, 21),
-        metavar=("VOCALS", "INSTRUMENTAL"),
+    add("--midi-cc", nargs=2, type=whole(0, 127), metavar=("VOCALS", "INSTRUMENTAL"),
         help="JACK: MIDI controllers of the faders (default: 20 21)")  # fmt: skip
     add("--realtime", type=whole(1, 95), default=0, metavar="PRIORITY",
         help="lock memory, run the network at this SCHED_FIFO priority")  # fmt: skip
@@ -151,6 +151,7 @@ def _check(args: argparse.Namespace, is_pipe: bool) -> None:
         (not is_pipe and (args.trim or is_raw), "--trim and --format belong to a pipe"),
         (args.jack and args.rate, "JACK has its own sample rate: leave --rate out"),
         (args.connect and not args.jack, "--connect belongs to --jack"),
+        (args.midi_cc and not args.jack, "--midi-cc belongs to --jack"),
         (args.trim and has_slack, "--slack has a latency to keep: leave --trim out"),
         (
             is_pipe and not is_raw and (args.rate or args.channels),
@@ -209,7 +210,8 @@ def _door(args: argparse.Namespace, n_channels: int) -> Any:
     if args.jack:
         from edgestem.live.jack_door import JackDoor
 
-        return JackDoor(args.name, n_channels, tuple(args.midi_cc), args.connect)
+        faders = tuple(args.midi_cc or MIDI_CC)
+        return JackDoor(args.name, n_channels, faders, args.connect)
     from edgestem.live.sound_card import SoundDoor
 
     return SoundDoor(tuple(args.alsa), args.rate, n_channels, args.block)

@@ -20,6 +20,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
         ("serve --config gone.toml", 1, "gone.toml"),
         ("serve --set slots=x --check-config", 1, "--set slots: expected a value like"),
         ("separate a --format ogg --subtype 24", 2, "leave it out with --format ogg"),
+        ("stream --midi-cc 20 21", 2, "--midi-cc belongs to --jack"),
+        ("play plain.wav --null fast --page", 2, "leave them out with --to and --null"),
         ("export plain.wav --layout pikaraoke", 1, "which takes videos, MP3+G pairs"),
         ("batch plain.wav -o note.txt", 1, "note.txt cannot be written: File exists; "),
     ],

@@ -278,7 +278,7 @@ def test_bench_refuses_what_is_no_reference(result: Result, tmp_path: Path) -> N
     path = tmp_path / "reference.json"
     for text in ("", "[]", "{}"):
         path.write_text(text)
-        with pytest.raises(EdgestemError, match="make one with --save") as caught:
+        with pytest.raises(EdgestemError, match="--save FILE makes one") as caught:
             bench.compare(result, path)
         assert caught.value.code == "unreadable"
 
