@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgestem.cli.usage import UsageError
+from edgestem.errors import AudioError
 from edgestem.stems import SILENT_DB
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _items(
     for item in items:
         _apply(args, item, is_followed=not is_set)
         _spare(args.to, item.path)
+    _keep_other(args)
     return items, args.loudness if args.loudness is not None else loudness, is_set
 
 
@@ -112,6 +114,20 @@ def _spare(to: str | None, song: Path) -> None:
     """Refuse to write over a song that is to be played."""
     if to and song.exists() and Path(to).exists() and song.samefile(to):
         raise UsageError(f"--to {to} is a song of this set: choose another name")
+
+
+def _keep_other(args: argparse.Namespace) -> None:
+    """Refuse to write over another file, unless --force says so.
+
+    Raises
+    ------
+    AudioError
+        `exists`.
+    """
+    if args.to and Path(args.to).is_file() and not args.force:
+        raise AudioError(
+            f"{args.to} exists: use --force to replace it", code="exists", path=args.to
+        )
 
 
 def _apply(args: argparse.Namespace, item: Item, *, is_followed: bool) -> None:

@@ -84,13 +84,13 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         help="a sound card: its ALSA id (cat /proc/asound/cards) or a part of its "
         "name; without any output, `default`")  # fmt: skip
     output.add_argument("--to", type=filled, metavar="FILE",
-        help="write a WAV file, as fast as it goes; an older one of that name is "
-        "replaced")  # fmt: skip
+        help="write a WAV file, as fast as it goes")  # fmt: skip
     output.add_argument("--null", choices=("timed", "fast"),
         help="play to nobody, in time or as fast as it goes")  # fmt: skip
     add = parser.add_argument
     add("--route", action="append", type=_route, default=[], metavar="BUS=N[,M]",
         help="outputs of backing, guide or click (default: backing=1,2)")  # fmt: skip
+    add("--force", action="store_true", help="replace the FILE of --to")
     add("--block", type=whole(16, 4096), default=256, metavar="N",
         help="frames of the card's callback (default: 256)")  # fmt: skip
     add("--connect", action="store_true",

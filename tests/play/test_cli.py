@@ -24,7 +24,7 @@ def test_a_file_is_what_separate_writes_and_is_kept(
     songs = [write_song(f"{n}.wav", subtype="PCM_16") for n in "ab"]
     for _ in range(2):
         more = words(tiny_model, tmp_path)
-        done = run("play", *songs, "--to", "out.wav", *more)
+        done = run("play", *songs, "--to", "out.wav", "--force", *more)
         assert (done.returncode, done.stderr) == (0, "out.wav is written\n")
         run("separate", songs[0], "--force")
         x, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
@@ -45,6 +45,10 @@ def test_a_song_is_never_written_over(
         done = run("play", song, "--to", name, *more)
         assert done.returncode == 2 and "choose another name" in done.stderr
     assert song.read_bytes() == before
+    (tmp_path / "other.wav").write_bytes(b"another")
+    done = run("play", song, "--to", "other.wav", *more)
+    assert done.returncode == 1 and "exists: use --force to replace it" in done.stderr
+    assert (tmp_path / "other.wav").read_bytes() == b"another"
     done = run("play", song, "--to", tmp_path, *more)
     assert done.returncode == 1 and "is a folder: name a file" in done.stderr
 
@@ -87,7 +91,7 @@ def test_what_is_not_there_is_said_before_the_show(
     run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
 ) -> None:
     song = write_song(subtype="PCM_16")
-    more = ["--to", "out.wav", *words(tiny_model, tmp_path)]
+    more = ["--to", "out.wav", "--force", *words(tiny_model, tmp_path)]
     done = run("play", "gone.mp3", song, *more)
     assert "gone.mp3 is not there" in done.stderr and done.returncode == 0
     assert len(soundfile.read(tmp_path / "out.wav")[0]) == RATE
