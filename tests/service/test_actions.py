@@ -117,9 +117,9 @@ def test_without_root_the_way_out_is_said(tmp_path: Path) -> None:
         "import os; from edgestem.service import actions;"
         "from edgestem.service.installation import this_installation;"
         "from edgestem.service.systemd import Manager;"
-        "from pathlib import Path; os.setgid(65534); os.setuid(65534);"
-        f"s = actions.Service('daemon', Manager('system', Path({str(tmp_path)!r})),"
-        "this_installation());\n"
+        "from pathlib import Path; here = this_installation();"
+        "os.setgid(65534); os.setuid(65534);"
+        f"s = actions.Service('daemon', Manager('system', Path({str(tmp_path)!r})), here)\n"
         "try: print(*actions.install(s))\n"
         "except Exception as e: print(e, getattr(e, 'code', repr(e)))"
     )
