@@ -119,7 +119,8 @@ def test_without_root_the_way_out_is_said(tmp_path: Path) -> None:
         "from edgestem.service.systemd import Manager;"
         "from pathlib import Path; here = this_installation();"
         "os.setgid(65534); os.setuid(65534);"
-        f"s = actions.Service('daemon', Manager('system', Path({str(tmp_path)!r})), here)\n"
+        f"m = Manager('system', Path({str(tmp_path)!r}));"
+        "s = actions.Service('daemon', m, here)\n"
         "try: print(*actions.install(s))\n"
         "except Exception as e: print(e, getattr(e, 'code', repr(e)))"
     )
