@@ -33,19 +33,20 @@ watched() {
     "$@" >"$log" 2>&1 &
     pid=$!
     shown=0
-    silent=0
+    heard=$(date +%s)
     alive=1
     while [ "$alive" = 1 ]; do
         sleep 1
         kill -0 "$pid" 2>/dev/null || alive=0
         size=$(wc -c <"$log")
-        silent=$((silent + 1))
+        now=$(date +%s)
         if [ "$size" -gt "$shown" ]; then
             tail -c "+$((shown + 1))" "$log" | head -c "$((size - shown))"
             shown=$size
-            silent=0
-        elif [ $((silent % 15)) = 0 ]; then
-            echo "   (the test at hand takes $silent s so far)"
+            heard=$now
+        elif [ $((now - heard)) -ge 12 ]; then
+            echo "   (tests that take their time, $((now - started)) s so far)"
+            heard=$now
         fi
     done
     status=0

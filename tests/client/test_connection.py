@@ -52,7 +52,10 @@ def peer(folder: Path, talk: Callable[[socket.socket], None]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def stopped(daemon: DaemonProcess) -> Iterator[None]:
-    daemon.process.send_signal(signal.SIGSTOP)
+    pid = daemon.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    # It takes the kernel a moment: a thread may still answer until then.
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
     try:
         yield
     finally:
