@@ -79,6 +79,7 @@ def test_the_ensemble_weighs_every_view_alike(net: UNet) -> None:
 class Echo:
     """A net whose logits are its features: it says what it was shown, and where."""
 
+    n_float = 0  # no levels in float
     n_features, power = 2, 1.0
 
     def __call__(self, features):
