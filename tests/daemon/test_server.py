@@ -381,7 +381,9 @@ def test_a_client_that_dies_leaves_nothing_behind(daemon: DaemonProcess) -> None
         connection.sendall(encode("open", sample_rate=RATE))
         connection.sendall(encode("audio", bytes(80_000))[:50_000])
         connection.close()
-    wait_for(lambda: counts() <= before)
+    # Each client that left something would be ten; what the daemon itself starts or
+    # closes meanwhile, a spare child's thread and pipe, is less.
+    wait_for(lambda: all(n <= m + 4 for n, m in zip(counts(), before, strict=True)))
 
 
 def status_of(daemon: DaemonProcess) -> bytes:
