@@ -13,6 +13,7 @@ from edgestem.catalogue.failure import MACHINE, Failure
 from edgestem.catalogue.ledger import Ledger, Result
 from edgestem.catalogue.listing import Song
 from edgestem.catalogue.process import Worker
+from edgestem.files.coworker import end_all
 
 _MAX_DEATHS = 3  # of workers that never were ready: another one would die, too
 
@@ -51,7 +52,8 @@ class Crew:
                 for fd, _ in self._poll.poll(self._patience_ms()):
                     yield from self._listen(self._workers[fd])
         finally:
-            self._end()
+            end_all(self._workers.values())
+            self._workers.clear()
 
     @property
     def _n_busy(self) -> int:
@@ -105,10 +107,3 @@ class Crew:
             self._n_deaths += 1
             if self._n_deaths >= _MAX_DEATHS:
                 self._ledger.stopped_by = Failure(failure.code, failure.text, MACHINE)
-
-    def _end(self) -> None:
-        for worker in self._workers.values():
-            worker.dismiss()
-        for worker in self._workers.values():
-            worker.end()
-        self._workers.clear()

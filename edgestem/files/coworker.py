@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from edgestem import child
@@ -107,6 +107,14 @@ class Coworker:
             self._process.kill()
             self._process.wait()
         self._stdout.close()
+
+
+def end_all(coworkers: Collection[Coworker]) -> None:
+    """Ask all to end at once, then wait for each."""
+    for one in coworkers:
+        one.dismiss()
+    for one in coworkers:
+        one.end()
 
 
 def serve(work: Callable[[Callable[[], Message | None], Answer], None]) -> int:

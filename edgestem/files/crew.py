@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from edgestem.files.coworker import Coworker, Message
+from edgestem.files.coworker import Coworker, Message, end_all
 
 
 class Crew:
@@ -44,7 +44,8 @@ class Crew:
                 for fd, _ in self._poll.poll():
                     yield from self._listen(fd)
         finally:
-            self._end()
+            end_all(self._workers.values())
+            self._workers.clear()
 
     def _hand_out(self, requests: Sequence[Message], waiting: deque[int]) -> None:
         """Give what waits to whoever is idle, or to somebody new."""
@@ -74,10 +75,3 @@ class Crew:
                     self._at.pop(fd),
                     {"failed": {"code": "worker_died", "text": text}},
                 )
-
-    def _end(self) -> None:
-        for worker in self._workers.values():
-            worker.dismiss()
-        for worker in self._workers.values():
-            worker.end()
-        self._workers.clear()

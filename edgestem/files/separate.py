@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -122,6 +123,7 @@ class FileSeparator:
     Parameters
     ----------
     options : Options
+        Between songs they may change in what is written, not in what separates.
     opener : callable, optional
         Opens a song, in the place of `open_song`, for who wants to hear it too.
     n_kept : int
@@ -190,11 +192,7 @@ class FileSeparator:
         o = self.options
         song = (self._open or open_song)(path)
         try:
-            grid, note = stem_grid(song, o)
-            separator = self._separator_for(song)
-            report = new_report(str(path), song, grid, note, separator)
-            n_samples = song.n_samples
-            wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
+            separator, wav, report = self._prepare(path, song)
             details = details_of(song, o)
             with StemFiles(
                 Path(),
@@ -204,8 +202,8 @@ class FileSeparator:
                 paths=targets,
             ) as files:
                 separate_song(
-                    *(song, separator, files, grid, report, o.vocals_db, progress),
-                    is_overlapped=self._threads() > 1,
+                    *(song, separator, files, wav.grid, report, o.vocals_db, progress),
+                    is_overlapped=self._threads > 1,
                 )
                 files.commit()
         finally:
@@ -222,15 +220,11 @@ class FileSeparator:
         check_stdout(path, file)
         song = open_song(path)
         try:
-            grid, note = stem_grid(song, o)
-            separator = self._separator_for(song)
-            report = new_report(str(path), song, grid, note, separator)
-            n_samples = song.n_samples
-            wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
+            separator, wav, report = self._prepare(path, song)
             sink = WavStream(file, stem, wav)
             separate_song(
-                *(song, separator, sink, grid, report, o.vocals_db, progress),
-                is_overlapped=self._threads() > 1,
+                *(song, separator, sink, wav.grid, report, o.vocals_db, progress),
+                is_overlapped=self._threads > 1,
             )
             sink.finish()
         finally:
@@ -239,6 +233,17 @@ class FileSeparator:
         report.elapsed = time.perf_counter() - started
         return report
 
+    def _prepare(
+        self, path: str | Path, song: Song
+    ) -> tuple[Separator, WavFormat, FileReport]:
+        """Have what an open song needs: a separator, its stems' format, its report."""
+        grid, note = stem_grid(song, self.options)
+        separator = self._separator_for(song)
+        report = new_report(str(path), song, grid, note, separator)
+        wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
+        return separator, wav, report
+
+    @cached_property
     def _threads(self) -> int:
         """Threads asked for, or one for each network as far as there are cores."""
         if self.options.threads is not None:
@@ -259,7 +264,7 @@ class FileSeparator:
         self._separator = Separator(
             *stream,
             model=o.model,
-            threads=self._threads(),
+            threads=self._threads,
             fft=o.fft,
             runtime=o.runtime,
             device=self._device,

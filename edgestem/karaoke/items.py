@@ -119,14 +119,15 @@ def cdg_of(path: Path) -> Path | None:
 def _is_own(path: Path) -> bool:
     if path.suffix.lower() != ".zip":
         return is_stem(path)
-    return _look_into(path, _time(path))[0]
+    return _look_into(path, time_of(path))[0]
 
 
 def _holds_cdg(path: Path) -> bool:
-    return _look_into(path, _time(path))[1]
+    return _look_into(path, time_of(path))[1]
 
 
-def _time(path: Path) -> int:
+def time_of(path: Path) -> int:
+    """Tell when a file was last changed, ns; 0 when it cannot be asked."""
     try:
         return path.stat().st_ctime_ns
     except OSError:

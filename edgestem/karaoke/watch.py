@@ -17,7 +17,7 @@ from typing import Any
 from edgestem.errors import EdgestemError
 from edgestem.files.loop import Progress
 from edgestem.karaoke.export import Export, Job
-from edgestem.karaoke.items import TEXT, Item, find_items
+from edgestem.karaoke.items import TEXT, Item, find_items, time_of
 from edgestem.karaoke.layouts.ultrastar import sibling, song_name
 from edgestem.karaoke.state import Entry, Sign, State
 
@@ -200,17 +200,10 @@ def _files(item: Item) -> Iterator[Path]:
     yield item.path
     if item.cdg is not None:
         yield item.cdg
-    if item.kind == TEXT and (name := _song_name(item.path, _time(item.path))):
+    if item.kind == TEXT and (name := _song_name(item.path, time_of(item.path))):
         song = sibling(item.path, name)
         if song is not None:
             yield song
-
-
-def _time(path: Path) -> int:
-    try:
-        return path.stat().st_ctime_ns
-    except OSError:
-        return 0
 
 
 @lru_cache(maxsize=1 << 16)

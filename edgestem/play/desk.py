@@ -124,12 +124,6 @@ class Desk:
         """Sound a tick on the click bus, also while nothing is played."""
         self._n_ticks += 1
 
-    @property
-    def is_fading(self) -> bool:
-        """On the way to silence."""
-        wanted = self._wanted
-        return wanted is not None and wanted[0] < 0 and not self.is_silent
-
     # ---- the callback -----------------------------------------------
 
     def process(self, n: int) -> int:

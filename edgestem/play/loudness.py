@@ -15,7 +15,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-TARGET = -18.0  # LUFS, as ReplayGain 2 has it
 PEAK_DB = -1.0  # of the loudest sample after the gain
 MAX_TAGGED_DB, MAX_PEAK = 51.0, 100.0  # tags beyond are broken
 ABSOLUTE, RELATIVE = -70.0, -10.0  # gates: LUFS, LU

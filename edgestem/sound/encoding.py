@@ -284,6 +284,8 @@ class _Remembering:
                 return function(*arguments)
             except OSError as error:
                 self._error = error
+            except ValueError:  # closed: what libsndfile opened last is thrown away
+                return 0
         return 0
 
     def check(self) -> None:

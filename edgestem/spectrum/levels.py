@@ -24,7 +24,6 @@ from edgestem import native
 
 TAPS = 5  # of a kernel, each way
 PAD = (1, 2)  # rows and columns of zeros before and behind
-MAX_LEVELS = 4
 
 
 class Grid(NamedTuple):

@@ -146,7 +146,7 @@ def _namespaces() -> None:
 
 @pytest.mark.usefixtures("_namespaces")
 def test_two_machines_with_equal_pids_share_a_folder(tmp_path: Path) -> None:
-    write_songs(tmp_path / "src", 60)
+    write_songs(tmp_path / "src", 60, 4.0)  # the later one finds some left
     words = (tmp_path / "src", "-o", tmp_path / "out", "--claim", "-v")
     runs = [elsewhere(name, *words, "--jobs", 2) for name in ("ann", "bob")]
     said = [run.communicate(timeout=120)[1] for run in runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import select
 import signal
@@ -20,7 +21,10 @@ import edgestem
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.sound.commit import commit, repair
 from edgestem.sound.descriptors import write_all
+from edgestem.sound.encoding import open_encoder
+from edgestem.sound.grid import GRIDS
 from edgestem.sound.tags import is_stem
+from edgestem.sound.wav import WavFormat
 
 RATES = (8000, 11025, 44100, 48000, 65535, 65537, 96000, 199_999, 200_000, 200_001)
 ENCODE = """
@@ -88,6 +92,19 @@ def test_mp3_keeps_its_length_at_any_bit_rate(
         kbits = path.stat().st_size * 8 / 1000
         top = {8000: 64, 22050: 160, 48000: 320}[rate]
         assert abs(kbits - min(bitrate or 320, top)) < 0.25 * top
+
+
+@pytest.mark.parametrize("file_format", ["flac", "ogg", "mp3"])
+def test_a_stem_that_is_thrown_away_while_it_is_opened_says_nothing(
+    file_format: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libsndfile writes its last bytes when nobody holds the encoder any more."""
+    with (tmp_path / "x").open("w+b") as file:
+        wav = WavFormat(GRIDS["16"], 44100, 2)
+        encoder = open_encoder(file, file_format, wav, Path("x"))
+    del encoder
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_bit_rate_belongs_to_lossy_formats(
