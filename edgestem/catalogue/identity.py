@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgestem.errors import ModelError
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.network.catalogue import model_path
+from edgestem.network.compute import Compute
 from edgestem.network.runtime import RUNTIMES, installed
 from edgestem.network.sidecar import check_digest, read_config
 from edgestem.stems import STEMS
@@ -43,15 +44,25 @@ class Recipe:
         """Read what `asdict` gave."""
         return cls(**{**found, "stems": tuple(found["stems"])})
 
-    def options(self, *, is_forced: bool = False, threads: int = 1) -> Options:
-        """Give what `FileSeparator` is told.
+    def output(self, *, is_forced: bool = False) -> Output:
+        """Give what a song becomes.
 
         Raises
         ------
         ValueError
             The words contradict each other.
         """
-        return Options(**asdict(self), is_forced=is_forced, threads=threads)
+        return Output(
+            stems=self.stems,
+            file_format=self.file_format,
+            subtype=self.subtype,
+            bitrate=self.bitrate,
+            is_forced=is_forced,
+        )
+
+    def compute(self) -> Compute:
+        """Give who computes; each process has one thread."""
+        return Compute(threads=1, runtime=self.runtime, device=self.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,11 @@ class Publisher:
         self._claims, self._host = claims, host
         self._listener = Listener()
         self._separator = FileSeparator(
-            recipe.options(), self._listener.open, n_kept=_STREAMS
+            recipe.output(),
+            recipe.model,
+            recipe.compute(),
+            opener=self._listener.open,
+            n_kept=_STREAMS,
         )
 
     def publish(self, source: str, name: str, folder: str, *, redo: bool) -> Outcome:
@@ -147,7 +151,7 @@ class Publisher:
         with _put_aside(job.place) as aside:
             is_ours = claim.was_begun or Path(job.place, OLD).exists()
             self._refuse_strangers(job.place, is_ours)
-            self._separator.options = self._recipe.options(is_forced=is_ours)
+            self._separator.output = self._recipe.output(is_forced=is_ours)
             report = self._separate(job, check)
             aside.clear()
             job.is_open = True

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgestem.cli.values import filled, real, threads
 from edgestem.network.catalogue import DEFAULT
+from edgestem.network.compute import Compute
 from edgestem.network.runtime import RUNTIMES as _MODULES
 
 RUNTIMES = tuple(distribution for _, distribution in _MODULES)
@@ -73,6 +74,18 @@ def add_options(parser: Parser, is_bench: bool = True) -> None:
     parser.add_argument("--delegate-opt", dest="delegate_options", action="append",
         default=[], metavar="KEY=VALUE", type=_key_value,
         help="hand an option to the device's library")  # fmt: skip
+
+
+def make_compute(args: argparse.Namespace) -> Compute:
+    """Turn the options of the network and the device into what they ask for."""
+    return Compute(
+        threads=args.threads,
+        fft=getattr(args, "fft", "auto"),
+        runtime=args.runtime,
+        device=args.device,
+        device_options=dict(args.delegate_options),
+        fallback=args.fallback,
+    )
 
 
 def _key_value(text: str) -> tuple[str, str]:

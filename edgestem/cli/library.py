@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgestem.cli.hardware import add_network_options, add_options
+from edgestem.cli.hardware import add_network_options, add_options, make_compute
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled
 from edgestem.network.catalogue import DEFAULT
@@ -61,16 +61,8 @@ def make_layout(args: argparse.Namespace) -> Layout:
 
 def make_maker(args: argparse.Namespace) -> Maker:
     """Turn arguments into who makes the stems."""
-    from edgestem.files.output import Options
     from edgestem.karaoke.makers import Earlier, Separating
 
-    options = Options(
-        model=args.model or DEFAULT,
-        threads=args.threads,
-        runtime=args.runtime,
-        device=args.device,
-        device_options=dict(args.delegate_options),
-        fallback=args.fallback,
-    )
-    maker: Maker = Separating(options, args.socket)
+    model, compute = args.model or DEFAULT, make_compute(args)
+    maker: Maker = Separating(model, compute, args.socket)
     return Earlier(Path(args.stems), maker) if args.stems else maker

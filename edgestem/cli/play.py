@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgestem.cli.hardware import make_compute
 from edgestem.cli.usage import UsageError
 from edgestem.errors import AudioError
 from edgestem.stems import SILENT_DB
@@ -66,7 +67,9 @@ def _check(
     from edgestem.play.rehearsal import rehearse
 
     is_good = True
-    for is_fine, sentence in rehearse(items, settings.compute, settings.store):
+    for is_fine, sentence in rehearse(
+        items, settings.model, settings.compute, settings.store
+    ):
         answer(f"{'good' if is_fine else 'BAD '}  {sentence}")
         is_good &= is_fine
     return 0 if is_good else 1
@@ -144,7 +147,6 @@ def _apply(args: argparse.Namespace, item: Item, *, is_followed: bool) -> None:
 
 def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
     from edgestem.network.catalogue import DEFAULT
-    from edgestem.play.compute import Compute
     from edgestem.play.show import ShowSettings
     from edgestem.store.store import Store, default_folder
 
@@ -152,12 +154,9 @@ def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
     if args.store != "none":
         folder = Path(args.store) if args.store else default_folder()
         store = Store(folder, args.store_mb << 20)
-    compute = Compute(
-        args.model or DEFAULT, args.threads, args.runtime, args.device,
-        tuple(args.delegate_options), args.fallback,
-    )  # fmt: skip
     return ShowSettings(
-        compute, store, ahead_s=args.ahead_ms / 1000, engine=args.stretch,
+        args.model or DEFAULT, make_compute(args), store,
+        ahead_s=args.ahead_ms / 1000, engine=args.stretch,
         loudness=loudness, guide_db=max(args.guide_db, SILENT_DB),
         is_locked=not args.unlocked, priority=args.realtime,
     )  # fmt: skip

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.cli import interrupts
 from edgestem.cli.console import check_stdout, complain, put, say
+from edgestem.cli.hardware import make_compute
 from edgestem.cli.progress import Progress, clock
-from edgestem.cli.words import make_naming, make_options
+from edgestem.cli.words import make_naming, make_output
 from edgestem.cli.world import as_error, bug
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.batch import Plan, Task, check_song, plan
+from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.writing import target_paths
 
 if TYPE_CHECKING:
     from edgestem.client.files import RemoteSeparator
-    from edgestem.files.output import FileReport, Options
+    from edgestem.files.output import FileReport, Output
     from edgestem.files.separate import FileSeparator
 
     Separator = FileSeparator | RemoteSeparator
@@ -36,22 +38,22 @@ def run(args: argparse.Namespace) -> int:
     EdgestemError
         Nothing can be done at all.
     """
-    options = make_options(args)
+    output = make_output(args)
     if args.out == "-":
         check_stdout()
-        _to_stdout(args, options)
+        _to_stdout(args, output)
         return 0
-    naming = make_naming(args, options)
-    return Batch(args, options, plan(args.paths, Path(args.out), naming)).run()
+    naming = make_naming(args, output)
+    return Batch(args, output, plan(args.paths, Path(args.out), naming)).run()
 
 
-def _to_stdout(args: argparse.Namespace, options: Options) -> None:
+def _to_stdout(args: argparse.Namespace, output: Output) -> None:
     path = args.paths[0]
     check_song(path)
     progress = Progress([0], is_quiet=args.quiet)
     progress.begin(Path(path).name)
     try:
-        separator = _separator(args, options)
+        separator = _separator(args, output)
         report = separator.to_stream(path, sys.stdout.buffer, progress.update)
     finally:
         progress.end(is_done=True)
@@ -61,8 +63,8 @@ def _to_stdout(args: argparse.Namespace, options: Options) -> None:
 class Batch:
     """Songs one after the other, and what became of them."""
 
-    def __init__(self, args: argparse.Namespace, options: Options, made: Plan) -> None:
-        self._args, self._options, self._plan = args, options, made
+    def __init__(self, args: argparse.Namespace, output: Output, made: Plan) -> None:
+        self._args, self._output, self._plan = args, output, made
         self._separator: Separator | None = None
         self._counts: Counter[str] = Counter(failed=len(made.problems))
         self._progress = Progress([t.size for t in made.tasks], is_quiet=args.quiet)
@@ -74,7 +76,7 @@ class Batch:
         for problem in self._plan.problems:
             self._fail(problem.path, problem)
         if self._plan.tasks:
-            self._separator = _separator(self._args, self._options)
+            self._separator = _separator(self._args, self._output)
         for task in self._plan.tasks:
             self._progress.begin(Path(task.path).name)
             self._counts[self._do(task)] += 1
@@ -109,12 +111,12 @@ class Batch:
 
     def _separate(self, task: Task) -> FileReport:
         if self._separator is None:
-            self._separator = _separator(self._args, self._options)
+            self._separator = _separator(self._args, self._output)
         update = self._progress.update
         return self._separator.to_files(task.path, self._targets(task), update)
 
     def _targets(self, task: Task) -> dict[str, Path]:
-        o = self._options
+        o = self._output
         return task.targets or target_paths(task.folder, o.stems, o.file_format)
 
     def _is_there(self, task: Task) -> bool:
@@ -161,15 +163,15 @@ class Batch:
                 _say(self._args, f"{path}: not looked at ({reason})")
 
 
-def _separator(args: argparse.Namespace, options: Options) -> Separator:
+def _separator(args: argparse.Namespace, output: Output) -> Separator:
     """Separate here, or let the daemon do it."""
     if args.socket is None:
         from edgestem.files.separate import FileSeparator
 
-        return FileSeparator(options)
+        return FileSeparator(output, args.model or DEFAULT, make_compute(args))
     from edgestem.client.files import RemoteSeparator
 
-    return RemoteSeparator(options, args.socket, args.model or "")
+    return RemoteSeparator(output, args.socket, args.model or "")
 
 
 def _tell(args: argparse.Namespace, report: FileReport) -> None:

@@ -155,12 +155,12 @@ def _by_daemon(song: Path, targets: dict[str, Path], model: str) -> bool:
         return False
     from edgestem.client.files import RemoteSeparator
     from edgestem.errors import EdgestemError
-    from edgestem.files.output import Options
+    from edgestem.files.output import Output
 
     try:
-        options = Options(is_forced=True)
+        output = Output(is_forced=True)
         wanted = "" if model == next(iter(MODELS)) else model
-        RemoteSeparator(options, place, wanted).to_files(song, targets)
+        RemoteSeparator(output, place, wanted).to_files(song, targets)
     except EdgestemError as error:
         if error.code in _DAEMON_IS_AWAY:
             return False
@@ -169,11 +169,11 @@ def _by_daemon(song: Path, targets: dict[str, Path], model: str) -> bool:
 
 
 def _here(song: Path, targets: dict[str, Path], model: str) -> None:
-    from edgestem.files.output import Options
+    from edgestem.files.output import Output
     from edgestem.files.separate import FileSeparator
 
     chosen = os.environ.get("EDGESTEM_USDB_MODEL") or model
-    FileSeparator(Options(model=chosen, is_forced=True)).to_files(song, targets)
+    FileSeparator(Output(is_forced=True), chosen).to_files(song, targets)
 
 
 _METHODS: dict[str, Callable[[dict[str, Any]], Any]] = {

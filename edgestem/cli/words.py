@@ -23,8 +23,7 @@ from edgestem.cli.values import filled, level, whole
 from edgestem.cli.watch import add_parser as add_watch_parser
 from edgestem.files.batch import Naming
 from edgestem.files.names import NameTemplate
-from edgestem.files.output import SUBTYPES, Options
-from edgestem.network.catalogue import DEFAULT
+from edgestem.files.output import SUBTYPES, Output
 from edgestem.sound.containers import (
     ALL_CONTAINERS,
     BY_FFMPEG,
@@ -206,8 +205,8 @@ def _add_separate(parser: Parser) -> None:
     add("--json", action="store_true", help="print one JSON object a song to stdout")
 
 
-def make_options(args: argparse.Namespace) -> Options:
-    """Turn arguments of `separate` into options.
+def make_output(args: argparse.Namespace) -> Output:
+    """Turn arguments of `separate` into what a song becomes.
 
     Raises
     ------
@@ -229,20 +228,13 @@ def make_options(args: argparse.Namespace) -> Options:
     if args.fft not in ("auto", *available_backends()):
         raise UsageError(f"--fft {args.fft} is not installed; edgestem info lists them")
     try:
-        return Options(
+        return Output(
             stems=stems,
             vocals_db=args.vocals_db,
             file_format=args.format,
             subtype=args.subtype,
             bitrate=args.bitrate,
             is_forced=args.force,
-            model=args.model or DEFAULT,
-            threads=args.threads,
-            fft=args.fft,
-            runtime=args.runtime,
-            device=args.device,
-            device_options=dict(args.delegate_options),
-            fallback=args.fallback,
         )
     except ValueError as cause:
         raise UsageError(str(cause)) from cause
@@ -277,7 +269,7 @@ def _check_format(args: argparse.Namespace) -> None:
         )
 
 
-def make_naming(args: argparse.Namespace, options: Options) -> Naming | None:
+def make_naming(args: argparse.Namespace, output: Output) -> Naming | None:
     """Turn `--name` into what names stems; None: folders as they always were.
 
     Raises
@@ -289,10 +281,10 @@ def make_naming(args: argparse.Namespace, options: Options) -> Naming | None:
         return None
     try:
         template = NameTemplate(args.name)
-        template.check(options.stems)
+        template.check(output.stems)
     except ValueError as cause:
         raise UsageError(str(cause)) from cause
-    return Naming(template, options.stems, options.file_format)
+    return Naming(template, output.stems, output.file_format)
 
 
 def _check_stdout(args: argparse.Namespace, stems: tuple[str, ...]) -> None:

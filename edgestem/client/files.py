@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from edgestem.client.connection import Client
 from edgestem.errors import EdgestemError
 from edgestem.files.loop import FILE_BLOCK, Progress
-from edgestem.files.output import FileReport, Options
+from edgestem.files.output import FileReport, Output
 from edgestem.sound.encoding import open_encoder
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
@@ -36,27 +36,26 @@ DAEMONS_NAME = "the song"  # what it calls a song that it has by descriptor
 
 
 class RemoteSeparator:
-    """Stands for `audio.FileSeparator`; the work is done by a daemon.
+    """Stands for `files.separate.FileSeparator`; the work is done by a daemon.
 
     Parameters
     ----------
-    options : Options
-        `threads`, `fft`, `runtime` and the device are the daemon's own.
+    output : Output
     path : str, optional
-        The daemon's socket.
+        The daemon's socket; where the network runs is the daemon's choice.
     model : str
         One of the daemon's; default its first.
     """
 
-    def __init__(self, options: Options, path: str = "", model: str = "") -> None:
-        self.options, self._model = options, model
+    def __init__(self, output: Output, path: str = "", model: str = "") -> None:
+        self.output, self._model = output, model
         self._client = Client(path or None)
 
     def to_folder(
         self, path: str | Path, folder: Path, progress: Progress | None = None
     ) -> FileReport:
-        """Write a song's stems into `folder`; see `audio.FileSeparator`."""
-        targets = target_paths(folder, self.options.stems, self.options.file_format)
+        """Write a song's stems into `folder`; see `files.separate.FileSeparator`."""
+        targets = target_paths(folder, self.output.stems, self.output.file_format)
         return self.to_files(path, targets, progress)
 
     def to_files(
@@ -66,7 +65,7 @@ class RemoteSeparator:
         progress: Progress | None = None,
     ) -> FileReport:
         """Write each stem of a song to a file of its own name."""
-        o = self.options
+        o = self.output
         check_targets(path, targets, is_forced=o.is_forced)
         with (
             _open(path, o) as source,
@@ -85,15 +84,15 @@ class RemoteSeparator:
     def to_stream(
         self, path: str | Path, file: BinaryIO, progress: Progress | None = None
     ) -> FileReport:
-        """Write the one stem of the options to an open file or pipe."""
+        """Write the one stem of the output to an open file or pipe."""
         check_stdout(path, file)
         with (
-            _open(path, self.options) as source,
+            _open(path, self.output) as source,
             tempfile.TemporaryFile() as stem,
         ):
             report = self._run(path, source, [stem.fileno()], progress)
             copy_to_stdout(stem, file)
-        report.outputs = {self.options.stems[0]: "-"}
+        report.outputs = {self.output.stems[0]: "-"}
         return report
 
     def _run(
@@ -129,7 +128,7 @@ class RemoteSeparator:
         self, source: _Source, outputs: list[int], tell: Callable[..., None]
     ) -> dict[str, Any]:
         """Let the daemon do it; its errors get the song's name."""
-        o = self.options
+        o = self.output
         try:
             return self._client.separate_file(
                 *(source.file.fileno(), outputs),
@@ -181,7 +180,7 @@ _COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 
 
 @contextmanager
-def _open(path: str | Path, options: Options) -> Iterator[_Source]:
+def _open(path: str | Path, output: Output) -> Iterator[_Source]:
     """Open what the daemon reads as well as we do, or a decoded copy."""
     song = open_song(path)
     try:
@@ -190,17 +189,17 @@ def _open(path: str | Path, options: Options) -> Iterator[_Source]:
             file = Path(path).open("rb")  # noqa: SIM115 - closed below
             source = _Source(file, str(path))
         else:
-            source = _decode(song, str(path), options)
+            source = _decode(song, str(path), output)
     finally:
         song.close()
     with source.file:
         yield source
 
 
-def _decode(song: Song, path: str, options: Options) -> _Source:
+def _decode(song: Song, path: str, output: Output) -> _Source:
     grid = GRIDS["16"] if song.is_lossy else song.grid
-    if song.is_lossy and options.subtype != "keep":
-        grid = GRIDS[options.subtype]  # or a step would be lost on the way
+    if song.is_lossy and output.subtype != "keep":
+        grid = GRIDS[output.subtype]  # or a step would be lost on the way
     n_samples = song.n_samples if song.is_exact else None
     wav = WavFormat(grid, song.sample_rate, song.n_channels, n_samples)
     file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it

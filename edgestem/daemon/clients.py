@@ -8,7 +8,7 @@ from typing import Any
 
 from edgestem.daemon.channel import Outbox
 from edgestem.daemon.jobs.files import check_apart
-from edgestem.daemon.jobs.work import Job, claim_input, claim_outputs, job_options
+from edgestem.daemon.jobs.work import Job, claim_input, claim_outputs, job_output
 from edgestem.daemon.requests import Separate
 from edgestem.daemon.shared import Shared
 from edgestem.daemon.system.listener import Peer
@@ -31,7 +31,7 @@ class ClientJobs:
         EdgestemError
             It cannot be done, or the queue is full.
         """
-        shared, options = self._shared, job_options(request)
+        shared, output = self._shared, job_output(request)
         self._outbox.wait_for_room()  # for what is told about the jobs
         with ExitStack() as held:
             source = claim_input(request, fds, shared.config, shared.input_dirs)
@@ -45,7 +45,8 @@ class ClientJobs:
                 self,
                 self._peer.uid,
                 request.input or "the song",
-                options,
+                request.model,
+                output,
                 source,
                 sink,
                 self._teller(number, request.seq),

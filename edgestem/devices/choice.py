@@ -25,7 +25,7 @@ from edgestem.devices.coral import look, why_refused
 from edgestem.devices.probe import SILENT, Probe, Trial, probe
 from edgestem.errors import ModelError
 from edgestem.network.catalogue import DEFAULT, model_path
-from edgestem.network.compute import Compute
+from edgestem.network.compute import ANY, Compute
 from edgestem.network.model import Model, per_net
 from edgestem.network.runtime import open_interpreter
 from edgestem.network.sidecar import ModelConfig, check_digest, read_config
@@ -35,7 +35,6 @@ RETRY_S = 30.0  # after which a device that may have been busy is asked again
 _silent: dict[tuple[object, ...], tuple[int, float]] = {}
 
 AUTO = ("coral", "armnn", "gpu")
-ANY = Compute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,9 +348,9 @@ def _open_delegate(
     assert path is not None  # the probe has seen it
     interpreter, name = open_interpreter(
         path,
-        threads=compute.threads,
+        threads=compute.n_threads,
         distribution=compute.runtime,
         library=find_library(device),
         options=device.options,
     )
-    return Opened(interpreter, name, device.name, compute.threads, notes)
+    return Opened(interpreter, name, device.name, compute.n_threads, notes)

@@ -107,7 +107,7 @@ class Separator:
         self._model = open_model(
             model,
             Compute(
-                threads=1 if threads is None else threads,
+                threads=threads,
                 fft=fft,
                 runtime=runtime,
                 device=device,

@@ -14,7 +14,7 @@ import numpy as np
 from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
-from edgestem.files.output import FileReport, Options
+from edgestem.files.output import FileReport, Output
 from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import (
     GRIDS,
@@ -52,7 +52,7 @@ class StemSink(Protocol):
         """Append a block of every stem; count values that had to be clipped."""
 
 
-def stem_grid(song: Song, options: Options) -> tuple[Grid, str]:
+def stem_grid(song: Song, output: Output) -> tuple[Grid, str]:
     """Choose the sample format of a song's stems, and say what is to be said of it.
 
     Raises
@@ -66,7 +66,7 @@ def stem_grid(song: Song, options: Options) -> tuple[Grid, str]:
         text = f"{song.name}: {cause}"
         raise AudioError(text, code=cause.code, path=song.name) from cause
     own = GRIDS["16"] if song.is_lossy else song.grid
-    return choose_grid(options.subtype, options.file_format, own)
+    return choose_grid(output.subtype, output.file_format, own)
 
 
 def new_report(

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from edgestem.network.catalogue import DEFAULT
 from edgestem.sound.containers import ALL_CONTAINERS, LOSSY, MAX_BITRATE, MIN_BITRATE
 from edgestem.sound.grid import GRIDS
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
@@ -17,8 +14,8 @@ SUBTYPES = ("keep", *GRIDS)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What to write, and how; see each field."""
+class Output:
+    """What a song becomes; see each field."""
 
     stems: tuple[str, ...] = STEMS
     """Of "vocals", "instrumental", "karaoke"."""
@@ -32,20 +29,6 @@ class Options:
     """kbit/s of the lossy formats, 64 to 320; default: see `containers.Details`."""
     is_forced: bool = False
     """Replace stems that exist."""
-    model: str | Path = DEFAULT
-    """Name or .tflite file."""
-    threads: int | None = None
-    """Threads of the network; None: one for each network, as far as there are cores."""
-    fft: str = "auto"
-    """Back end of the spectrogram stages."""
-    runtime: str | None = None
-    """TFLite distribution."""
-    device: str = "auto"
-    """Where the network runs; see `edgestem.devices.choice`."""
-    device_options: Mapping[str, str] = field(default_factory=dict)
-    """Handed to the device's delegate library."""
-    fallback: bool = True
-    """Go to the CPU, with a warning, when the device is refused."""
 
     def __post_init__(self) -> None:
         unknown = set(self.stems) - {*STEMS, MIX}

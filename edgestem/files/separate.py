@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,9 @@ from typing import BinaryIO
 from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
 from edgestem.files.loop import Progress, new_report, separate_song, stem_grid
-from edgestem.files.output import FileReport, Options
+from edgestem.files.output import FileReport, Output
 from edgestem.network.catalogue import DEFAULT, model_path
+from edgestem.network.compute import ANY, Compute
 from edgestem.network.sidecar import read_config
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
@@ -90,14 +92,15 @@ def separate_file(
     ValueError
         An option makes no sense.
     """
-    options = Options(
+    output = Output(
         stems=stems,
         vocals_db=vocals_db,
         file_format=file_format,
         subtype=subtype,
         bitrate=bitrate,
         is_forced=force,
-        model=model,
+    )
+    compute = Compute(
         threads=threads,
         fft=fft,
         runtime=runtime,
@@ -106,7 +109,7 @@ def separate_file(
         fallback=fallback,
     )
     folder = Path(out_dir) / song_name(path)
-    return FileSeparator(options).to_folder(path, folder, progress)
+    return FileSeparator(output, model, compute).to_folder(path, folder, progress)
 
 
 def song_name(path: str | Path) -> str:
@@ -122,8 +125,12 @@ class FileSeparator:
 
     Parameters
     ----------
-    options : Options
-        Between songs they may change in what is written, not in what separates.
+    output : Output
+        Between songs it may change.
+    model : str or Path
+        Name or .tflite file.
+    compute : Compute
+        Without `threads`, one for each network, as far as there are cores.
     opener : callable, optional
         Opens a song, in the place of `open_song`, for who wants to hear it too.
     n_kept : int
@@ -131,10 +138,16 @@ class FileSeparator:
     """
 
     def __init__(
-        self, options: Options, opener: Opener | None = None, *, n_kept: int = 1
+        self,
+        output: Output,
+        model: str | Path = DEFAULT,
+        compute: Compute = ANY,
+        *,
+        opener: Opener | None = None,
+        n_kept: int = 1,
     ) -> None:
-        self.options = options
-        self._device = options.device
+        self.output = output
+        self._model, self._compute = model, compute
         self._open, self._n_kept = opener, n_kept
         self._kept: list[Separator] = []  # the one that was used last comes last
         self._separator: Separator | None = None
@@ -143,7 +156,7 @@ class FileSeparator:
         self, path: str | Path, folder: Path, progress: Progress | None = None
     ) -> FileReport:
         """Write a song's stems into `folder`; see `to_files`."""
-        o = self.options
+        o = self.output
         targets = target_paths(folder, o.stems, o.file_format)
         return self.to_files(path, targets, progress)
 
@@ -158,7 +171,7 @@ class FileSeparator:
         Where the device fails, the song is begun again on the CPU, which keeps the
         work from then on; the report says so.
         """
-        o = self.options
+        o = self.output
         started = time.perf_counter()
         check_targets(path, targets, is_forced=o.is_forced)
         try:
@@ -166,7 +179,7 @@ class FileSeparator:
         except ModelError as error:
             if not self._may_begin_again(path, error):
                 raise
-            self._device = "cpu"
+            self._compute = replace(self._compute, device="cpu")
             report = self._to_files(path, targets, progress)
             report.warnings.insert(0, f"{path}: begun again on the CPU, for {error}")
         report.outputs = {name: str(target) for name, target in targets.items()}
@@ -179,7 +192,7 @@ class FileSeparator:
         is_device = s is not None and s.device != "cpu"
         # What came through a pipe is gone.
         is_there = str(path) != "-" and Path(path).is_file()
-        may = self.options.fallback and is_device and is_there
+        may = self._compute.fallback and is_device and is_there
         return may and error.code == "device_lost"
 
     def _to_files(
@@ -189,7 +202,7 @@ class FileSeparator:
         progress: Progress | None,
     ) -> FileReport:
         """Separate a song that is checked."""
-        o = self.options
+        o = self.output
         song = (self._open or open_song)(path)
         try:
             separator, wav, report = self._prepare(path, song)
@@ -213,8 +226,8 @@ class FileSeparator:
     def to_stream(
         self, path: str | Path, file: BinaryIO, progress: Progress | None = None
     ) -> FileReport:
-        """Write the one stem of the options as WAV to an open file or pipe."""
-        o = self.options
+        """Write the one stem of the output as WAV to an open file or pipe."""
+        o = self.output
         (stem,) = o.stems
         started = time.perf_counter()
         check_stdout(path, file)
@@ -237,7 +250,7 @@ class FileSeparator:
         self, path: str | Path, song: Song
     ) -> tuple[Separator, WavFormat, FileReport]:
         """Have what an open song needs: a separator, its stems' format, its report."""
-        grid, note = stem_grid(song, self.options)
+        grid, note = stem_grid(song, self.output)
         separator = self._separator_for(song)
         report = new_report(str(path), song, grid, note, separator)
         wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
@@ -246,13 +259,13 @@ class FileSeparator:
     @cached_property
     def _threads(self) -> int:
         """Threads asked for, or one for each network as far as there are cores."""
-        if self.options.threads is not None:
-            return self.options.threads
-        n_networks = len(read_config(model_path(self.options.model)).files)
+        if self._compute.threads is not None:
+            return self._compute.threads
+        n_networks = len(read_config(model_path(self._model)).files)
         return max(1, min(n_networks, len(os.sched_getaffinity(0))))
 
     def _separator_for(self, song: Song) -> Separator:
-        o, stream = self.options, (song.sample_rate, song.n_channels)
+        stream = song.sample_rate, song.n_channels
         self._kept = [s for s in self._kept if not s.is_lost]
         for s in self._kept:
             if (s.sample_rate, s.n_channels) == stream:
@@ -263,22 +276,17 @@ class FileSeparator:
         del self._kept[: len(self._kept) - self._n_kept + 1]
         self._separator = Separator(
             *stream,
-            model=o.model,
-            threads=self._threads,
-            fft=o.fft,
-            runtime=o.runtime,
-            device=self._device,
-            device_options=o.device_options,
-            fallback=o.fallback,
+            model=self._model,
+            **replace(self._compute, threads=self._threads).keywords(),
         )
         self._kept.append(self._separator)
         return self._separator
 
 
-def details_of(song: Song, options: Options) -> Details:
+def details_of(song: Song, output: Output) -> Details:
     """Gather what only some containers hold."""
-    is_held = options.file_format != "wav" and song.name != "standard input"
+    is_held = output.file_format != "wav" and song.name != "standard input"
     if not is_held:
-        return Details(options.bitrate, song.tags)
+        return Details(output.bitrate, song.tags)
     covers, extras = read_covers(song.name), read_extras(song.name)
-    return Details(options.bitrate, song.tags, covers, extras)
+    return Details(output.bitrate, song.tags, covers, extras)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from edgestem.files.loop import Progress
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.files.recode import find_stems, recode
 from edgestem.files.separate import FileSeparator
+from edgestem.network.compute import Compute
 from edgestem.sound.containers import CONTAINERS
 from edgestem.sound.covers import read_covers
 
@@ -45,14 +46,17 @@ class Separating:
 
     Parameters
     ----------
-    options : Options
-        Of the model; stems and format are those of each call.
+    model : str or Path
+        Name or .tflite file; a daemon takes its own.
+    compute : Compute
     socket : str, optional
         A daemon's; "" is the usual place.
     """
 
-    def __init__(self, options: Options, socket: str | None = None) -> None:
-        self._options, self._socket = options, socket
+    def __init__(
+        self, model: str | Path, compute: Compute, socket: str | None = None
+    ) -> None:
+        self._model, self._compute, self._socket = model, compute, socket
         self._here: FileSeparator | None = None
 
     def write(
@@ -64,22 +68,17 @@ class Separating:
         progress: Progress | None = None,
     ) -> None:
         """Write each stem to its file; see `Maker`."""
-        options = replace(
-            self._options,
-            stems=tuple(targets),
-            file_format=file_format,
-            is_forced=True,
-        )
+        output = Output(stems=tuple(targets), file_format=file_format, is_forced=True)
         if self._socket is not None:
-            self._ask(path, targets, options, progress)
+            self._ask(path, targets, output, progress)
             return
         if self._here is None:
-            self._here = FileSeparator(options)
-        self._here.options = options
+            self._here = FileSeparator(output, self._model, self._compute)
+        self._here.output = output
         self._here.to_files(path, targets, progress)
 
     def _ask(
-        self, path: Path, targets: Targets, options: Options, progress: Progress | None
+        self, path: Path, targets: Targets, output: Output, progress: Progress | None
     ) -> None:
         """Let the daemon separate; what it cannot write is encoded here.
 
@@ -87,17 +86,17 @@ class Separating:
         """
         from edgestem.client.files import RemoteSeparator
 
-        is_whole = options.file_format == "wav" or not read_covers(path)
-        if options.file_format in CONTAINERS and is_whole:
-            separator = RemoteSeparator(options, self._socket or "")
+        is_whole = output.file_format == "wav" or not read_covers(path)
+        if output.file_format in CONTAINERS and is_whole:
+            separator = RemoteSeparator(output, self._socket or "")
             separator.to_files(path, targets, progress)
             return
         with tempfile.TemporaryDirectory(prefix="edgestem-") as scratch:
             stems = {name: Path(scratch) / f"{name}.wav" for name in targets}
-            wav = replace(options, file_format="wav", bitrate=None)
+            wav = replace(output, file_format="wav", bitrate=None)
             separator = RemoteSeparator(wav, self._socket or "")
             separator.to_files(path, stems, progress)
-            recode(stems, targets, options.file_format, path)
+            recode(stems, targets, output.file_format, path)
 
 
 class Earlier:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from edgestem.errors import EdgestemError
 from edgestem.network.runtime import MAX_THREADS
@@ -19,8 +20,8 @@ class Compute:
         `bad_threads`: not a whole number from 1 to MAX_THREADS.
     """
 
-    threads: int = 1
-    """Threads of the networks."""
+    threads: int | None = None
+    """Threads of the networks; None: one, or what the door takes in its place."""
     fft: str = "auto"
     """Back end of the spectrogram stages and of levels in float."""
     runtime: str | None = None
@@ -33,12 +34,22 @@ class Compute:
     """Go to the CPU, with a RuntimeWarning, when the device is refused."""
 
     def __post_init__(self) -> None:
-        threads = self.threads
+        threads = self.n_threads
         if not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
             raise EdgestemError(
                 f"threads: expected 1 to {MAX_THREADS}, got {threads!r}",
                 code="bad_threads",
             )
 
+    @property
+    def n_threads(self) -> int:
+        """Threads of the networks."""
+        return 1 if self.threads is None else self.threads
 
+    def keywords(self) -> dict[str, Any]:
+        """Give the keywords that `Separator` takes."""
+        return {x.name: getattr(self, x.name) for x in fields(self)}
+
+
+ANY = Compute()
 CPU = Compute(device="cpu")

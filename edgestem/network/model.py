@@ -69,7 +69,7 @@ class Model:
         self.on_lost: Callable[[], None] = _nothing
         self._crew: ThreadPoolExecutor | None = None
         n_others, scratch = len(interpreters) - 1, Scratch()
-        if n_others and compute.threads > 1 and device == "cpu":
+        if n_others and compute.n_threads > 1 and device == "cpu":
             self._crew = ThreadPoolExecutor(n_others, "edgestem-network")
         self._networks = [
             Network(
@@ -211,7 +211,7 @@ def open_on_cpu(model: str | Path, compute: Compute = CPU) -> Model:
 
 def per_net(config: ModelConfig, compute: Compute) -> int:
     """Threads of each network: two side by side use two cores better than one does."""
-    return max(1, compute.threads // len(config.files))
+    return max(1, compute.n_threads // len(config.files))
 
 
 def _nothing() -> None:

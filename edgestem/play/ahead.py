@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edgestem.engine.separator import Separator
-from edgestem.play.compute import Compute, Places
+from edgestem.network.compute import Compute
 from edgestem.play.decoding import decode
+from edgestem.play.places import Places, digest_of
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
 from edgestem.play.track import FINAL, PROVISIONAL, Track
 from edgestem.store.receipt import Recipe, key_of
@@ -34,6 +35,8 @@ class Ahead:
 
     Parameters
     ----------
+    model : str
+        Name or .tflite file.
     compute : Compute
     store : Store, optional
         Vocals that were separated before; what is new goes there.
@@ -42,11 +45,16 @@ class Ahead:
     """
 
     def __init__(
-        self, compute: Compute, store: Store | None, say: Callable[[str], None]
+        self,
+        model: str,
+        compute: Compute,
+        store: Store | None,
+        say: Callable[[str], None],
     ) -> None:
-        self._compute, self._store, self._say = compute, store, say
-        self._model = compute.digest()
-        self._places = Places(store, compute)
+        self._name, self._compute = model, compute
+        self._store, self._say = store, say
+        self._model = digest_of(model)
+        self._places = Places(store, self._model, compute)
         self._separators: dict[tuple[int, int, bool], Separator] = {}
         self._wanted: tuple[Track, ...] = ()
         self._head = 0
@@ -283,7 +291,8 @@ class Ahead:
         if found is None:
             for old in [k for k in self._separators if k[2] == is_main]:
                 del self._separators[old]
-            found = self._compute.separator(*key[:2])
+            keywords = self._compute.keywords()
+            found = Separator(*key[:2], model=self._name, **keywords)
             self._separators[key] = found
             self._places.note(f"{found.device} {found.runtime}")
         found.reset()

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgestem.engine.separator import check_stream
+from edgestem.engine.separator import Separator, check_stream
 from edgestem.errors import EdgestemError
-from edgestem.play.compute import Compute
+from edgestem.network.compute import Compute
 from edgestem.play.doors.pedals import device_name, is_pedal
 from edgestem.play.items import Item
+from edgestem.play.places import digest_of
 from edgestem.sound.reading import open_song
 from edgestem.store.store import Store
 
@@ -20,7 +21,7 @@ CARDS = Path("/proc/asound/cards")
 
 
 def rehearse(
-    items: Sequence[Item], compute: Compute, store: Store | None
+    items: Sequence[Item], model: str, compute: Compute, store: Store | None
 ) -> Iterator[tuple[bool, str]]:
     """Look at everything a show needs; yield (is_good, sentence).
 
@@ -28,8 +29,8 @@ def rehearse(
     """
     for number, item in enumerate(items, 1):
         yield _song(number, item)
-    yield _model(compute)
-    yield _store(items, compute, store)
+    yield _network(model, compute)
+    yield _vocals(model, store)
     yield _cards()
     yield _pedals()
 
@@ -63,20 +64,18 @@ def _song(number: int, item: Item) -> tuple[bool, str]:
     return True, f"{head}: {how}"
 
 
-def _model(compute: Compute) -> tuple[bool, str]:
+def _network(model: str, compute: Compute) -> tuple[bool, str]:
     try:
-        separator = compute.separator(44100, 2)
+        separator = Separator(44100, 2, model=model, **compute.keywords())
     except EdgestemError as error:
         return False, f"network: {error}"
-    return True, f"network: {compute.model} on {separator.device}, {separator.runtime}"
+    return True, f"network: {model} on {separator.device}, {separator.runtime}"
 
 
-def _store(
-    items: Sequence[Item], compute: Compute, store: Store | None
-) -> tuple[bool, str]:
+def _vocals(model: str, store: Store | None) -> tuple[bool, str]:
     if store is None:
         return True, "store: none"
-    digest = compute.digest()
+    digest = digest_of(model)
     known = [r for r in store.receipts() if r.model == digest]
     free = shutil.disk_usage(store.folder).free
     text = (

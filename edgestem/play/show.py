@@ -6,15 +6,16 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from edgestem.errors import EdgestemError
 from edgestem.live.realtime import SWITCH_S, prepare_thread
+from edgestem.network.catalogue import DEFAULT
+from edgestem.network.compute import ANY, Compute
 from edgestem.play.ahead import Ahead
 from edgestem.play.commands import Console
-from edgestem.play.compute import Compute
 from edgestem.play.conductor import AHEAD_S
 from edgestem.play.items import Item
 from edgestem.play.player import Player
@@ -43,7 +44,8 @@ class Door(Protocol):
 class ShowSettings:
     """What the command line says of a show."""
 
-    compute: Compute = field(default_factory=Compute)
+    model: str = DEFAULT
+    compute: Compute = ANY
     store: Store | None = None
     ahead_s: float = AHEAD_S
     engine: str = "kernel"
@@ -79,7 +81,7 @@ class Show:
         say: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        ahead = Ahead(settings.compute, settings.store, say)
+        ahead = Ahead(settings.model, settings.compute, settings.store, say)
         self.player = Player(
             items, ahead, sample_rate, ahead_s=settings.ahead_s,
             engine=settings.engine, loudness=settings.loudness, say=say,

@@ -218,11 +218,11 @@ def test_the_daemon_gets_the_model_that_was_named_and_no_other(monkeypatch) -> N
 
     asked = []
     monkeypatch.setattr(
-        remote, "RemoteSeparator", lambda options, path, model: asked.append(model)
+        remote, "RemoteSeparator", lambda output, path, model: asked.append(model)
     )
     for more in ([], ["--model", "karaoke"], ["--model", "live"]):
         args = parse(["separate", "a.wav", "--socket", "s", *more])
-        separate_cli._separator(args, separate_cli.make_options(args))
+        separate_cli._separator(args, separate_cli.make_output(args))
     assert asked == ["", "karaoke", "live"]
 
 

@@ -18,7 +18,7 @@ from daemons import DATA, DaemonProcess, running
 from jobs import RATE, make_song, new_files, refused
 
 from edgestem.client.files import RemoteSeparator
-from edgestem.files.output import FileReport, Options
+from edgestem.files.output import FileReport, Output
 from edgestem.files.separate import FileSeparator
 from edgestem.wire.protocol import Decoder, encode
 
@@ -37,8 +37,10 @@ def both(
     daemon: DaemonProcess, song: Path, **options: Any
 ) -> tuple[FileReport, FileReport]:
     """Separate here and there; the stems have to be the same to the byte."""
-    told = Options(model=DATA / "tiny.tflite", **options)
-    local = FileSeparator(told).to_folder(song, song.parent / "local")
+    told = Output(**options)
+    local = FileSeparator(told, DATA / "tiny.tflite").to_folder(
+        song, song.parent / "local"
+    )
     far = RemoteSeparator(told, str(daemon.socket))
     remote = far.to_folder(song, song.parent / "remote")
     far._client.close()

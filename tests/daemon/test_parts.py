@@ -39,7 +39,7 @@ from edgestem.daemon.requests import Open
 from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.daemon.turns import MESSAGES, Turns
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.network.sidecar import read_config
 from edgestem.sound.grid import GRIDS
 from edgestem.sound.wav import WavFormat
@@ -174,7 +174,7 @@ def test_a_turn_ends_after_some_messages_and_around_what_waits() -> None:
 
 def new_job(queue: JobQueue, owner: object, uid: int, said: list[Any]) -> Job:
     return Job(
-        *(queue.number(), owner, uid, "song", Options(), open(os.devnull, "rb")),  # type: ignore[arg-type]  # noqa: PTH123
+        *(queue.number(), owner, uid, "song", "", Output(), open(os.devnull, "rb")),  # type: ignore[arg-type]  # noqa: PTH123
         *(open(os.devnull, "rb"), lambda *a, **f: said.append((a, f)), queue.give_way),  # type: ignore[arg-type]  # noqa: PTH123
     )
 

@@ -18,9 +18,10 @@ from edgestem.daemon.system.config import DaemonConfig
 from edgestem.devices import choice as devices
 from edgestem.engine import separator
 from edgestem.errors import ModelError
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.files.separate import FileSeparator
 from edgestem.files.verify import verify
+from edgestem.network.compute import Compute
 
 DATA = Path(__file__).parent.parent / "data"
 TINY = DATA / "tiny.tflite"
@@ -50,13 +51,10 @@ def noise(n_samples: int) -> np.ndarray:
     return rng.normal(0, 0.1, (n_samples, 2)).astype(np.float32)
 
 
-def options(library: str, orders: Path, **more: object) -> Options:
-    return Options(
-        model=TINY,
-        device=f"delegate:{library}",
-        device_options={"orders": str(orders)},
-        **more,
-    )
+def on_device(library: str, orders: Path, **more: bool) -> FileSeparator:
+    device, words = f"delegate:{library}", {"orders": str(orders)}
+    compute = Compute(device=device, device_options=words, **more)
+    return FileSeparator(Output(), TINY, compute)
 
 
 def fail(orders: Path) -> object:
@@ -68,7 +66,7 @@ def test_a_song_is_begun_again_on_the_cpu(
     library: str, orders: Path, write_song, tmp_path: Path
 ) -> None:
     song = write_song(x=noise(200_000))
-    separator = FileSeparator(options(library, orders))
+    separator = on_device(library, orders)
     report = separator.to_folder(song, tmp_path / "out", fail(orders))
     assert report.warnings[0].startswith(
         f"{song}: begun again on the CPU, for delegate"
@@ -84,7 +82,7 @@ def test_a_song_is_begun_again_on_the_cpu(
 def test_without_fallback_it_is_device_lost_and_nothing_is_written(
     library: str, orders: Path, write_song, tmp_path: Path
 ) -> None:
-    separator = FileSeparator(options(library, orders, fallback=False))
+    separator = on_device(library, orders, fallback=False)
     song = write_song(x=noise(200_000))
     with pytest.raises(ModelError) as caught:
         separator.to_folder(song, tmp_path / "out", fail(orders))

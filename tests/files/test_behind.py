@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgestem.files.behind import WAITING, Behind
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.files.separate import FileSeparator
+from edgestem.network.compute import Compute
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -81,10 +82,9 @@ def test_threads_change_no_bit(write_song, tmp_path: Path, file_format: str) -> 
     song = write_song(x=rng.normal(0, 0.4, (300_000, 2)))
     found = []
     for threads in (1, 2):
-        told = Options(
-            model=DATA / "pair.tflite", threads=threads, file_format=file_format
-        )
-        report = FileSeparator(told).to_folder(song, tmp_path / str(threads))
+        told = Output(file_format=file_format), DATA / "pair.tflite"
+        compute = Compute(threads=threads)
+        report = FileSeparator(*told, compute).to_folder(song, tmp_path / str(threads))
         found.append(
             (
                 {name: Path(p).read_bytes() for name, p in report.outputs.items()},

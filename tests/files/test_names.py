@@ -14,7 +14,7 @@ import soundfile
 import edgestem
 from edgestem.files.batch import Naming, plan
 from edgestem.files.names import NameTemplate
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.files.search import Found, search
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.covers import Cover, read_covers
@@ -218,8 +218,10 @@ def test_a_stem_is_no_song_wherever_it_lies(
     library.mkdir()
     song = write_song()
     for number, file_format in enumerate(ALL):
-        options = Options(file_format=file_format, model=tiny_model)
-        report = FileSeparator(options).to_folder(song, tmp_path / file_format)
+        output = Output(file_format=file_format)
+        report = FileSeparator(output, tiny_model).to_folder(
+            song, tmp_path / file_format
+        )
         stem = Path(report.outputs["vocals"])
         stem.rename(library / f"Song {number}{stem.suffix}")
     song.rename(library / "real.wav")

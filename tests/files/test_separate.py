@@ -14,7 +14,7 @@ import soundfile
 import edgestem
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.loop import FILE_BLOCK
-from edgestem.files.output import FileReport, Options
+from edgestem.files.output import FileReport, Output
 from edgestem.files.separate import FileSeparator
 from edgestem.files.verify import verify
 from edgestem.network.catalogue import model_path
@@ -114,7 +114,7 @@ def test_silence_stays_silent(separate, write_song) -> None:
 
 
 def test_one_model_serves_songs_of_any_rate(write_song, tiny_model, tmp_path) -> None:
-    separator = FileSeparator(Options(model=tiny_model))
+    separator = FileSeparator(Output(), tiny_model)
     for number, rate in enumerate((44100, 44100, 48000, 16000)):
         song = write_song(f"{number}.wav", sample_rate=rate)
         separator.to_folder(song, tmp_path / "out" / str(number))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgestem.network.compute import ANY
 from edgestem.play.ahead import Ahead
-from edgestem.play.compute import Compute
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
@@ -37,7 +37,7 @@ class Show:
         loudness: float | None = None,
     ) -> None:
         self.said: list[str] = []
-        ahead = Ahead(Compute(model=model), store, self.said.append)
+        ahead = Ahead(model, ANY, store, self.said.append)
         self.player = Player(
             items, ahead, rate, say=self.said.append, ahead_s=ahead_s, loudness=loudness
         )

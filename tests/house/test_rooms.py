@@ -29,7 +29,7 @@ MAY: dict[str, set[str]] = {
     "stretch": {"native"},
     "wire": set(),
     "client": {"files", "sound", "wire"},
-    "karaoke": {"client", "engine", "files", "sound"},
+    "karaoke": {"client", "engine", "files", "network", "sound"},
     "store": {"network", "sound"},
     "play": {
         "engine",

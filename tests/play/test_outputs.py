@@ -83,14 +83,14 @@ def has_portaudio() -> None:
 def show_on_card(
     write_song: Callable[..., Path], x: np.ndarray
 ) -> tuple[object, CardSink]:
+    from edgestem.network.compute import ANY
     from edgestem.play.ahead import Ahead
-    from edgestem.play.compute import Compute
     from edgestem.play.items import Item
     from edgestem.play.player import Player
 
     model = Path(__file__).parents[1] / "data" / "tiny.tflite"
     song = write_song(x=x, subtype="FLOAT")
-    ahead = Ahead(Compute(model=str(model)), None, lambda text: None)
+    ahead = Ahead(str(model), ANY, None, lambda text: None)
     player = Player([Item(song)], ahead, RATE)
     player.desk.faders.set(0.0, 0.0, 0)
     return player, CardSink(player, Routes(), "stage")

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgestem.engine.separator import Separator
 from edgestem.live.realtime import SWITCH_S
+from edgestem.network.catalogue import DEFAULT
+from edgestem.network.compute import ANY
 from edgestem.play.ahead import Ahead
 from edgestem.play.chain import SongSettings
-from edgestem.play.compute import Compute
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
@@ -31,14 +33,13 @@ from edgestem.play.sinks import NullSink
 from edgestem.store.store import Store
 
 N_STARTS = 20
-COMPUTE = Compute()
 
 
 class Listener:
     """A player on a null sink, and when something was heard."""
 
     def __init__(self, items: list[Item], store: Store | None, is_timed: bool) -> None:
-        ahead = Ahead(COMPUTE, store, print)
+        ahead = Ahead(DEFAULT, ANY, store, print)
         self.player = Player(items, ahead, first_rate(items), say=print)
         self.heard_at = 0.0
         self.is_over = False
@@ -67,7 +68,7 @@ class Listener:
 
 def warm() -> None:
     """Load the network once: what a show has done before the first song."""
-    COMPUTE.separator(44100, 2)
+    Separator(44100, 2)
 
 
 def first(songs: list[Path]) -> None:

@@ -86,7 +86,7 @@ class JobSeparator:
     """The way of one job: a child reads and writes, the network stays here."""
 
     def __init__(self, shared: Shared, job: Job) -> None:
-        self.options = job.options
+        self._output = job.output
         self._separator: PacedSeparator | None = None
         self._shared, self._job = shared, job
         self._entry: Entry | None = None
@@ -105,13 +105,13 @@ class JobSeparator:
             song = child.song(job.source.fileno())
             self._rate = song.sample_rate
             self._check_length(song, song.n_samples or 0)
-            grid, note = stem_grid(song, self.options)
+            grid, note = stem_grid(song, self._output)
             source = self._source_for(song, grid)
             report = new_report(job.name, song, grid, note, source)
             wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
             sink = self._open_sink(child, wav)
             tee = Tee(sink, self._entry) if self._entry else sink
-            level = self.options.vocals_db
+            level = self._output.vocals_db
             try:
                 separate_song(song, source, tee, grid, report, level, self._progress)
                 job.check()
@@ -123,7 +123,7 @@ class JobSeparator:
         return self._summary(report)
 
     def _open_sink(self, child: Child, wav: WavFormat) -> ChildSink:
-        sink, o, config = self._job.sink, self.options, self._shared.config
+        sink, o, config = self._job.sink, self._output, self._shared.config
         return child.sink(
             wav,
             sink.fds(),
@@ -146,9 +146,7 @@ class JobSeparator:
             self._held.callback(replay.close)
             return replay
         engine = self._shared.engine
-        separator = engine.take(
-            str(self.options.model), song.sample_rate, song.n_channels
-        )
+        separator = engine.take(self._job.model, song.sample_rate, song.n_channels)
         self._held.callback(engine.give_back, separator)
         self._job.memory = separator.memory_bytes
         check_memory(self._shared, self._job.uid)
@@ -161,13 +159,13 @@ class JobSeparator:
     def _key(self, content: str, grid: Grid) -> str:
         """Name what the vocals depend on."""
         engine = self._shared.engine
-        model = engine.models[str(self.options.model) or engine.default]
+        model = engine.models[self._job.model or engine.default]
         recipe = Recipe(digest_of_model(model), engine.place())
         return key_of(content, recipe, grid)
 
     def _from_cache(self, song: ChildSong, grid: Grid) -> Replay | None:
         cache, engine = self._shared.cache, self._shared.engine
-        name = str(self.options.model) or engine.default
+        name = self._job.model or engine.default
         if cache is None or name not in engine.models:
             return None
         n_bytes = (song.n_samples or 0) * song.bytes_per_sample

@@ -1,4 +1,4 @@
-"""What a job is: its files, its options, and how it is told from others."""
+"""What a job is: its files, what it becomes, and how it is told from others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgestem.daemon.jobs.paths import AllowedFolders
 from edgestem.daemon.requests import Separate
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.errors import EdgestemError, ProtocolError
-from edgestem.files.output import Options
+from edgestem.files.output import Output
 from edgestem.stems import MIN_DB
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,9 @@ class Job:
     """Of its user: users take turns first."""
     name: str
     """Of its song, for messages."""
-    options: Options
+    model: str
+    """One of the daemon's; empty: its first."""
+    output: Output
     source: BinaryIO
     sink: Folder | Descriptors
     tell: Callable[..., None]
@@ -87,8 +89,8 @@ class Job:
             log.warning("job %d: closing its files: %s", self.number, error)
 
 
-def job_options(request: Separate) -> Options:
-    """Turn a request into the file door's options.
+def job_output(request: Separate) -> Output:
+    """Say what a request's song becomes.
 
     Raises
     ------
@@ -99,14 +101,13 @@ def job_options(request: Separate) -> Options:
     if level is not None and level < MIN_DB:
         level = -math.inf
     try:
-        return Options(
+        return Output(
             stems=request.stems,
             vocals_db=level,
             file_format=request.format,
             subtype=request.subtype,
             bitrate=request.bitrate,
             is_forced=request.replace,
-            model=request.model,
         )
     except ValueError as cause:
         raise ProtocolError(str(cause), code="bad_field") from cause
