@@ -2,12 +2,14 @@
 
 import sys
 
+from edgestem import heap
 from edgestem.cli import interrupts
 
 
 def main() -> int:
     """Run the command line; a signal that comes while it loads is obeyed, too."""
     interrupts.leave_early()
+    heap.keep_small()
     from edgestem.cli.main import main as run
 
     return run()

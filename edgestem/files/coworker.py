@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from edgestem import child
+from edgestem import child, heap
 
 PATIENCE_S = 4.0  # of a process for tidying up; then it is gone
 _OWNERS_PATIENCE_S = 5.0  # for a process that was asked to end
@@ -122,6 +122,7 @@ def serve(work: Callable[[Callable[[], Message | None], Answer], None]) -> int:
 
     The next request is None when there is none any more.
     """
+    heap.keep_small()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints must not talk into the answers
     signal.signal(signal.SIGTERM, _leave)

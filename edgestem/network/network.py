@@ -77,7 +77,7 @@ class Network:
         """Read the first levels, and find the inputs that take their codes."""
         n = self.config.levels
         names = [*(f"z{i}" for i in range(n)), f"r{n - 1}"]
-        kernels = constants(self.path)
+        kernels = constants(self.path, "level")
         levels, n_in = [], self.config.n_features
         for i, name in enumerate(names[:n]):
             w, b = (kernels.get(f"level{i}/{leaf}") for leaf in "wb")

@@ -7,6 +7,7 @@ faster it is), `tflite_runtime` is fully supported.  Both have the same Interpre
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import platform
@@ -20,6 +21,7 @@ from edgestem.errors import ModelError
 
 # Descriptor 2 belongs to the whole process: one load at a time borrows it.
 _BORROWED = threading.Lock()
+_MADV_DONTNEED = 4  # of sys/mman.h
 # More threads than this crash a runtime in C, and no net here gains from them.
 MAX_THREADS = 64
 # (import name of the interpreter's module, distribution that brings it)
@@ -151,6 +153,7 @@ def open_interpreter(
                 experimental_delegates=delegates,
             )
             interpreter.allocate_tensors()
+        _let_go_of(path)
     except (ValueError, RuntimeError, OSError, SystemError) as cause:
         using = f" with {library}" if library else ""
         raise ModelError(
@@ -161,15 +164,36 @@ def open_interpreter(
     return interpreter, name
 
 
-def constants(path: Path, distribution: str | None = None) -> dict[str, Any]:
-    """Read the constants of a file that loads, those that no operator takes included.
+def _let_go_of(path: Path) -> None:
+    """Hand a mapped file's pages back: the runtime has packed what it multiplies by.
 
-    By name, as arrays.
+    They count as memory of this process as long as they are there, 7 MB a network.
+    What is read once more comes from the file again.
+    """
+    file = os.path.realpath(path)
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: they stay
+        madvise = ctypes.CDLL(None).madvise
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            span, access, *_ = fields = line.split(maxsplit=5)
+            if fields[-1] != file or "w" in access:
+                continue
+            start, end = (int(place, 16) for place in span.split("-"))
+            n_bytes = ctypes.c_size_t(end - start)
+            madvise(ctypes.c_void_p(start), n_bytes, _MADV_DONTNEED)
+
+
+def constants(
+    path: Path, prefix: str, distribution: str | None = None
+) -> dict[str, Any]:
+    """Read constants of a file that loads, those that no operator takes included.
+
+    By name, as arrays; those alone whose names begin so, as all are a whole network.
     """
     module, _ = runtime_module(distribution)
     interpreter = module.Interpreter(model_path=str(path))
     found = {}
-    for detail in interpreter.get_tensor_details():
+    details = interpreter.get_tensor_details()
+    for detail in (d for d in details if d["name"].startswith(prefix)):
         with contextlib.suppress(ValueError):  # it is computed
             found[detail["name"]] = interpreter.get_tensor(detail["index"])
     return found

@@ -23,6 +23,7 @@ from edgestem.errors import ModelError
 _TEXTS = ("name", "purpose", "licence", "attribution", "file")
 _WORDS = (*_TEXTS, "rest_file", "figures", "path", "model")
 # Field -> type, least and most; wider than any net that a board runs in memory.
+_PIECE = 1 << 18  # bytes
 _REAL = (int, float)
 _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
     "sample_rate": (int, 8_000, 384_000),
@@ -322,7 +323,7 @@ def _not_found(path: Path) -> ModelError:
 def check_digest(config: ModelConfig) -> None:
     """Compare the .tflite files with the digests in their sidecar."""
     for path, sha256 in config.files:
-        if hashlib.sha256(read_file(path)).hexdigest() != sha256:
+        if _sha256(path) != sha256:
             raise ModelError(
                 f"{path} is not the file its sidecar describes; reinstall the model",
                 code="model_mismatch",
@@ -330,13 +331,29 @@ def check_digest(config: ModelConfig) -> None:
             )
 
 
+def _sha256(path: Path) -> str:
+    """Digest of a file, read in pieces: it is as large as a network."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_PIECE):
+                found.update(piece)
+    except OSError as cause:
+        raise _unreadable(path, cause) from cause
+    return found.hexdigest()
+
+
 def read_file(path: Path) -> bytes:
     """Read one of a model's files; a daemon may have no descriptor left for it."""
     try:
         return path.read_bytes()
     except OSError as cause:
-        raise ModelError(
-            f"{path} cannot be read: {cause.strerror}",
-            code="model_not_found",
-            path=str(path),
-        ) from cause
+        raise _unreadable(path, cause) from cause
+
+
+def _unreadable(path: Path, cause: OSError) -> ModelError:
+    return ModelError(
+        f"{path} cannot be read: {cause.strerror}",
+        code="model_not_found",
+        path=str(path),
+    )

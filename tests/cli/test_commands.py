@@ -534,37 +534,6 @@ def test_a_full_disk_is_one_error_and_no_stem(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-# ---- memory and time ---------------------------------------------------------
-
-
-def peak_mib(song: Path, out: Path, model: Path) -> float:
-    """Peak memory of a run in a process of its own."""
-    code = (
-        "import re, sys; from edgestem.cli.main import main; "
-        "status = main(sys.argv[1:]); memory = open('/proc/self/status').read(); "
-        "print(status, re.search(r'VmHWM:\\s+(\\d+) kB', memory)[1])"
-    )
-    words = ("separate", song, "-o", out, "--model", model, "--quiet")
-    line = [sys.executable, "-c", code, *map(str, words)]
-    result = subprocess.run(line, capture_output=True, text=True, check=True)
-    status, peak = result.stdout.split()
-    assert status == "0"
-    return int(peak) / 1024
-
-
-@pytest.mark.parametrize("name", ["song.wav", "song.flac"])
-def test_memory_does_not_depend_on_the_length(
-    write_song, tmp_path, tiny_model, name: str
-) -> None:
-    rng = np.random.default_rng(10)
-    peaks = []
-    for seconds in (5, 60):
-        x = rng.normal(0, 0.1, (seconds * 16000, 1))
-        song = write_song(f"{seconds}/{name}", x, sample_rate=16000)
-        peaks.append(peak_mib(song, tmp_path / f"out{seconds}", tiny_model))
-    assert peaks[1] - peaks[0] < 3, peaks
-
-
 def test_stdout_flows_while_stdin_is_still_open(command, tmp_path) -> None:
     line = command("separate", "-", "-o", "-", "--only", "vocals")
     with subprocess.Popen(

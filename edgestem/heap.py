@@ -1,0 +1,25 @@
+"""How the C library hands out memory, for programs that end with little of it.
+
+glibc maps large blocks apart and gives them back whole, until one is freed: from then
+on blocks of that size come from its heap, where what is freed lies between what is
+kept.  A network's file, its packing and its first call free blocks of several MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
+_LARGE = 1 << 17  # bytes: glibc's own threshold, which a call of mallopt holds still
+
+
+def keep_small() -> None:
+    """Map large blocks apart for good, and have one heap for all threads.
+
+    For a whole program, before its first thread.  Without glibc nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_ARENA_MAX, 1)
