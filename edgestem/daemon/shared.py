@@ -34,6 +34,8 @@ class Member(Protocol):
     """What others see of a session."""
 
     peer: Peer
+    n_requests: int
+    """That it has made."""
 
     @property
     def door(self) -> Door:
@@ -88,6 +90,7 @@ class Shared:
         self.n_served = self.n_xruns = 0
         self._lock = threading.Lock()
         self._members: set[Member] = set()
+        self._n_requests = 0  # of those who have left
         self._activity_uids: frozenset[int] = frozenset()
 
     def hold_folders(self, config: DaemonConfig) -> None:
@@ -115,7 +118,9 @@ class Shared:
     def forget(self, session: Member, reason: str) -> None:
         """Take a session off the list."""
         with self._lock:
-            self._members.discard(session)
+            if session in self._members:
+                self._members.remove(session)
+                self._n_requests += session.n_requests
         self.count_listeners()
         self.has_freed = True
         log.info("pid %d: %s", session.peer.pid, reason)
@@ -125,6 +130,11 @@ class Shared:
         """List the sessions."""
         with self._lock:
             return list(self._members)
+
+    def n_requests(self) -> int:
+        """Count the requests that were ever made."""
+        with self._lock:
+            return self._n_requests + sum(m.n_requests for m in self._members)
 
     def event(self, name: str, **fields: Any) -> None:
         """Tell everybody who subscribed."""

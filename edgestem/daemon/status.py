@@ -28,6 +28,7 @@ def describe(shared: Shared) -> tuple[dict[str, Any], dict[str, Any]]:
         "n_waiting_calls": engine.scheduler.n_waiting(),
         "n_clients": len(sessions),
         "n_served": shared.n_served,
+        "n_requests": shared.n_requests(),
         "n_streams": len(streams),
         "n_jobs": len(jobs),
         "n_xruns": shared.n_xruns,

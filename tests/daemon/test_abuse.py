@@ -1,6 +1,6 @@
 """Hostile clients against a real daemon, while another's audio must stay the same.
 
-Short forms; `tools/bench/daemon.py abuse` does the same for long.
+Short forms; `python -m tools.siege.fuzz` does the same for long.
 """
 
 from __future__ import annotations

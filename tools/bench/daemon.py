@@ -1,9 +1,7 @@
-"""Numbers of the daemon, and long forms of its tests.
+"""Numbers of the daemon; `tools.siege` has the long forms of its tests.
 
     python -m tools.bench.daemon latency      one live stream, alone and beside 4 jobs
     python -m tools.bench.daemon throughput   through the socket against in-process
-    python -m tools.bench.daemon soak         memory over 10,000 requests
-    python -m tools.bench.daemon abuse        a million messages, 500 clients, mutations
     EDGESTEM_KILLS=100 python -m pytest -s tests/daemon/test_life.py -k sigkill
 
 Everything runs against a daemon of its own, on this machine as it is: look at the
@@ -16,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import statistics
 import sys
 import tempfile
@@ -29,10 +26,9 @@ import soundfile
 
 import edgestem
 from edgestem.network.catalogue import model_path
-from edgestem.wire.protocol import encode
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from daemons import DATA, DaemonProcess, running  # noqa: E402 - tests are no package
 
@@ -139,112 +135,14 @@ def throughput(args: argparse.Namespace, folder: Path) -> dict[str, object]:
     }
 
 
-def soak(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """10,000 requests: streams, jobs, status, errors; RSS after each thousandth."""
-    song = folder / "song.wav"
-    soundfile.write(song, noise(0.5), RATE)
-    x, rss, n_requests = noise(0.2), [], 0
-    with running(folder, log_level="error") as daemon:
-        fds = [os.open(folder / i, os.O_RDWR | os.O_CREAT) for i in "ab"]
-        while n_requests < args.requests:
-            with daemon.client() as client:
-                for _ in range(10):
-                    client.separate(x, RATE)  # open, audio, flush, close
-                    client.separate_file(song, fds)
-                    client.status()
-                    with contextlib.suppress(edgestem.EdgestemError):
-                        client.request("open", "opened", sample_rate=1)
-                    n_requests += 7
-            if n_requests % (args.requests // 10) < 70:
-                rss.append(round(daemon.rss() / 2**20, 1))
-        threads, files = daemon.n_threads(), daemon.n_fds()
-    growth = rss[-1] - rss[1]
-    return {
-        "requests": n_requests,
-        "rss_mib": rss,
-        "growth_mib_after_the_second_tenth": round(growth, 1),
-        "threads": threads,
-        "fds": files,
-    }
-
-
-def abuse(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    import test_daemon_abuse as short
-
-    data = short.CONVERSATION
-    found: dict[str, object] = {}
-    with running(folder, log_level="error", message_s=2) as daemon:
-        before = daemon.rss()
-        started = time.monotonic()
-        for end in range(len(data)):
-            short.throw(daemon, data[:end])
-        found["prefixes"] = len(data)
-        for at in range(len(data)):
-            mutated = bytearray(data)
-            mutated[at] ^= 1 << (at % 8)
-            short.throw(daemon, bytes(mutated))
-        found["single-byte mutations"] = len(data)
-        rng = np.random.default_rng(0)
-        for _ in range(1000):
-            short.throw(daemon, rng.bytes(int(rng.integers(1, 5000))))
-        found["garbage connections"] = 1000
-        found["pongs"] = flood(daemon, args.messages)
-        found["500 clients at once"] = crowd(daemon, 500)
-        with daemon.client() as client:
-            client.separate(noise(1), RATE)
-            client.status()
-        time.sleep(3)
-        found["seconds"] = round(time.monotonic() - started, 1)
-        found["rss_mib"] = [round(b / 2**20, 1) for b in (before, daemon.rss())]
-        found["threads"], found["fds"] = daemon.n_threads(), daemon.n_fds()
-    return found
-
-
-def flood(daemon: DaemonProcess, count: int) -> int:
-    """Send a million pings, read a million pongs."""
-    ping = encode("ping")
-    with daemon.raw() as connection:
-
-        def send() -> None:
-            for _ in range(count // 1000):
-                connection.sendall(ping * 1000)
-            connection.shutdown(socket.SHUT_WR)
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        n_bytes = 0
-        while data := connection.recv(1 << 20):
-            n_bytes += len(data)
-        thread.join()
-    return n_bytes // len(encode("pong"))
-
-
-def crowd(daemon: DaemonProcess, count: int) -> dict[str, int]:
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(count)]
-    answers = []
-    for client in clients:
-        client.connect(str(daemon.socket))
-    for client in clients:
-        client.settimeout(20)
-        answers.append(client.recv(4096))
-    for client in clients:
-        client.close()
-    return {
-        "served": sum(b'"hello"' in a for a in answers),
-        "refused": sum(b"too_many_clients" in a for a in answers),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("latency", "throughput", "soak", "abuse"))
+    parser.add_argument("what", choices=("latency", "throughput"))
     parser.add_argument("--live-model", default=str(DATA / "stateful1.tflite"))
     parser.add_argument("--job-model", default=str(model_path("karaoke")))
     parser.add_argument("--job-workers", type=int, default=1)
     parser.add_argument("--realtime", type=int, default=0, help="SCHED_RR priority")
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--messages", type=int, default=1_000_000)
     args = parser.parse_args()
     run = globals()[args.what]
     with tempfile.TemporaryDirectory() as folder:
