@@ -36,6 +36,12 @@ def one(rng: random.Random, makers: list[Callable[[], int]]) -> int | None:
         return None
 
 
+def close_all(fds: list[int]) -> None:
+    """Close them, and forget them."""
+    while fds:
+        os.close(fds.pop())
+
+
 def _pipe_end() -> int:
     mine, theirs = os.pipe()
     os.close(theirs)
@@ -53,7 +59,10 @@ def _pair_end() -> int:
 
 
 def _epoll() -> int:
-    return os.dup(select.epoll().fileno())
+    poll = select.epoll()
+    fd = os.dup(poll.fileno())
+    poll.close()
+    return fd
 
 
 def _event() -> int:
@@ -69,6 +78,13 @@ def _io_uring() -> int:
     fd = int(libc.syscall(_IO_URING_SETUP, 4, ctypes.create_string_buffer(512)))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "io_uring_setup")
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        try:
+            socket.send_fds(mine, [b"x"], [fd])
+        except OSError:  # newer kernels pass none on
+            os.close(fd)
+            raise
     return fd
 
 
@@ -83,10 +99,10 @@ def _unsealed() -> int:
 
 
 def _hole(song: Path) -> int:
-    """Make a song whose samples are a hole of 1 GB."""
+    """Make a song whose samples are a hole of 16 MB."""
     fd = os.memfd_create("hole")
     os.write(fd, song.read_bytes()[:200])
-    os.ftruncate(fd, 1 << 30)
+    os.ftruncate(fd, 1 << 24)
     return fd
 
 

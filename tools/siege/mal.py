@@ -18,7 +18,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from tools.siege.descriptors import Shrinking, kinds, one
+from tools.siege.descriptors import Shrinking, close_all, kinds, one
 
 KINDS: tuple[str, ...] = (
     "hello",
@@ -203,11 +203,6 @@ class OneOfMany:
             if way is not None:
                 self.socket.shutdown(way)
         self.socket.close()
-
-
-def close_all(fds: list[int]) -> None:
-    while fds:
-        os.close(fds.pop())
 
 
 def harass(

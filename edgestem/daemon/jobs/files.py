@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from edgestem.daemon.jobs.passed import READ, as_file, check_size, let_go, unfit
 from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_below
-from edgestem.errors import AudioError, EdgestemError, ProtocolError
+from edgestem.errors import AudioError, EdgestemError
 from edgestem.sound.containers import PLAIN, Details
 from edgestem.sound.encoding import Encoder, open_encoder
 from edgestem.sound.grid import GridSamples
@@ -25,32 +25,7 @@ from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat
 from edgestem.sound.writing import StemFiles
 
-# O_NONBLOCK: a FIFO put in a song's place must not hold the daemon.
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _Found = TypeVar("_Found")
-
-
-def passed_input(fd: int, max_bytes: int) -> BinaryIO:
-    """Take a passed input.
-
-    Raises
-    ------
-    ProtocolError
-        `bad_field`: not a regular file that can be read.
-    EdgestemError
-        `too_large`.
-    """
-    file = with_own_offset(_as_file(fd, "rb"))
-    try:
-        os.pread(file.fileno(), 1, 0)
-        _check_size(file.fileno(), "the input", max_bytes)
-    except OSError as cause:
-        let_go(file)
-        raise _unfit("the input descriptor cannot be read") from cause
-    except BaseException:
-        let_go(file)
-        raise
-    return file
 
 
 def opened_input(path: str, allowed: AllowedFolders, max_bytes: int) -> BinaryIO:
@@ -63,34 +38,15 @@ def opened_input(path: str, allowed: AllowedFolders, max_bytes: int) -> BinaryIO
     AudioError
         `unreadable`.
     """
-    fd = _below(path, allowed, "unreadable", lambda place: open_below(place, _READ))
+    fd = _below(path, allowed, "unreadable", lambda place: open_below(place, READ))
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise AudioError(f"{path} is not a file", code="unreadable", path=path)
-        _check_size(fd, path, max_bytes)
+        check_size(fd, path, max_bytes)
     except BaseException:
         os.close(fd)
         raise
     return os.fdopen(fd, "rb")
-
-
-def with_own_offset(file: BinaryIO) -> BinaryIO:
-    """Open a passed input once more: who passed it may move its offset.
-
-    Where that is not permitted the descriptor itself is read.
-    """
-    try:
-        fd = os.open(f"/proc/self/fd/{file.fileno()}", _READ)
-    except OSError:
-        return file
-    let_go(file)
-    return os.fdopen(fd, "rb")
-
-
-def let_go(file: BinaryIO) -> None:
-    """Close a client's file; what its file system says to that is the client's."""
-    with contextlib.suppress(OSError):
-        file.close()
 
 
 def check_apart(source: BinaryIO, outputs: Descriptors | Folder) -> None:
@@ -105,7 +61,7 @@ def check_apart(source: BinaryIO, outputs: Descriptors | Folder) -> None:
     for name, file in outputs.files.items():
         other = seen.setdefault(_inode(file), f"the output of {name}")
         if other != f"the output of {name}":
-            raise _unfit(
+            raise unfit(
                 f"the output of {name} is the same file as {other}: "
                 "pass another descriptor"
             )
@@ -148,7 +104,7 @@ class Descriptors:
         left = dict(zip(names, fds, strict=True))
         try:
             for name in names:
-                self.files[name] = _as_file(left.pop(name), "w+b")
+                self.files[name] = as_file(left.pop(name), "w+b")
         except BaseException:
             for fd in left.values():
                 os.close(fd)
@@ -237,35 +193,6 @@ def _wrap() -> Iterator[None]:
             f"an output descriptor cannot be written: {cause.strerror or cause}",
             code="unwritable",
         ) from cause
-
-
-def _as_file(fd: int, mode: str) -> BinaryIO:
-    """Wrap a regular file's descriptor; it is closed with the file."""
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _unfit("a passed descriptor is not a regular file")
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-        if "w" in mode and (flags & os.O_APPEND or not flags & os.O_ACCMODE):
-            raise _unfit("an output descriptor is read-only or only appends")
-        return os.fdopen(fd, mode)  # type: ignore[return-value]
-    except OSError as cause:
-        os.close(fd)
-        raise _unfit("a passed descriptor cannot be used") from cause
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def _unfit(text: str) -> ProtocolError:
-    return ProtocolError(text, code="bad_field")
-
-
-def _check_size(fd: int, name: str, max_bytes: int) -> None:
-    if os.fstat(fd).st_size > max_bytes:
-        raise EdgestemError(
-            f"{name} is larger than {max_bytes >> 20} MiB (max_file_mb)",
-            code="too_large",
-        )
 
 
 def _below(

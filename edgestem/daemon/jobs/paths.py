@@ -22,6 +22,7 @@ from edgestem.daemon.system.config import ConfigError
 _OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
 _ABSENT = (errno.ENOSYS, errno.EPERM)
+TRIES = 16  # somebody renames meanwhile, or holds a lease on the file (fcntl(2))
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -125,15 +126,16 @@ def _openat2(place: Place, flags: int) -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     how = _How(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
     name = os.fsencode(place.rest)
-    while True:
+    for _ in range(TRIES):
         fd: int = libc.syscall(
             *(_OPENAT2, place.fd, name, ctypes.byref(how), ctypes.sizeof(how))
         )
         if fd >= 0:
             return fd
         number = ctypes.get_errno()
-        if number not in (errno.EAGAIN, errno.EINTR):  # somebody renamed meanwhile
-            raise OSError(number, os.strerror(number), place.rest)
+        if number not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise OSError(number, os.strerror(number), place.rest)
 
 
 def _walk(place: Place, flags: int) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from edgestem.daemon.jobs.files import Descriptors, Folder, opened_input, passed_input
+from edgestem.daemon.jobs.files import Descriptors, Folder, opened_input
+from edgestem.daemon.jobs.passed import passed_input
 from edgestem.daemon.jobs.paths import AllowedFolders
 from edgestem.daemon.requests import Separate
 from edgestem.daemon.system.config import DaemonConfig

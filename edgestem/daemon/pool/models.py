@@ -9,6 +9,8 @@ from edgestem.daemon.jobs.child import Child
 from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.errors import EdgestemError, ModelError
 
+LOADING_S = 60.0  # a slow board, or a busy one; `stall_s` is about clients' files
+
 
 def try_models(
     nursery: Nursery, models: Iterable[tuple[str, Path]], stall_s: float
@@ -21,7 +23,8 @@ def try_models(
         `model_mismatch`: one of them crashes, hangs or cannot be loaded.
     """
     for name, path in models:
-        child = Child(nursery, name, _nothing, stall_s, word="try")
+        patience_s = max(stall_s, LOADING_S)
+        child = Child(nursery, name, _nothing, patience_s, word="try")
         try:
             child.ask("loaded", "model", path=str(path))
         except EdgestemError as cause:
