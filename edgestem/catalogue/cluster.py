@@ -25,6 +25,7 @@ from edgestem.catalogue.failure import AGAIN, MACHINE, Failure
 from edgestem.catalogue.ledger import Ledger, Result
 from edgestem.catalogue.listing import Song
 from edgestem.errors import EdgestemError
+from edgestem.missing import way_to_install
 
 IN_FLIGHT = 2  # songs a worker: one is done, one waits
 LOOK_S = 1.0  # between two looks at who is there
@@ -291,7 +292,8 @@ def _library() -> Any:
         import distributed
     except ImportError as cause:
         raise EdgestemError(
-            'Dask is not installed: pip install "edgestem[cluster]"',
+            "Dask is not installed: "
+            + way_to_install("distributed", debian="python3-distributed"),
             code="cluster_missing",
         ) from cause
     return distributed

@@ -77,7 +77,7 @@ def add_parser(command: Callable[..., Parser]) -> None:
         help="times that what may pass is tried again (default: 3)")  # fmt: skip
     add("--dask", metavar="ADDRESS",
         help="let the workers of a Dask scheduler do it: tcp://HOST:8786 (needs "
-        "edgestem[cluster], here and there)")  # fmt: skip
+        "Dask's distributed, here and there)")  # fmt: skip
     _add_choices(parser)
     add_model_option(parser)
     add("--runtime", choices=RUNTIMES,

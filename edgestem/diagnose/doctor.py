@@ -32,7 +32,7 @@ from edgestem.spectrum import spectral
 from edgestem.version import __version__
 
 BENCH_SECONDS = 5.0
-SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13))
+SUPPORTED = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
 DOT_PRODUCTS = {"asimddp", "i8mm", "avx512_vnni", "avx_vnni"}
 LEVELS = ("--", "ok", "warn", "fail")
 PLAYABLE_S = 0.2  # nobody plays along to what comes later

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgestem.errors import ModelError
+from edgestem.missing import way_to_install
 
 # What the accessors raise, or trip over, on a file that is cut or no model.
 _DAMAGE = (
@@ -118,7 +119,8 @@ def _schema() -> Any:
         with contextlib.suppress(ImportError):
             return importlib.import_module(name)
     raise ModelError(
-        "reading .tflite files needs a schema: pip install tflite",
+        "reading .tflite files needs a schema: "
+        + way_to_install("tflite", debian="python3-flatbuffers"),
         code="runtime_missing",
     )
 

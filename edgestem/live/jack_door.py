@@ -14,6 +14,7 @@ import numpy as np
 from edgestem.errors import EdgestemError
 from edgestem.live.jack_library import CAPTURE, PLAYBACK, JackLibrary, ignore_messages
 from edgestem.live.session import Live
+from edgestem.missing import way_to_install
 from edgestem.pcm.faders import midi_db
 
 MAX_PERIOD = 8192  # what JACK allows
@@ -159,7 +160,8 @@ def open_client(name: str) -> Any:
         import jack
     except ImportError as cause:
         raise EdgestemError(
-            "JACK-Client is not installed: pip install JACK-Client",
+            "JACK-Client is not installed: "
+            + way_to_install("JACK-Client", debian="python3-jack-client"),
             code="live_missing",
         ) from cause
     except OSError as cause:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgestem.errors import EdgestemError
 from edgestem.live.session import Live
+from edgestem.missing import way_to_install
 
 
 class SoundDoor:
@@ -102,7 +103,7 @@ def _library() -> Any:
         import sounddevice
     except ImportError as cause:
         raise EdgestemError(
-            "sounddevice is not installed: pip install sounddevice",
+            f"sounddevice is not installed: {way_to_install('sounddevice')}",
             code="live_missing",
         ) from cause
     except OSError as cause:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from edgestem.missing import way_to_install
+
 HEADER = 8  # int64 numbers before the samples
 READ, WRITTEN, XRUNS, STOP, BEATS = range(5)
 CARDS = Path("/proc/asound/cards")
@@ -120,7 +122,7 @@ def main() -> None:
         )
         stream.start()
     except ImportError:
-        _say({"code": "live_missing", "text": "pip install sounddevice"})
+        _say({"code": "live_missing", "text": way_to_install("sounddevice")})
         return
     except Exception as error:
         _say({"code": "no_sound_device", "text": " ".join(str(error).split())})
