@@ -51,6 +51,9 @@ def test_the_manual_is_in_order(name: str, tmp_path: Path) -> None:
         assert done.stderr == ""
 
 
-def test_the_manual_has_a_page_for_every_command() -> None:
+def test_the_manual_has_a_page_for_every_program_and_command() -> None:
     names = {f"edgestem-{command.name}.1" for command in commands()}
-    assert set(PAGES) == names | {"edgestem.1"}
+    table = (ROOT / "pyproject.toml").read_text().partition("[project.scripts]")[2]
+    programs = re.findall(r"^([\w-]+) = ", table.partition("\n\n")[0], re.MULTILINE)
+    assert len(programs) == 2
+    assert set(PAGES) == names | {f"{program}.1" for program in programs}

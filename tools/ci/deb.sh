@@ -69,7 +69,8 @@ unpack "$work"/ai_edge_litert-*.whl \
     ai_edge_litert/_pywrap_litert_interpreter_wrapper.so .dist-info/
 # Licences go to copyright; pip's and auditwheel's notes are of no use here.
 rm -rf "$home"/*.dist-info/licenses "$home"/*.dist-info/sboms \
-    "$home"/*.dist-info/RECORD "$home"/*.dist-info/entry_points.txt
+    "$home"/*.dist-info/RECORD "$home"/*.dist-info/entry_points.txt \
+    "$home"/*.dist-info/top_level.txt
 find "$home" -name "*.so" -exec chmod 644 {} +
 
 (cd "$project" && "$PYTHON" -m tools.ci.deb_files "$wheel" "$tree/root" "$tree/debian")

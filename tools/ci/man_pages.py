@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from edgestem.cli import usdb
 from edgestem.version import __version__
 from tools.ci.commands import Command, Option, commands, common_options, exit_statuses
 
@@ -23,6 +24,11 @@ ENVIRONMENT = {
     "EDGESTEM_CONFIG": "the daemon's configuration",
     "EDGESTEM_FIELD": "a field of it; edgestem serve --check-config lists them",
 }
+USDB_ENVIRONMENT = {
+    "EDGESTEM_USDB_LOG": "a file for what would have been said; stderr stays empty",
+    "EDGESTEM_USDB_MODEL": "another model than the Syncer chose: a name or a file",
+    "EDGESTEM_SOCKET": "the daemon that does the work, where there is one",
+}
 ABOUT = """\
 edgestem separates songs and streams into vocals and instrumental, in real time, on
 small boards.  Results go to stdout, everything else to stderr."""
@@ -32,7 +38,7 @@ def pages() -> dict[str, str]:
     """File name -> page."""
     found = commands()
     names = [f"edgestem-{command.name}" for command in found]
-    made = {"edgestem.1": _main_page(found)}
+    made = {"edgestem.1": _main_page(found), "edgestem-usdb.1": _usdb_page()}
     for command in found:
         name = f"edgestem-{command.name}"
         others = ["edgestem", *(n for n in names if n != name)]
@@ -56,6 +62,27 @@ def _main_page(found: list[Command]) -> str:
             ("SEE ALSO", _see(f"edgestem-{c.name}" for c in found)),
         ],
     )
+
+
+def _usdb_page() -> str:
+    about, _, more = str(usdb.__doc__).partition("\n\n")
+    text = more.partition("\n\n")[0].replace("$", "")  # the rest is for programmers
+    models = ((name, str(text)) for name, text in usdb.MODELS.items())
+    return _page(
+        "edgestem-usdb",
+        "separate songs for USDB Syncer",
+        ".B edgestem\\-usdb",
+        [
+            ("DESCRIPTION", _prose(f"{_plain(about)}\n\n{text}")),
+            ("MODELS", _terms(models)),
+            ("ENVIRONMENT", _terms(USDB_ENVIRONMENT.items())),
+            ("SEE ALSO", _see(["edgestem", "edgestem-serve"])),
+        ],
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("`edgestem-usdb`: the", "edgestem-usdb is the")
 
 
 def _command_page(command: Command, others: list[str]) -> str:
