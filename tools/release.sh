@@ -4,17 +4,25 @@
 #
 #   sh tools/release.sh OUT             the tag at HEAD is vVERSION, the tree is clean
 #   sh tools/release.sh OUT --dry-run   whatever is committed, without the long tests
+#   sh tools/release.sh OUT --no-tests WHY   all but the tests; WHY stands in the table
 #
 # Needs what tools/test.sh needs, and debhelper, gcc-aarch64-linux-gnu, qemu-user-static;
 # as root with debootstrap, the packages' lives in clean systems and in a booted guest
-# are run, too.  What was not run stands in OUT/TABLE.md as such.
+# are run, too; with buildah the image.  What was not run stands in OUT/TABLE.md as such.
+# OUT/.work has what each step printed.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/say.sh
-usage="usage: release.sh OUT [--dry-run]"
+usage="usage: release.sh OUT [--dry-run | --no-tests WHY]"
 out=${1:?$usage}
 dry=
-[ $# -lt 2 ] || { [ "$2" = --dry-run ] || { echo "$usage" >&2; exit 2; }; dry=1; }
+untested=
+case $#-${2:-} in
+1-) ;;
+2---dry-run) dry=1 untested=--dry-run ;;
+3---no-tests) untested=$3 ;;
+*) echo "$usage" >&2; exit 2 ;;
+esac
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' edgestem/version.py)
@@ -68,8 +76,8 @@ mkdir -p "$work"
 
 here="$(uname -m), $(python3 --version)"
 for tier in fast whole train; do
-    if [ -n "$dry" ]; then
-        unrun "tests: $tier" "$here" "--dry-run"
+    if [ -n "$untested" ]; then
+        unrun "tests: $tier" "$here" "$untested"
     else
         run "tests: $tier" "$here" sh tools/test.sh $tier
     fi
@@ -92,19 +100,46 @@ for release in bookworm trixie; do
             sh tools/ci/deb.sh "$out"/edgestem-*$machine.whl "$out" $release
     done
 done
-for number in 12 13; do
-    if [ "$(id -u)" = 0 ] && [ -z "$dry" ]; then
-        run "install, upgrade, remove, purge" "Debian $number, amd64" \
-            sh tools/ci/deb_life.sh "$out"/edgestem_*deb${number}_amd64.deb \
-            "$work/base-$number" "$work/life"
+# clean WAY FILE RELEASE/ARCH WHERE: an installation in a clean system.
+clean() {
+    run "installed: $1" "$4" sh tools/ci/clean.sh "$1" "$2" "$3" "$work/clean"
+}
+# lives NUMBER ARCH: of a Debian package.
+lives() {
+    base=$work/clean/base-$([ "$1" = 12 ] && echo bookworm || echo trixie)-$2
+    run "install, upgrade, remove, purge" "Debian $1, $2" sh tools/ci/deb_life.sh \
+        "$out"/edgestem_*deb$1_$2.deb "$base" "$work/life"
+}
+if [ -n "$dry" ] || [ "$(id -u)" != 0 ]; then
+    why=${dry:+--dry-run}
+    unrun "in clean systems" "Debian 12, 13, sid; amd64, arm64, armhf" "${why:-not root}"
+    unrun "booted: activation, reload, SIGKILL, watchdog" "Debian" "${why:-not root}"
+else
+    wheel=$1
+    sdist=$(echo "$out"/edgestem-*.tar.gz)
+    clean wheel "$wheel" bookworm/amd64 "Debian 12, amd64"
+    clean wheel "$wheel" trixie/amd64 "Debian 13, amd64"
+    clean wheel "$wheel" sid/amd64 "Debian sid, amd64"
+    clean pipx "$wheel" trixie/amd64 "Debian 13, amd64"
+    clean sdist "$sdist" bookworm/amd64 "Debian 12, amd64"
+    clean sdist "$sdist" bookworm/armhf "Debian 12, armhf, qemu-user"
+    clean wheel "$(echo "$out"/edgestem-*aarch64.whl)" bookworm/arm64 \
+        "Debian 12, arm64, qemu-user"
+    for arch in amd64 arm64; do
+        lives 12 $arch
+        lives 13 $arch
+    done
+    for number in 12 13; do
         run "booted: activation, reload, SIGKILL, watchdog" "Debian $number, amd64" \
             sh tools/ci/guest.sh "$out"/edgestem_*deb${number}_amd64.deb "$work/guest"
+    done
+    if command -v buildah >/dev/null; then
+        run "OCI image" "Debian 13, amd64" sh tools/ci/image.sh \
+            "$out"/edgestem_*deb13_amd64.deb "$work/clean/base-trixie-amd64" "$work/image"
     else
-        why=$([ -n "$dry" ] && echo "--dry-run" || echo "not root")
-        unrun "install, upgrade, remove, purge" "Debian $number, amd64" "$why"
-        unrun "booted: activation, reload, SIGKILL, watchdog" "Debian $number, amd64" "$why"
+        unrun "OCI image" "Debian 13, amd64" "no buildah here"
     fi
-done
+fi
 unrun "a board" "Raspberry Pi 3, 4, 5" "none at hand"
 
 say "papers"

@@ -97,7 +97,10 @@ def test_files_are_laid_where_they_are_looked_for(wheel: Path, tmp_path: Path) -
     subprocess.run(["bash", "-n", bash], check=True)
 
 
-SCRIPTS = ("wheels", "wheel_arm", "deb", "deb_life", "deb_inside", "guest")
+SCRIPTS = (
+    *("wheels", "wheel_arm", "deb", "deb_life", "deb_inside", "guest", "chroots"),
+    *("clean", "clean_inside", "image", "services_inside"),
+)
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "guest_inside", "../release"])

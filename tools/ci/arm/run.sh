@@ -29,18 +29,14 @@ packages=python3,python3-venv,python3-dev,gcc,libc6-dev
 debian=
 wheels="tflite-runtime pytest hypothesis setuptools>=77 tflite"
 
-# The libraries choose their kernels by the core's part number and features; qemu
-# shows them the x86 machine's, on which XNNPACK gives up.
 case $arch in
 arm64)
-    emulator=qemu-aarch64 machine=aarch64 core=cortex-a76 part=0xd0b # Pi 5
-    features="fp asimd evtstrm crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc asimddp"
+    machine=aarch64
     wheels="$wheels numpy<2 ai-edge-litert soundfile cffi"
     runtimes="ai-edge-litert tflite-runtime"
     ;;
 armhf)
-    emulator=qemu-arm machine=armv7l core=cortex-a7 part=0xc07 # Pi 2
-    features="half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae"
+    machine=armv7l
     wheels="tflite-runtime setuptools>=77 tflite flatbuffers packaging>=24.2 pycparser"
     debian="libffi-dev python3-numpy python3-soundfile python3-pytest"
     debian="$debian python3-hypothesis"
@@ -59,18 +55,13 @@ stage() {
 # Everything is mounted in a namespace of our own and gone with it.
 if [ "${EDGESTEM_ARM_INSIDE:-}" != 1 ]; then
     command -v debootstrap >/dev/null || { echo "apt-get install debootstrap"; exit 1; }
-    [ -e /usr/bin/$emulator-static ] || { echo "apt-get install qemu-user-static"; exit 1; }
     EDGESTEM_ARM_INSIDE=1 exec unshare -m sh "$0" "$arch" "$folder" ${song:+"$song"}
 fi
 
-stage "handler for $arch programs"
-binfmt=/proc/sys/fs/binfmt_misc
-[ -e $binfmt/register ] || mount -t binfmt_misc binfmt_misc $binfmt
-if [ ! -e $binfmt/$emulator ]; then
-    # The kernel keeps it for everyone, so it goes when we go.
-    cat /usr/lib/binfmt.d/$emulator.conf >$binfmt/register
-    trap 'echo -1 >$binfmt/$emulator' EXIT
-fi
+. "$project/tools/ci/chroots.sh"
+registered= # until we go
+trap '[ -z "$registered" ] || echo -1 >"$registered"' EXIT
+foreign_programs $arch
 
 if [ ! -e "$root/edgestem-ready" ]; then
     stage "debootstrap bookworm $arch"
@@ -113,19 +104,11 @@ else
     "$PYTHON" "$here/compare.py" --make "$root/job/song.wav"
 fi
 
-mkdir -p "$root/sys/devices/system/cpu"
-echo 0-3 >"$root/sys/devices/system/cpu/possible"
-echo 0-3 >"$root/sys/devices/system/cpu/present"
-for number in 0 1 2 3; do
-    printf 'processor\t: %s\nFeatures\t: %s\nCPU implementer\t: 0x41\n' \
-        $number "$features"
-    printf 'CPU architecture: %s\nCPU variant\t: 0x4\nCPU part\t: %s\n\n' \
-        $([ $arch = arm64 ] && echo 8 || echo 7) $part
-done >"$root/cpuinfo"
+lay_processor "$root" $arch
 mount -t proc proc "$root/proc"
 mount --bind "$root/cpuinfo" "$root/proc/cpuinfo"
-stage "inside, on $(QEMU_CPU=$core chroot "$root" uname -m)"
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU=$core \
+stage "inside, on $(chroot "$root" uname -m)"
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU="$QEMU_CPU" \
     SHORT="${EDGESTEM_ARM_SHORT:-}" RUNTIMES="$runtimes" WHEELS="$wheels" \
     chroot "$root" sh /job/inside.sh
 

@@ -1,0 +1,84 @@
+"""What the page says was installed where has a record, and the records agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.ci import matrix
+
+ROOT = Path(__file__).parents[2]
+CELLS: list[dict[str, Any]] = json.loads(matrix.FILE.read_text())["cells"]
+RUN = [cell for cell in CELLS if "unrun" not in cell]
+# What an owner may have: (system, Python, machine), each run or marked unrun.
+WANTED = [
+    ("Debian 12", "3.11", "x86_64"),
+    ("Debian 13", "3.13", "x86_64"),
+    ("Debian 12", "3.11", "aarch64"),
+    ("Debian 13", "3.13", "aarch64"),
+    ("Debian 12", "3.11", "armv7l"),
+    *(("", python, "x86_64") for python in ("3.10", "3.12", "3.14")),
+    ("Raspberry Pi OS", "", "aarch64"),
+]
+
+
+def test_the_page_is_made_from_the_records() -> None:
+    text = (ROOT / "docs/matrix.md").read_text()
+    assert text == matrix.page(CELLS), "python -m tools.ci.matrix > docs/matrix.md"
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=" ".join)
+def test_no_system_is_passed_over(wanted: tuple[str, str, str]) -> None:
+    system, python, machine = wanted
+    assert [
+        cell
+        for cell in CELLS
+        if cell["system"].startswith(system)
+        and f"{cell['python']}.".startswith(f"{python}." if python else "")
+        and cell["machine"] == machine
+    ]
+
+
+def test_cells_are_whole_and_each_there_once() -> None:
+    keys = [matrix.key(cell) for cell in CELLS]
+    assert len(set(keys)) == len(keys)
+    for cell in CELLS:
+        fields = {"system", "python", "machine", "runtime", "how"}
+        if "unrun" not in cell:
+            fields |= {"song", "first_song_s", "size_mb", "stems", "edgestem"}
+        assert fields <= set(cell), cell
+
+
+def test_one_runtime_gives_the_same_bits_wherever_it_runs() -> None:
+    assert len({cell["machine"] for cell in RUN}) > 1
+    for runtime in {cell["runtime"] for cell in RUN}:
+        stems = {c["stems"] for c in RUN if c["runtime"] == runtime}
+        assert len(stems) == 1, runtime
+
+
+def cell(how: str, python: str = "3.11.2", **more: Any) -> dict[str, Any]:
+    found = {"system": "Debian 12", "python": python, "machine": "x86_64"}
+    found |= {"runtime": "r 1", "how": how, "song": "song.ogg", "first_song_s": 2.5}
+    return found | {"size_mb": 60, "stems": "f00", "edgestem": "1"} | more
+
+
+def test_a_record_takes_the_place_of_an_old_one_and_of_unrun(tmp_path: Path) -> None:
+    old = [cell("a"), cell("b", unrun="no time"), cell("c", python="3.10")]
+    log = tmp_path / "log"
+    new = [cell("a", python="3.11.9", first_song_s=3.5), cell("b")]
+    log.write_text("== a song\n" + "".join(f"cell: {json.dumps(c)}\n" for c in new))
+    found = matrix.merged(old, matrix.records([log]))
+    assert [(c["how"], c["python"]) for c in found] == [
+        ("c", "3.10"), ("a", "3.11.9"), ("b", "3.11.2")
+    ]  # fmt: skip
+    assert not [c for c in found if "unrun" in c]
+    page = matrix.page([*found, cell("d", stems="bad"), cell("e", unrun="no board")])
+    assert "| a | 3.5 s | 60 MB | A |\n" in page
+    assert "| d | 2.5 s | 60 MB | B |\n" in page
+    assert page.endswith("| e | unrun: no board |  |  |\n")
+    log.write_text("it failed\n")
+    with pytest.raises(SystemExit, match="holds no record"):
+        matrix.records([log])
