@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,15 @@ def test_every_unit_has_its_kind() -> None:
             texts = fill(kind, scope, PACKAGED, {})
             assert tuple(texts) == names
             assert "/usr/bin/edgestem " in texts[names[0]]
+
+
+def test_units_need_no_program_that_a_small_debian_lacks() -> None:
+    """minbase has /bin/sh and no /bin/kill, which is a package of its own there."""
+    for kind in UNITS:
+        for scope in (SYSTEM, USER):
+            for text in fill(kind, scope, PACKAGED, {}).values():
+                found = re.findall(r"^Exec\w+=(\S+)", text, re.MULTILINE)
+                assert set(found) <= {"/usr/bin/edgestem", "/bin/sh"}
 
 
 def test_the_package_sees_no_home_and_a_venv_in_one_sees_itself_only() -> None:

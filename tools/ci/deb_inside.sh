@@ -7,6 +7,7 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 quiet() { "$@" >/job/log 2>&1 || { tail -n 30 /job/log; fail "$*"; }; }
 # Root, and the user of no name that DynamicUser= may bring.
 as="setpriv --reuid 64143 --regid 64143 --clear-groups env -i PATH=$PATH"
+[ -z "${QEMU_CPU:-}" ] || as="$as QEMU_CPU=$QEMU_CPU"
 . /job/services_inside.sh
 
 disk() { du -sxkc /usr /var/lib/dpkg | tail -n 1 | cut -f 1; }
