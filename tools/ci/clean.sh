@@ -4,9 +4,10 @@
 #
 #   sudo sh tools/ci/clean.sh wheel|pipx|sdist FILE RELEASE[/ARCH] FOLDER
 #
-# wheel: in a venv, without a network and without a compiler, of files fetched before.
-# pipx: with the network, as the page says, after pip was refused (PEP 668).
+# wheel: in a venv, without a network and without a compiler.
+# pipx: after pip was refused (PEP 668).
 # sdist: compiled; on armhf numpy and soundfile are Debian's.
+# pip inside has no network: it takes files that were fetched here.
 # RELEASE: bookworm, trixie, sid; ARCH: amd64, arm64, armhf (qemu-user).  FOLDER keeps a
 # minbase of each (made here, 300 MB).  PYTHON=... has soundfile and pip.
 # The last line is the record: python -m tools.ci.matrix add LOG puts it into the page.
@@ -57,7 +58,11 @@ fetch() {
         --abi none $platforms "$@"
 }
 case $way-$arch in
-wheel-*) busy "wheels for Python $number on $arch" fetch "$file" ;;
+wheel-* | pipx-*) busy "wheels for Python $number on $arch" fetch "$file" pip ;;
+sdist-amd64 | sdist-arm64)
+    busy "wheels for Python $number on $arch" fetch numpy cffi soundfile ai-edge-litert \
+        "setuptools>=77"
+    ;;
 sdist-armhf)
     busy "what Debian $release lacks" fetch --no-deps tflite-runtime "setuptools>=77" \
         "packaging>=24.2" pycparser

@@ -29,15 +29,14 @@ way=$1
 file=/job/$2
 before=$(disk)
 pip=/home/pi/edgestem/bin/pip
-local="--no-index --find-links /job/wheels"
+export PIP_NO_INDEX=1 PIP_FIND_LINKS=/job/wheels
 program=/home/pi/edgestem/bin/edgestem
 say "by $way"
 case $way in
 wheel)
     ! command -v gcc >/dev/null || fail "there is a compiler"
     as_pi python3 -m venv /home/pi/edgestem
-    # shellcheck disable=SC2086 # the list is a list
-    quiet unshare -n runuser -u pi -- $pip install $local "$file"
+    quiet unshare -n runuser -u pi -- $pip install "$file"
     how="wheel, venv, no network"
     ;;
 pipx)
@@ -51,12 +50,9 @@ pipx)
 sdist)
     if [ "$3" = armhf ]; then
         as_pi python3 -m venv --system-site-packages /home/pi/edgestem
-        # shellcheck disable=SC2086 # the list is a list
-        {
-            quiet as_pi $pip install $local "setuptools>=77" "packaging>=24.2" pycparser
-            quiet as_pi $pip install $local --no-build-isolation "cffi>=1.16"
-            quiet as_pi $pip install $local --no-build-isolation "$file"
-        }
+        quiet as_pi $pip install "setuptools>=77" "packaging>=24.2" pycparser
+        quiet as_pi $pip install --no-build-isolation "cffi>=1.16"
+        quiet as_pi $pip install --no-build-isolation "$file"
     else
         as_pi python3 -m venv /home/pi/edgestem
         quiet as_pi $pip install "$file"
