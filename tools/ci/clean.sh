@@ -4,7 +4,7 @@
 #
 #   sudo sh tools/ci/clean.sh wheel|pipx|sdist FILE RELEASE[/ARCH] FOLDER
 #
-# wheel: in a venv, without a network and without a compiler.
+# wheel: by README's line for Debian, without a network and without a compiler.
 # pipx: after pip was refused (PEP 668).
 # sdist: compiled; on armhf numpy and soundfile are Debian's.
 # pip inside has no network: it takes files that were fetched here.
@@ -39,7 +39,7 @@ chmod 755 "$root/job"
 cp "$file" "$root/job"
 cp "$project/tools/ci/cell.py" "$project/tools/ci/clean_inside.sh" \
     "$project/tools/ci/services_inside.sh" "$root/job"
-cp "$project/examples/song.ogg" "$root/job"
+cp "$project/examples/song.ogg" "$project/README.md" "$root/job"
 "$PYTHON" "$project/tools/ci/cell.py" cut "$root/job/song.ogg" "$root/job/second.wav"
 inside "$root" sh /job/clean_inside.sh system "$way" "$arch"
 

@@ -35,8 +35,11 @@ say "by $way"
 case $way in
 wheel)
     ! command -v gcc >/dev/null || fail "there is a compiler"
-    as_pi python3 -m venv /home/pi/edgestem
-    quiet unshare -n runuser -u pi -- $pip install "$file"
+    line=$(sed -n 's/^`\(python3 -m venv .*\.whl\)`.*/\1/p' /job/README.md)
+    [ -n "$line" ] || fail "README has no line for a venv"
+    echo "README: $line"
+    quiet unshare -n runuser -u pi -- env HOME=/home/pi PATH="$PATH" \
+        sh -euc "cd /job && $line"
     how="wheel, venv, no network"
     ;;
 pipx)
