@@ -4,9 +4,9 @@
 # as_pi COMMAND...: an ordinary user.
 as_pi() { runuser -u pi -- env HOME=/home/pi PATH="$PATH" "$@"; }
 
-# exposure UNIT SCOPE: what systemd-analyze says of it, offline.
+# exposure UNIT: what systemd-analyze says of it, offline.
 exposure() {
-    systemd-analyze security --offline=true "--$2" --no-pager "$1" 2>/dev/null |
+    systemd-analyze security --offline=true --no-pager "$1" 2>/dev/null |
         sed -n 's/.*Overall exposure level for [^:]*: \([0-9.]* [A-Z]*\).*/\1/p'
 }
 
@@ -41,7 +41,7 @@ service() {
     XDG_RUNTIME_DIR=/tmp systemd-analyze "--$scope" verify --man=no "$folder/$unit" \
         >/job/verify 2>&1 || true
     ! grep edgestem /job/verify || fail "systemd-analyze verify of $unit"
-    echo "unit: $how, $kind, $scope: $(exposure "$folder/$unit" $scope)"
+    echo "unit: $how, $kind, $scope: $(exposure "$folder/$unit")"
     $who "$program" service remove $kind $flag >/job/said || fail "remove $kind $scope"
     [ "$folder" = /usr/lib/systemd/$scope ] || [ ! -e "$folder/$unit" ] ||
         fail "$folder/$unit remains"
