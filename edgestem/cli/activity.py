@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from edgestem.karaoke.activity import Activity
 
 Parser = argparse.ArgumentParser
-FORMATS = ("spans", "json", "labels", "lrc", "vtt", "svg")
+FORMATS = ("spans", "json", "labels", "lrc", "vtt", "svg", "png")
 _ACTIVITY = """\
 Prints where somebody sings.  The level of the separated vocals is measured every
 0.1 s, against the song's own loud singing (half of the vocals' energy is above it):
@@ -30,13 +31,13 @@ Prints where somebody sings.  The level of the separated vocals is measured ever
   --pause S    shorter pauses are filled (default: 0.3)
 
 --as spans (seconds, for people), json (samples and levels), labels (Audacity), lrc,
-vtt (WebVTT), svg (a picture of both stems with the spans behind).
+vtt (WebVTT), svg and png (a picture of both stems with the spans behind).
 """
 _EXAMPLES = """\
 examples:
   edgestem activity song.mp3
   edgestem activity song.mp3 --as labels > song.txt     Audacity: File, Import, Labels
-  edgestem activity song.mp3 --as svg > song.svg
+  edgestem activity song.mp3 --as png > song.png
 """
 
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from edgestem.karaoke.markers import FORMATS as WRITERS
-    from edgestem.karaoke.markers import svg
+    from edgestem.karaoke.picture import png, svg
     from edgestem.sound.singing import DEFAULT
 
     said = {
@@ -83,8 +84,10 @@ def run(args: argparse.Namespace) -> int:
         thresholds = replace(DEFAULT, **given)
     except ValueError as cause:
         raise UsageError(f"--on and --off: {cause}") from cause
-    activity = _measure(args)
     shape = "json" if args.json else args.shape
+    if shape == "png" and sys.stdout.isatty():
+        raise UsageError("--as png is no text: send it to a file, > song.png")
+    activity = _measure(args)
     if shape == "json":
         put(json.dumps({"input": args.song, **activity.to_json(thresholds)}))
     elif shape == "spans":
@@ -92,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
             put(f"{a / activity.rate:9.1f} {b / activity.rate:9.1f}")
     elif shape == "svg":
         put(svg(activity, thresholds, Path(args.song).name).rstrip("\n"))
+    elif shape == "png":
+        put(png(activity, thresholds))
     else:
         put(WRITERS[shape](activity, thresholds).rstrip("\n"))
     return 0

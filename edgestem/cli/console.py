@@ -41,8 +41,8 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def put(text: str) -> None:
-    """Write a line of results.
+def put(result: str | bytes) -> None:
+    """Write a line of results, or bytes as they are.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def put(text: str) -> None:
         `unwritable`: a full disk, a closed stream.
     """
     try:
-        _write(sys.stdout, text + "\n")
+        _write(sys.stdout, result if isinstance(result, bytes) else result + "\n")
     except BrokenPipeError:
         raise
     except OSError as cause:
@@ -88,15 +88,17 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, result: str | bytes) -> None:
     try:
         fd = stream.fileno()
     except (OSError, ValueError):  # a program's own object stands there
-        stream.write(text)
+        (stream.buffer if isinstance(result, bytes) else stream).write(result)  # type: ignore[arg-type] # of its kind
         stream.flush()
         return
     stream.flush()
-    write_all(fd, text.encode(stream.encoding or "utf-8", "backslashreplace"))
+    if isinstance(result, str):
+        result = result.encode(stream.encoding or "utf-8", "backslashreplace")
+    write_all(fd, result)
 
 
 def finish(status: int) -> int:

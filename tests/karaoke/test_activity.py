@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgestem.karaoke.activity import Activity, Meter
-from edgestem.karaoke.markers import labels, lrc, svg, webvtt
+from edgestem.karaoke.activity import Activity, Meter, of_song
+from edgestem.karaoke.markers import labels, lrc, webvtt
+from edgestem.karaoke.picture import draw, encode, png, svg
 from edgestem.sound.singing import DEFAULT, Thresholds
 
 RATE = 8000
@@ -89,6 +90,30 @@ def test_the_ways_of_saying_it() -> None:
     assert found.to_json()["segments"] == [[4000, 12000], [532000, 536000]]
 
 
+def test_a_picture_shows_levels_and_spans() -> None:
+    """Vocals above, from the 6th to the 15th of 20 frames, the rest all along."""
+    picture = draw(activity([-120] * 5 + [-10] * 10 + [-120] * 5)).astype(int)
+    assert picture.shape == (200, 1200, 3)
+    white, span = [255, 255, 255], [0xF6, 0xDF, 0xC6]
+    assert picture[5, 100].tolist() == picture[5, 1100].tolist() == white
+    assert picture[5, 600].tolist() == picture[195, 600].tolist() == span
+    assert picture[50, 600].tolist() == [0xD5, 0x5E, 0x00]
+    assert picture[50, 100].tolist() == white
+    assert {tuple(p) for p in picture[150]} == {(0x00, 0x72, 0xB2)}
+    # -10 dB is 5/6 of the way from -60 to 0: 39.7 pixels to each side.
+    is_vocals = (picture[:100, 600] == [0xD5, 0x5E, 0x00]).all(axis=1)
+    assert is_vocals.sum() == 78  # and two edges
+    assert draw(activity([])).tolist() == np.full((200, 1200, 3), 255).tolist()
+
+
+def test_a_png_is_read_by_others(needs_ffmpeg) -> None:
+    x = np.random.default_rng(1).integers(0, 256, (7, 13, 3), np.uint8)
+    line = ("ffmpeg", "-v", "error", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24")
+    done = subprocess.run([*line, "-"], input=encode(x), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == x.tobytes()
+
+
 def test_the_command(command, write_song, tmp_path, tiny_model) -> None:
     song = write_song()
     for shape in ("spans", "json", "labels", "lrc", "vtt", "svg"):
@@ -99,6 +124,10 @@ def test_the_command(command, write_song, tmp_path, tiny_model) -> None:
             found = json.loads(done.stdout)
             assert (found["rate"], found["hop"]) == (44100, 4410)
             assert len(found["level_db"]) == 10
+    line = command("activity", song, "--as", "png", "--model", tiny_model)
+    done = subprocess.run(line, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == png(of_song(song, model=str(tiny_model)))
     separated = command("separate", song, "-o", tmp_path / "out")
     assert subprocess.run(separated, capture_output=True).returncode == 0
     line = command("activity", song, "--json", "--stems", tmp_path / "out")
