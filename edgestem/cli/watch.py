@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from edgestem.karaoke.items import Item
     from edgestem.karaoke.queued import Queue
     from edgestem.karaoke.state import Sign
-    from edgestem.karaoke.watch import Watch
+    from edgestem.karaoke.watch import Scan, Watch
 
 Parser = argparse.ArgumentParser
 STATE = ".edgestem-watch.jsonl"
 _WATCH = """\
 Does what edgestem export does, again and again: files that are new or have changed
-are separated when they have not changed for --settle seconds.  It looks at the folder
-every --interval seconds, which works on network disks too.  Nothing is ever deleted.
-When more than half of the songs that were done are gone, a disk is probably missing:
-nothing is done until they are back.
+are separated when they have not changed for --settle seconds.  A disk of this machine
+tells of changes at once.  Network disks do not: there it looks at the folder every
+--interval seconds.  Nothing is ever deleted.  When more than half of the songs that
+were done are gone, a disk is probably missing: nothing is done until they are back.
 
 The file .edgestem-watch.jsonl in the -o folder, else in the watched one, lists what
 was done, so a new start goes on where the last one ended.  Songs that cannot be read
@@ -52,6 +52,9 @@ examples:
   edgestem watch Songs --layout openhome --once     in cron, or by hand
 """
 _RETRY_S = 60.0  # after trouble that is not a song's: a full disk, no daemon
+_FULL_S = 600.0  # between two looks, whatever the disk told: events may get lost
+_SETTLE_S = {True: 5.0, False: 15.0}  # by whether the disk tells of changes
+_BEAT_S = 5.0  # between two signs of life
 _HELD = 3
 
 
@@ -64,9 +67,9 @@ def add_parser(command: Callable[..., Parser]) -> None:
     add = parser.add_argument
     add("--once", action="store_true", help="do what there is, then end")
     add("--interval", type=real(0.1, 86400), default=10.0, metavar="S",
-        help="between two looks (default: 10)")  # fmt: skip
-    add("--settle", type=real(0, 86400), default=15.0, metavar="S",
-        help="how long a file has to rest (default: 15)")  # fmt: skip
+        help="between two looks at a network disk (default: 10)")  # fmt: skip
+    add("--settle", type=real(0, 86400), metavar="S",
+        help="how long a file has to rest (default: 5; network disks 15)")  # fmt: skip
     add("--queue", nargs="?", const="", metavar="URL",
         help="do first what is queued in PiKaraoke or OpenHomeKaraoke")  # fmt: skip
     add("--state", type=filled, metavar="FILE", help="where to remember what was done")
@@ -99,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             root,
             Path(args.out or os.devnull),
             state,
-            settle_s=args.settle,
+            settle_s=_SETTLE_S[False] if args.settle is None else args.settle,
             tell=watcher.tell,
         )
         return watcher.run(watch)
@@ -138,18 +141,21 @@ class _Watcher:
     """The loop, and what is said of it: to people, programs and systemd."""
 
     def __init__(self, args: argparse.Namespace, queue: Queue | None = None) -> None:
+        from edgestem.karaoke.changes import Changes
+
         self._args, self._queue, self._queue_problem = args, queue, ""
         self._counts: Counter[str] = Counter()
         self._last: dict[str, Any] = {}
+        self._changes = Changes()
 
     def run(self, watch: Watch) -> int:
         """Look and do until somebody ends it; return the exit status."""
         self._notify("READY=1")
         if not (self._args.once or self._args.quiet):
-            every = f"every {self._args.interval:g} s"
-            say(f"looking at {self._args.dir} {every}; Ctrl-C ends it")
+            say(f"watching {self._args.dir}; Ctrl-C ends it")
         while True:
             interrupts.check()
+            self._changes.drain()
             scan = watch.look()
             is_troubled = False
             waiting = list(scan.ready)
@@ -165,7 +171,7 @@ class _Watcher:
                 if is_troubled or not scan.ready or scan.is_held:
                     return self._end(is_held=scan.is_held, is_troubled=is_troubled)
                 continue  # what became of it, and what came meanwhile
-            self._sleep(_RETRY_S if is_troubled else self._args.interval)
+            self._rest(watch, scan, is_troubled=is_troubled)
 
     def _next(self, waiting: list[tuple[Item, Sign]]) -> int:
         """Find what is sung first; the folder's order, where nobody knows."""
@@ -198,11 +204,31 @@ class _Watcher:
         interrupts.check()
         self._notify("WATCHDOG=1")
 
-    def _sleep(self, seconds: float) -> None:
+    def _rest(self, watch: Watch, scan: Scan, *, is_troubled: bool) -> None:
+        """Wait until it is worth looking again."""
+        from edgestem.karaoke.changes import Told
+
+        told = self._changes.follow([] if scan.is_held else scan.folders)
+        settle_s, every_s = self._args.settle, self._args.interval
+        if settle_s is None:
+            settle_s = watch.settle_s = _SETTLE_S[told is not Told.NOTHING]
+        if is_troubled:
+            self._sleep(_RETRY_S)
+        elif told is Told.NOTHING:
+            self._sleep(every_s)
+        elif scan.n_settling:
+            self._sleep(min(every_s, settle_s or every_s))
+        elif told is Told.ALL:
+            self._sleep(_FULL_S, until_told=True)
+
+    def _sleep(self, seconds: float, *, until_told: bool = False) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._beat()
-            time.sleep(min(left, 5.0))
+            if not until_told:
+                time.sleep(min(left, _BEAT_S))
+            elif self._changes.wait(min(left, _BEAT_S)):
+                return
 
     def _end(self, *, is_held: bool, is_troubled: bool) -> int:
         if not self._args.quiet:

@@ -51,6 +51,8 @@ class Found:
     """Folders that cannot be searched, code `unreadable`."""
     left_out: list[tuple[str, Path]] = field(default_factory=list)
     """(reason of REASONS, path) of what is not taken for a song."""
+    folders: list[Path] = field(default_factory=list)
+    """What was searched, linked folders with it."""
 
     def counts(self) -> dict[str, int]:
         """Count what was left out, by reason."""
@@ -94,6 +96,8 @@ def search(root: Path, out_dir: Path, found: Found) -> None:
         except OSError as cause:
             found.problems.append(_unsearchable(here, cause))
             continue
+        if _key(status) not in seen:
+            found.folders.append(here)
         seen.add(_key(status))
         songs, folders = _sort(entries, found, linked)
         is_output = _is_within(os.path.realpath(here.parent), outputs)

@@ -53,6 +53,8 @@ class Library:
     """Files that edgestem made: they are never separated again."""
     n_left_out: int = 0
     """Files of other kinds, hidden ones, pipes and broken links."""
+    folders: list[Path] = field(default_factory=list)
+    """Those that were searched."""
 
 
 def find_items(paths: Sequence[str], out_dir: Path) -> Library:
@@ -80,6 +82,7 @@ def _add_folder(folder: Path, out_dir: Path, library: Library) -> None:
     found = Found()
     search(folder, out_dir, found)
     library.problems += found.problems
+    library.folders += found.folders
     for path in found.songs:
         library.items.append(Item(path, folder, kind_of(path)))
     for reason, path in found.left_out:

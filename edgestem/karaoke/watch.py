@@ -1,8 +1,8 @@
 """A folder that is kept in a layout: what is new or changed, once it has settled.
 
-The folder is looked at again and again: what other machines write to a network disk
-is told by nobody.  An item is ready when its files have not moved for a while and no
-download of its name goes on beside it.  Nothing is ever deleted.
+A look finds what is new, whoever says when to look (`changes`).  An item is ready when
+its files have not moved for a while and no download of its name goes on beside it.
+Nothing is ever deleted.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Scan:
     """Known, and not there any more."""
     is_held: bool = False
     """So much is gone that the disk may be: nothing is done."""
+    folders: list[Path] = field(default_factory=list)
+    """Those that were looked into."""
 
 
 class Watch:
@@ -58,7 +60,7 @@ class Watch:
         Where stems of earlier runs are known by their names; see `find_items`.
     state : State
     settle_s : float
-        How long an item has to rest.
+        How long an item has to rest; it may be set anew between two looks.
     tell : callable
         Called with events: scan, begin, written, there, failed, trouble, hold.
     """
@@ -74,7 +76,7 @@ class Watch:
         tell: Tell,
     ) -> None:
         self._export, self._root, self._out_dir = export, root, out_dir
-        self._state, self._settle_s, self._tell = state, settle_s, tell
+        self._state, self.settle_s, self._tell = state, settle_s, tell
         self._seen: dict[Path, tuple[Sign, float]] = {}
         self._owners = {
             Path(output): Path(path)
@@ -90,6 +92,7 @@ class Watch:
         except OSError:
             library = None
         items = library.items if library is not None else []
+        scan.folders = library.folders if library is not None else []
         there = {str(item.path) for item in items}
         known = {path for path, e in self._state.entries.items() if not e.problem}
         scan.n_items, scan.n_gone = len(items), len(known - there)
@@ -132,7 +135,7 @@ class Watch:
         if not sign or any(_is_partial(item.path, end) for end in _PARTIAL):
             return False
         age_s = time.time() - max(sign[1::2]) / 1e9
-        return rested_s >= self._settle_s or age_s >= self._settle_s
+        return rested_s >= self.settle_s or age_s >= self.settle_s
 
     def do(self, item: Item, sign: Sign, progress: Progress | None = None) -> str:
         """Do one item; return "written", "there", "failed", "later" or "other".
