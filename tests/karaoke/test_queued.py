@@ -167,6 +167,7 @@ def test_the_real_pikaraoke(
         port = probe.getsockname()[1]
     options = ["--config-file-path", tmp_path / "config.ini", "-p", str(port)]
     options += ["-d", library, "--hide-splash-screen", "--skip-youtubedl-upgrade"]
+    options += ["--splash-delay", "600"]  # what it begins to play leaves its queue
     server = subprocess.Popen(
         [program, *options],
         env=os.environ | {"HOME": str(tmp_path)},

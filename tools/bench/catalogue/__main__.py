@@ -12,7 +12,7 @@ SHOW is one of
     speed                a bare loop over Separator, one process, two, and Dask, in one
                          run: CPU seconds and wall seconds
     receipts             --status on --receipts receipts, --verify --sample 200 on them
-    memory               scheduler and driver at --tasks null tasks, two a worker
+    memory               scheduler and driver at --tasks null tasks through the driver
 
 Songs are noise of numpy's, 0.2 s each, and the model is the test net: what is measured
 is the catalogue, not the network.  `speed` takes --model and longer songs.
@@ -24,7 +24,8 @@ import argparse
 from pathlib import Path
 
 from tools.bench.catalogue.deaths import claims, dask, jobs, restarts
-from tools.bench.catalogue.figures import memory, receipts, speed
+from tools.bench.catalogue.figures import receipts, speed
+from tools.bench.catalogue.nulls import memory
 from tools.bench.catalogue.scene import TINY
 
 SHOWS = (jobs, claims, dask, restarts, speed, receipts, memory)
@@ -41,6 +42,7 @@ def main() -> None:
     add("--minutes", type=float, default=3.0, help="of killing in `restarts`")
     add("--receipts", type=int, default=100_000)
     add("--tasks", type=int, default=100_000)
+    add("--workers", type=int, default=2, help="of Dask, in `memory`")
     add("--model", default=str(TINY))
     add("--long-songs", type=int, default=12)
     add("--seconds", type=float, default=30.0)

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import random
 import resource
 import shutil
 import subprocess
@@ -127,38 +126,3 @@ def receipts(args: argparse.Namespace) -> None:
         print(f"receipts: {' '.join(words) or 'a run'}: {wall:.1f} s "
               f"({cpu:.1f} CPU s), {usage.ru_maxrss / 1024:.0f} MB: {said[:300]}",
               flush=True)  # fmt: skip
-
-
-def memory(args: argparse.Namespace) -> None:
-    """Give out null tasks as the catalogue gives out songs: two a worker."""
-    import distributed
-
-    def rss(pid: int) -> float:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) / 256
-
-    with cluster(args) as address, distributed.Client(address) as client:
-        client.wait_for_workers(2)
-        workers = list(client.nthreads())
-        start = (rss(args.scheduler_pid), rss(os.getpid()))
-        flying = distributed.as_completed()
-        n, cpu = 0, time.process_time()
-        for worker in workers * 2:
-            flying.add(client.submit(_null, n, workers=[worker], pure=False))
-            n += 1
-        for future in flying:
-            worker = next(iter(future.result()), None) or random.choice(workers)
-            future.release()
-            if n < args.tasks:
-                flying.add(client.submit(_null, n, workers=[worker], pure=False))
-                n += 1
-        cpu = time.process_time() - cpu
-        print(f"memory: {n} null tasks, two a worker: scheduler {start[0]:.0f} -> "
-              f"{rss(args.scheduler_pid):.0f} MB, driver {start[1]:.0f} -> "
-              f"{rss(os.getpid()):.0f} MB, {1000 * cpu / n:.2f} ms of the driver's CPU "
-              "a task", flush=True)  # fmt: skip
-
-
-def _null(_: int) -> list[str]:
-    import distributed
-
-    return [distributed.get_worker().address]

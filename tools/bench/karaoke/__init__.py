@@ -1,0 +1,1 @@
+"""A mixed karaoke library, and every layout of it; see `__main__`."""
