@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,6 +19,7 @@ from edgestem.errors import AudioError
 from edgestem.files.batch import check_song
 from edgestem.files.search import Found, search
 from edgestem.files.separate import song_name
+from edgestem.files.spelling import fold, folds_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,12 @@ def make_list(
     for path in paths:
         root, more = _names(path, out, found, made.problems)
         names.setdefault(root, []).extend(more)
-    owners: dict[str, Song] = {}
-    for root in names:
-        for song in _with_folders(root, names[root], out):
-            if len(names) > 1:
-                first = owners.setdefault(song.folder, song)
-                if first != song:
-                    made.problems.append(_same_folder(first, song))
-                    continue
-            if shard is None or in_shard(song.name, *shard):
-                made.songs.append(song)
+    songs = [s for root in names for s in _with_folders(root, names[root], out)]
+    for song, first in _apart(songs, out):
+        if first != song:
+            made.problems.append(_same_folder(first, song))
+        elif shard is None or in_shard(song.name, *shard):
+            made.songs.append(song)
     made.problems += found.problems
     made.left_out = found.sentence()
     return made
@@ -129,6 +127,27 @@ def _with_folders(root: str, names: list[str], out: Path) -> Iterator[Song]:
         owner = (receipt.read(f"{out}/{folder}") or {}).get("song")
         for name in same:
             yield Song(root, name, is_long=name != owner)
+
+
+def _apart(songs: list[Song], out: Path) -> Iterator[tuple[Song, Song]]:
+    """Give each song and whose its folder is: that of who had it, else of the first.
+
+    Most folders are nobody else's, and need no look at the disk.
+    """
+    spelled = Counter(fold(song.folder) for song in songs)
+    shared = [song for song in songs if spelled[fold(song.folder)] > 1]
+    key = fold if shared and folds_case(out) else str
+    owners: dict[str, Song] = {}
+    for song in shared:
+        if key(song.folder) not in owners or _has_receipt(song, out):
+            owners[key(song.folder)] = song
+    for song in songs:
+        yield song, owners.get(key(song.folder), song)
+
+
+def _has_receipt(song: Song, out: Path) -> bool:
+    found = receipt.read(f"{out}/{song.folder}") or {"source": {}}
+    return bool(found["source"].get("path") == song.source)
 
 
 def _folder(name: str, *, is_long: bool = False) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from edgestem.errors import AudioError
 from edgestem.files.names import NameTemplate
 from edgestem.files.search import Found, search
 from edgestem.files.separate import song_name
+from edgestem.files.spelling import Owners, fold, folds_case
 from edgestem.sound.song import unreadable
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -100,7 +99,7 @@ def _name(
     songs: list[tuple[str, Path]], made: Plan, out_dir: Path, naming: Naming
 ) -> None:
     """Give every stem of every song a name of its own."""
-    owners: dict[Path, str] = {}
+    owners: Owners[str] = Owners()
     for path, parent in songs:
         try:
             check_song(path)
@@ -108,11 +107,13 @@ def _name(
         except AudioError as error:
             made.problems.append(error)
             continue
-        taken = next((t for t in targets.values() if t in owners), None)
-        if taken is not None:
-            made.problems.append(_same_target(owners[taken], path, taken))
+        claims = [(t, owner) for t in targets.values() if (owner := owners.find(t))]
+        if claims:
+            taken, owner = claims[0]
+            made.problems.append(_same_target(owner, path, taken))
             continue
-        owners |= dict.fromkeys(targets.values(), path)
+        for target in targets.values():
+            owners.add(target, path)
         folder = next(iter(targets.values())).parent
         made.tasks.append(Task(path, folder, targets))
 
@@ -163,28 +164,9 @@ def _spelling(songs: list[tuple[str, Path]], out_dir: Path) -> Callable[[Path], 
     The disk is only asked when it matters: it takes writing a file.
     """
     folders = {str(parent / song_name(path)) for path, parent in songs}
-    if len({_fold(Path(folder)) for folder in folders}) == len(folders):
+    if len({fold(folder) for folder in folders}) == len(folders):
         return str
-    return _fold if folds_case(out_dir) else str
-
-
-def _fold(path: Path) -> str:
-    return unicodedata.normalize("NFC", str(path)).casefold()
-
-
-def folds_case(folder: Path) -> bool:
-    """Find out whether `A` and `a` are one file where a folder is, or will be.
-
-    A folder that may not be written to says no: stems will not get there anyway.
-    """
-    while not os.path.isdir(folder) and folder != folder.parent:  # noqa: PTH112
-        folder = folder.parent
-    try:
-        with tempfile.NamedTemporaryFile(prefix=".Edgestem-", dir=folder) as probe:
-            path = Path(probe.name)
-            return path.samefile(path.with_name(path.name.swapcase()))
-    except OSError:
-        return False
+    return fold if folds_case(out_dir) else str
 
 
 def _same_name(owner: str, path: str, folder: Path) -> AudioError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgestem.errors import AudioError
 from edgestem.files.loop import Progress
+from edgestem.files.spelling import Owners
 from edgestem.karaoke.items import Item
 from edgestem.karaoke.layouts.layout import Layout, Targets, is_own
 from edgestem.karaoke.makers import Maker
@@ -45,14 +46,14 @@ class Export:
         self.layout, self._maker, self._is_forced = layout, maker, is_forced
 
     def plan(
-        self, items: list[Item], owners: dict[Path, Path] | None = None
+        self, items: list[Item], owners: Owners[Path] | None = None
     ) -> Iterator[Job]:
         """Yield a job for each item that the layout takes, in their order.
 
         Two items that would write one file are a problem of the second; `owners` are
         files of items that were planned before.
         """
-        owners = {} if owners is None else owners
+        owners = Owners() if owners is None else owners
         for item in items:
             try:
                 if not self.layout.takes(item):
@@ -62,10 +63,11 @@ class Export:
             except AudioError as problem:
                 yield Job(item, problem=problem)
                 continue
-            owners |= dict.fromkeys(job.targets.values(), item.path)
+            for target in job.targets.values():
+                owners.add(target, item.path)
             yield job
 
-    def _check(self, job: Job, owners: dict[Path, Path]) -> None:
+    def _check(self, job: Job, owners: Owners[Path]) -> None:
         """See what is there already.
 
         Raises
@@ -75,8 +77,8 @@ class Export:
         """
         item, targets = job.item, job.targets
         for target in targets.values():
-            owner = owners.get(target, item.path)
-            if owner != item.path:
+            owner = owners.find(target)
+            if owner is not None and owner != item.path:
                 raise _same_name(owner, item.path, target)
             if target.exists() and target.samefile(item.path):
                 raise _own_song(item.path)

@@ -16,6 +16,7 @@ from typing import Any
 
 from edgestem.errors import EdgestemError
 from edgestem.files.loop import Progress
+from edgestem.files.spelling import Owners
 from edgestem.karaoke.export import Export, Job
 from edgestem.karaoke.items import TEXT, Item, find_items, time_of
 from edgestem.karaoke.layouts.ultrastar import sibling, song_name
@@ -78,11 +79,10 @@ class Watch:
         self._export, self._root, self._out_dir = export, root, out_dir
         self._state, self.settle_s, self._tell = state, settle_s, tell
         self._seen: dict[Path, tuple[Sign, float]] = {}
-        self._owners = {
-            Path(output): Path(path)
-            for path, entry in state.entries.items()
-            for output in entry.outputs
-        }
+        self._owners: Owners[Path] = Owners()
+        for path, entry in state.entries.items():
+            for output in entry.outputs:
+                self._owners.add(Path(output), Path(path))
 
     def look(self) -> Scan:
         """Look at the folder once."""
@@ -111,7 +111,7 @@ class Watch:
     def _forget(self, there: set[str]) -> None:
         for path in [p for p in self._state.entries if p not in there]:
             for output in self._state.entries[path].outputs:
-                self._owners.pop(Path(output), None)
+                self._owners.remove(Path(output))
             self._state.forget(path)
 
     def _sort(self, items: list[Item], scan: Scan) -> None:

@@ -156,6 +156,30 @@ def test_songs_of_one_name_keep_what_they_had(tmp_path: Path, song: Song) -> Non
     assert {s.folder for s in fresh.songs} == {"song.wav", "song.flac"}
 
 
+@pytest.mark.parametrize("is_folding", [True, False])
+def test_a_disk_without_case_has_one_song_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folding: bool
+) -> None:
+    """Whoever was published first keeps it, whatever the order."""
+    monkeypatch.setattr("edgestem.catalogue.listing.folds_case", lambda _: is_folding)
+    src, out = tmp_path / "src", tmp_path / "out"
+    src.mkdir()
+    for name in ("Halo.wav", "HALO.wav", "halo.wav", "other.wav"):
+        (src / name).touch()
+    for had in ("", "halo"):
+        if had:
+            (out / had).mkdir(parents=True)
+            made = {"receipt": 1, "decoded": {}, "outputs": {}}
+            made["source"] = {"path": str(src / f"{had}.wav")}
+            (out / had / "edgestem.json").write_text(json.dumps(made))
+        found = make_list([str(src)], out)
+        names = {song.name for song in found.songs}
+        kept = f"{had or 'HALO'}.wav"
+        assert names == {kept, "other.wav"} if is_folding else len(names) == 4
+        codes = [problem.code for problem in found.problems]
+        assert codes == ["same_name"] * (2 if is_folding else 0)
+
+
 def test_two_roots_may_not_meet_in_one_folder(tmp_path: Path) -> None:
     for root in ("a", "b"):
         (tmp_path / root).mkdir()

@@ -12,8 +12,11 @@ import pytest
 from edgestem.cli import interrupts
 from edgestem.cli.progress import Estimate, Progress
 from edgestem.errors import AudioError
-from edgestem.files.batch import check_song, folds_case, plan
+from edgestem.files.batch import Naming, check_song, plan
+from edgestem.files.names import NameTemplate
 from edgestem.files.search import Found, search
+from edgestem.files.spelling import Owners, folds_case
+from edgestem.stems import STEMS
 
 SILENCE = np.zeros((500, 1))
 
@@ -175,6 +178,30 @@ def test_names_that_a_disk_takes_for_one_are_a_clash(
         assert not made.problems
     plan(paths[1:3], Path("out"))
     assert len(asked) == 1  # nothing to ask about
+
+
+@pytest.mark.parametrize("is_folding", [True, False])
+def test_templates_make_no_names_that_a_disk_takes_for_one(
+    tmp_path, monkeypatch, is_folding: bool
+) -> None:
+    monkeypatch.setattr("edgestem.files.spelling.folds_case", lambda _: is_folding)
+    fill(tmp_path, "x/Halo.wav", "y/HALO.wav", "y/other.wav")
+    naming = Naming(NameTemplate("{song} ({stem}).{ext}"), STEMS, "wav")
+    made = plan([str(tmp_path)], Path("out"), naming)
+    assert [Path(p.path).name for p in made.problems] == ["HALO.wav"] * is_folding
+    assert len(made.tasks) == 3 - is_folding
+
+
+def test_owners_are_known_by_every_spelling(monkeypatch) -> None:
+    owners: Owners[int] = Owners()
+    monkeypatch.setattr("edgestem.files.spelling.folds_case", lambda p: p.name == "fat")
+    for number, place in enumerate(("fat", "ext4")):
+        owners.add(Path(place, "A"), number)
+    assert [owners.find(Path("fat", name)) for name in "Aab"] == [0, 0, None]
+    assert [owners.find(Path("ext4", name)) for name in "Aab"] == [1, None, None]
+    owners.remove(Path("fat", "A"))
+    owners.remove(Path("fat", "b"))
+    assert owners.find(Path("fat", "a")) is None
 
 
 def test_the_disk_is_asked_by_its_files(tmp_path, monkeypatch) -> None:

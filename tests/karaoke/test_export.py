@@ -17,6 +17,12 @@ import pytest
 import soundfile
 from karaoke_library import TEXT, decoded, make_library, offset, video_hash
 
+from edgestem.files.output import Options
+from edgestem.karaoke.export import Export as Plans
+from edgestem.karaoke.items import Item
+from edgestem.karaoke.layouts.choice import make_layout
+from edgestem.karaoke.layouts.layout import Settings
+from edgestem.karaoke.makers import Separating
 from edgestem.sound import mp4
 from edgestem.sound.tags import is_stem
 
@@ -298,6 +304,19 @@ def test_two_songs_of_one_name_are_said(export, library, tmp_path) -> None:
     assert found.returncode == 1
     codes = [json.loads(text).get("error", {}) for text in found.stdout.splitlines()]
     assert [c["code"] for c in codes if c] == ["same_name"]
+
+
+def test_two_songs_whose_names_a_disk_takes_for_one(tmp_path, monkeypatch) -> None:
+    """`Halo` and `HALO` are one file on FAT: the second is said, not written over."""
+    monkeypatch.setattr("edgestem.files.spelling.folds_case", lambda _: True)
+    songs = [tmp_path / name for name in ("Halo.wav", "HALO.wav", "b.wav")]
+    for song in songs:
+        song.touch()
+    layout = make_layout("flat", Settings(tmp_path / "out"))
+    items = [Item(song, tmp_path, "song") for song in songs]
+    jobs = list(Plans(layout, Separating(Options())).plan(items))
+    codes = [job.problem and job.problem.code for job in jobs]
+    assert codes == [None, "same_name", None]
 
 
 def test_earlier_stems_are_taken(export, command, library, tmp_path) -> None:
