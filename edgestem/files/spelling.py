@@ -62,6 +62,7 @@ def folds_case(folder: Path) -> bool:
     try:
         with tempfile.NamedTemporaryFile(prefix=".Edgestem-", dir=folder) as probe:
             path = Path(probe.name)
-            return path.samefile(path.with_name(path.name.swapcase()))
+            # Not `samefile`: FUSE may number a file anew for each of its spellings.
+            return path.with_name(path.name.swapcase()).exists()
     except OSError:
         return False
