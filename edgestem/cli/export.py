@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,30 +125,36 @@ class _Run:
             return self._tell(job, "skipped")
         progress.begin(job.item.path.name)
         error: EdgestemError | None = None
+        warnings: list[str] = []
         try:
-            self._export.write(job, progress.update)
+            warnings = self._export.write(job, progress.update)
         except Exception as cause:  # the others are still to be done
             interrupts.check()
             error = _as_error(cause, is_debug=self._args.debug)
         finally:
             progress.end(is_done=error is None)
-        return self._tell(job, "written") if error is None else self._fail(path, error)
+        return self._end(job, warnings, error)
 
     def _share(self, jobs: list[Job]) -> None:
         """Let processes do it; each is told what became of it as it is ready."""
         from edgestem.cli.export_worker import export_all
 
-        for job, error in export_all(self._args, jobs):
+        for job, warnings, error in export_all(self._args, jobs):
             interrupts.check()
-            path = str(job.item.path)
-            word = self._tell(job, "written") if error is None else ""
-            self._counts[word if error is None else self._fail(path, error)] += 1
+            self._counts[self._end(job, warnings, error)] += 1
 
-    def _tell(self, job: Job, word: str) -> str:
+    def _end(self, job: Job, warnings: list[str], error: EdgestemError | None) -> str:
+        if error is not None:
+            return self._fail(str(job.item.path), error)
+        return self._tell(job, "written", warnings)
+
+    def _tell(self, job: Job, word: str, warnings: Sequence[str] = ()) -> str:
+        for sentence in warnings:
+            complain("warning", sentence)
         outputs = {label: str(path) for label, path in job.targets.items()}
         if self._args.json:
             found = {"input": str(job.item.path), word: True, "outputs": outputs}
-            put(json.dumps(found))
+            put(json.dumps(found | ({"warnings": warnings} if warnings else {})))
         if self._args.verbose or (word == "written" and not self._args.quiet):
             say(f"{job.item.path} -> {', '.join(outputs.values())} ({word})")
         return word

@@ -27,8 +27,8 @@ _PLAIN = (str, int, float, bool, list, tuple, type(None))
 
 def export_all(
     args: argparse.Namespace, jobs: list[Job]
-) -> Iterator[tuple[Job, EdgestemError | None]]:
-    """Do jobs in `args.jobs` processes; yield each with what went wrong."""
+) -> Iterator[tuple[Job, list[str], EdgestemError | None]]:
+    """Do jobs in `args.jobs` processes; yield each, its warnings, what went wrong."""
     plain = {name: v for name, v in vars(args).items() if isinstance(v, _PLAIN)}
     plain["threads"] = args.threads or 1
     first = {"args": plain, "folder": str(Path.cwd())}
@@ -36,7 +36,7 @@ def export_all(
     for number, answer in crew.run([_request(job) for job in jobs]):
         failed = answer.get("failed")
         error = None if failed is None else _error(jobs[number], failed)
-        yield jobs[number], error
+        yield jobs[number], answer.get("warnings", []), error
 
 
 def _request(job: Job) -> Message:
@@ -81,11 +81,10 @@ def _do(export: Export, found: Message) -> Message:
     item = Item(Path(found["path"]), Path(found["root"]), found["kind"])
     targets = {label: Path(path) for label, path in found["targets"].items()}
     try:
-        export.write(Job(item, targets))
+        return {"warnings": export.write(Job(item, targets))}
     except Exception as cause:  # the others are still to be done
         error = as_error(cause) or bug(cause)
         return {"failed": {"code": error.code, "text": str(error)}}
-    return {"written": True}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def add_library_options(parser: argparse.ArgumentParser) -> None:
         help="where to write; some layouts go beside the songs without it")  # fmt: skip
     add("--layout", choices=LAYOUTS, required=True, help="see above")
     add("--format", choices=ALL_CONTAINERS, help="default: what its programs like best")
-    add("--name", metavar="TEMPLATE",
+    add("--name", type=filled, metavar="TEMPLATE",
         help="folders and flat: names as for edgestem separate")  # fmt: skip
     add("--with-vocals", action="store_true", help="tracks: a third track, the vocals")
     add("--stems", type=filled, metavar="DIR",

@@ -256,7 +256,9 @@ class _Watcher:
             complain("warning", f"{gone}: is a disk missing? nothing is done till then")
         elif kind == "no_queue":
             complain("warning", f"{event['text']}: songs go in the folder's order")
-        elif kind == "written" and not self._args.quiet:
+        for sentence in event.get("warnings", ()):
+            complain("warning", sentence)
+        if kind == "written" and not self._args.quiet:
             say(f"{event['input']} -> {', '.join(event['outputs'])}")
 
     def _notify(self, line: str) -> None:

@@ -20,7 +20,7 @@ _FROM_TAGS = {"artist", "title", "album", "track"}
 _UNKNOWN = {"artist": "Unknown artist", "album": "Unknown album", "track": "00"}
 # What FAT and Windows shares refuse in names; tags hold it often.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
-MAX_VALUE = 120  # characters of a tag in a name: several of them fit in 255 bytes
+MAX_VALUE = 100  # bytes of a tag in a name: two, a stem and a format fit into 255
 
 
 class NameTemplate:
@@ -123,7 +123,9 @@ def _clean(text: str, *, is_tag: bool) -> str:
     if not is_tag:
         return text.replace("/", "_")
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return _UNFIT.sub("_", " ".join(text.split()))[:MAX_VALUE].strip(" .")
+    text = _UNFIT.sub("_", " ".join(text.split()))
+    # A character that is cut in the middle goes as a whole.
+    return text.encode("utf-8")[:MAX_VALUE].decode("utf-8", "ignore").strip(" .")
 
 
 def _below(out_dir: Path, name: str) -> Path:

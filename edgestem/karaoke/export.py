@@ -5,6 +5,7 @@ Nothing that edgestem did not make is ever replaced, unless that is asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from edgestem.errors import AudioError
 from edgestem.files.loop import Progress
 from edgestem.files.spelling import Owners
-from edgestem.karaoke.items import Item
+from edgestem.karaoke.items import ZIP, Item
 from edgestem.karaoke.layouts.layout import Layout, Targets, is_own
 from edgestem.karaoke.makers import Maker
 
@@ -92,15 +93,21 @@ class Export:
         elif others:
             raise _exists(others[0])
 
-    def write(self, job: Job, progress: Progress | None = None) -> None:
-        """Make the files of a job.
+    def write(self, job: Job, progress: Progress | None = None) -> list[str]:
+        """Make the files of a job; return what a person should know of the song.
 
         Raises
         ------
         EdgestemError
             Nothing was written.
         """
+        self._maker.warnings.clear()
         self.layout.write(job.item, job.targets, self._maker, progress)
+        path = job.item.path
+        if job.item.kind != ZIP:
+            return list(self._maker.warnings)
+        inside = re.compile(rf"\S*/{re.escape(path.stem)}\.mp3")  # unpacked, and gone
+        return [inside.sub(lambda _: str(path), w) for w in self._maker.warnings]
 
 
 def _same_name(owner: Path, path: Path, target: Path) -> AudioError:

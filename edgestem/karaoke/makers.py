@@ -22,6 +22,9 @@ Targets = Mapping[str, Path]
 class Maker(Protocol):
     """Writes stems of a song."""
 
+    warnings: list[str]
+    """What a person should know of the songs since it was cleared: damage."""
+
     def write(
         self,
         path: Path,
@@ -58,6 +61,7 @@ class Separating:
     ) -> None:
         self._model, self._compute, self._socket = model, compute, socket
         self._here: FileSeparator | None = None
+        self.warnings: list[str] = []
 
     def write(
         self,
@@ -75,7 +79,8 @@ class Separating:
         if self._here is None:
             self._here = FileSeparator(output, self._model, self._compute)
         self._here.output = output
-        self._here.to_files(path, targets, progress)
+        report = self._here.to_files(path, targets, progress)
+        self.warnings += report.warnings
 
     def _ask(
         self, path: Path, targets: Targets, output: Output, progress: Progress | None
@@ -89,13 +94,13 @@ class Separating:
         is_whole = output.file_format == "wav" or not read_covers(path)
         if output.file_format in CONTAINERS and is_whole:
             separator = RemoteSeparator(output, self._socket or "")
-            separator.to_files(path, targets, progress)
+            self.warnings += separator.to_files(path, targets, progress).warnings
             return
         with tempfile.TemporaryDirectory(prefix="edgestem-") as scratch:
             stems = {name: Path(scratch) / f"{name}.wav" for name in targets}
             wav = replace(output, file_format="wav", bitrate=None)
             separator = RemoteSeparator(wav, self._socket or "")
-            separator.to_files(path, stems, progress)
+            self.warnings += separator.to_files(path, stems, progress).warnings
             recode(stems, targets, output.file_format, path)
 
 
@@ -104,6 +109,7 @@ class Earlier:
 
     def __init__(self, folder: Path, other: Maker) -> None:
         self._folder, self._other = folder, other
+        self.warnings = other.warnings
 
     def write(
         self,

@@ -152,13 +152,14 @@ class Watch:
             self._state.add(item.path, Entry(sign))
             return "other"
         error: EdgestemError | None = job.problem
+        warnings: list[str] = []
         try:
             if error is None and not job.is_done:
                 self._tell({"event": "begin", "input": str(item.path)})
-                self._export.write(job, progress)
+                warnings = self._export.write(job, progress)
         except EdgestemError as cause:
             error = cause
-        return self._keep(job, sign, error)
+        return self._keep(job, sign, error, warnings)
 
     def give_up(self, item: Item, sign: Sign, error: EdgestemError) -> None:
         """Leave an item alone until it changes: what came of it was unexpected."""
@@ -166,20 +167,23 @@ class Watch:
         said = {"input": str(item.path), "code": error.code, "text": str(error)}
         self._tell({"event": "failed", **said})
 
-    def _keep(self, job: Job, sign: Sign, error: EdgestemError | None) -> str:
+    def _keep(
+        self, job: Job, sign: Sign, error: EdgestemError | None, warnings: list[str]
+    ) -> str:
         path, outputs = job.item.path, tuple(map(str, job.targets.values()))
         if error is not None:
             is_lasting = error.code in _LASTING
             if is_lasting:
                 self._state.add(path, Entry(sign, (), str(error)))
-            said = {"input": str(path), "code": error.code, "text": str(error)}
-            self._tell({"event": "failed" if is_lasting else "trouble", **said})
+            words = {"input": str(path), "code": error.code, "text": str(error)}
+            self._tell({"event": "failed" if is_lasting else "trouble", **words})
             return "failed" if is_lasting else "later"
         word = "there" if job.is_done else "written"
         # An UltraStar text is changed by what is done with it.
         sign = sign_of(job.item) if job.item.kind == TEXT else sign
         self._state.add(path, Entry(sign, outputs))
-        self._tell({"event": word, "input": str(path), "outputs": outputs})
+        said: dict[str, Any] = {"event": word, "input": str(path), "outputs": outputs}
+        self._tell(said | ({"warnings": warnings} if warnings else {}))
         return word
 
 

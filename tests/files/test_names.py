@@ -57,6 +57,22 @@ def naming(template: str, file_format: str = "wav") -> Naming:
 # ---- templates -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("letter", ["a", "é", "日", "𝄞"])
+def test_long_tags_make_names_that_a_disk_takes(
+    needs_ffmpeg, write_song, tmp_path, tiny_model, letter: str
+) -> None:
+    """255 bytes, a part's hidden name with them."""
+    long = letter * 300
+    tags = ("-metadata", f"title={long}", "-metadata", f"artist={long}")
+    ffmpeg("-i", write_song("plain.wav"), *tags, tmp_path / "long.mp3")
+    made = naming("{artist} - {title} ({stem}).{ext}", "flac")
+    targets = made.targets(tmp_path, str(tmp_path / "long.mp3"), Path())
+    assert targets["vocals"].name.startswith(letter * 20)
+    options = Options(model=tiny_model, file_format="flac")
+    FileSeparator(options).to_files(tmp_path / "long.mp3", targets)
+    assert all(target.is_file() for target in targets.values())
+
+
 @pytest.mark.parametrize(
     ("template", "why"),
     [

@@ -319,6 +319,29 @@ def test_two_songs_whose_names_a_disk_takes_for_one(tmp_path, monkeypatch) -> No
     assert codes == [None, "same_name", None]
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_damaged_song_is_done_and_said(export, library, tmp_path, n_jobs) -> None:
+    """Also one in a zip, by the name that the user knows."""
+    for name in ("one.mp3", "two.mp3"):
+        data = (library / "Tagged.mp3").read_bytes()
+        (library / name).write_bytes(data[: len(data) // 2])
+    zipped = library / "cut.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(library / "one.mp3", "x.mp3")
+        archive.writestr("x.cdg", b"")
+    songs = [library / "one.mp3", library / "two.mp3", zipped]
+    words = ("-o", tmp_path / "out", "--layout", "flat", "--json", "--jobs", n_jobs)
+    found = export(*songs, *words)
+    assert found.returncode == 0
+    told = [json.loads(line) for line in found.stdout.splitlines()]
+    told = [line for line in told if "input" in line]
+    assert {line["input"] for line in told} == {str(song) for song in songs}
+    for line in told:
+        (sentence,) = line["warnings"]
+        assert sentence.startswith(f"{line['input']} is damaged or incomplete")
+        assert f"edgestem: warning: {sentence}" in found.stderr.splitlines()
+
+
 def test_earlier_stems_are_taken(export, command, library, tmp_path) -> None:
     stems = tmp_path / "stems"
     line = command("separate", library, "-o", stems, "--format", "flac")

@@ -115,6 +115,16 @@ def test_a_broken_song_is_named_once(start, tmp_path) -> None:
     assert is_stem(out / "good (vocals).mp3")
 
 
+def test_a_damaged_song_is_done_and_said(start, tmp_path) -> None:
+    library, out = tmp_path / "in", tmp_path / "out"
+    data = song(library / "half.wav").read_bytes()
+    (library / "half.wav").write_bytes(data[: len(data) // 2])
+    status, events = once(start, library, "-o", out, "--layout", "flat")
+    (event,) = (e for e in events if e["event"] == "written")
+    assert status == 0
+    assert "half.wav" in event["warnings"][0]
+
+
 def test_a_growing_file_waits_and_a_download_too(start, tmp_path) -> None:
     library, out = tmp_path / "in", tmp_path / "out"
     library.mkdir()
