@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from edgestem.engine.separator import Separator
 from edgestem.network.compute import Compute
+from edgestem.play.beginnings import Beginning, beginning_of, parse_beginning
 from edgestem.play.decoding import decode
 from edgestem.play.places import Places, digest_of
 from edgestem.play.runs import MainRun, MeasureRun, ProvisionalRun, StoredRun
@@ -156,13 +157,21 @@ class Ahead:
         if not is_known:
             thread = threading.Thread(
                 target=decode,
-                args=(track, self._is_wanted, self.ring, self._say),
+                args=(track, self._find, self._is_wanted, self.ring, self._say),
                 daemon=True,
             )
             self._decoders[track] = thread
             thread.start()
         for old in [t for t in self._decoders if t not in self._wanted]:
             del self._decoders[old]
+
+    def _find(self, track: Track) -> Beginning | None:
+        """Find how a song begins, as far as the store knows this file."""
+        store = self._store
+        if store is None:
+            return None
+        receipt = store.find_file(track.status, self._recipe())
+        return parse_beginning(store.head(receipt.key)) if receipt else None
 
     # ---- runs -------------------------------------------------------
 
@@ -277,6 +286,9 @@ class Ahead:
             )
         elif isinstance(run, MainRun) and run.receipt and store is not None:
             store.remember_file(track.status, self._recipe(), run.receipt.key)
+        is_kept = run.receipt is not None and run.receipt.content == track.content
+        if run.receipt and is_kept and store is not None and track.is_slow:
+            store.keep_head(run.receipt.key, lambda: beginning_of(track))
 
     def _end_main(self) -> None:
         if self._main is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from edgestem.engine.separator import check_stream
-from edgestem.errors import EdgestemError
+from edgestem.errors import AudioError, EdgestemError
+from edgestem.play.beginnings import Beginning
 from edgestem.play.loudness import tagged_gain
 from edgestem.play.track import Track
 from edgestem.sound.extras import read_extras
@@ -19,11 +21,17 @@ BLOCK = 1 << 16  # samples that are decoded at a time
 
 def decode(
     track: Track,
+    find: Callable[[Track], Beginning | None],
     is_wanted: Callable[[Track], bool],
     ring: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Decode a song as long as it is wanted; `ring` tells that there is more."""
+    """Decode a song as long as it is wanted; `ring` tells that there is more.
+
+    `find` knows how a song begins that was decoded before.
+    """
+    with suppress(OSError):
+        _begin(track, find, ring)
     try:
         song = open_song(track.path)
     except (EdgestemError, OSError) as error:
@@ -32,9 +40,13 @@ def decode(
         return
     try:
         check_stream(song.sample_rate, song.n_channels)
-        track.status = os.stat(track.path)  # noqa: PTH116 - all its numbers
-        track.tagged_gain = tagged_gain(read_extras(track.path))
-        track.open(song)
+        if track.sample_rate:
+            _compare(track, song)
+        else:
+            track.status = os.stat(track.path)  # noqa: PTH116 - all its numbers
+            track.tagged_gain = tagged_gain(read_extras(track.path))
+            track.open(song)
+        track.is_slow = song.is_slow
         ring()
         _read_all(track, song, is_wanted, ring)
         if track.n_samples == 0:
@@ -44,6 +56,32 @@ def decode(
     finally:
         song.close()
         ring()
+
+
+def _begin(
+    track: Track,
+    find: Callable[[Track], Beginning | None],
+    ring: Callable[[], None],
+) -> None:
+    """Begin with samples that were kept, while the decoder starts."""
+    track.status = os.stat(track.path)  # noqa: PTH116 - all its numbers
+    beginning = find(track)
+    if beginning is not None:
+        track.tagged_gain = tagged_gain(read_extras(track.path))
+        track.open(beginning)
+        track.begin_with(beginning.samples)
+        ring()
+
+
+def _compare(track: Track, song: Song) -> None:
+    """Refuse a decoder that says something else than last time."""
+    now = (song.sample_rate, song.n_channels, song.grid)
+    if now != (track.sample_rate, track.n_channels, track.song_grid):
+        raise AudioError(
+            f"{track.path.name} is another song now",
+            code="unreadable",
+            path=str(track.path),
+        )
 
 
 def _read_all(

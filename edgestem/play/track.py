@@ -12,7 +12,7 @@ tells of them.  Readers take no lock.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,27 @@ from numpy.typing import NDArray
 from edgestem.play.pages import Pages, narrow_dtype
 from edgestem.sound.encoding import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert, to_float32
-from edgestem.sound.song import Song
 
 NONE, PROVISIONAL, FINAL = range(3)  # how good the vocals of a place are
 FADE_S = 0.02  # between vocals of two qualities
 ENDLESS = 1 << 62  # samples: more than any song has
+
+
+class Facts(Protocol):
+    """What is known of a song when it is opened."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def n_channels(self) -> int: ...
+    @property
+    def n_samples(self) -> int | None: ...
+    @property
+    def grid(self) -> Grid: ...
+    @property
+    def is_lossy(self) -> bool: ...
+    @property
+    def tags(self) -> dict[str, str]: ...
 
 
 class Track:
@@ -64,7 +80,9 @@ class Track:
         self.promised = ""  # content that the store expects
         self.status: Any = None  # of the file, when it was opened
         self.spans: list[tuple[int, int]] = []
-        self.grid = GRIDS["16"]
+        self.grid = self.song_grid = GRIDS["16"]  # kept on, decoded on
+        self.is_lossy = self.is_slow = False
+        self._n_read = 0  # samples that the decoder gave
 
     @property
     def name(self) -> str:
@@ -90,11 +108,11 @@ class Track:
 
     # ---- the decoder's thread ---------------------------------------
 
-    def open(self, song: Song) -> None:
+    def open(self, song: Facts) -> None:
         """Take over what is known of an opened song."""
         own = GRIDS["16"] if song.is_lossy else song.grid
         self.grid = choose_grid("keep", "wav", own)[0]
-        self._song_grid: Grid = song.grid
+        self.song_grid, self.is_lossy = song.grid, song.is_lossy
         dtype = narrow_dtype(self.grid)
         self._mixture = Pages(song.n_channels, dtype)
         self._vocals = Pages(song.n_channels, dtype)
@@ -106,14 +124,20 @@ class Track:
 
     def append(self, x: GridSamples) -> None:
         """Add decoded samples, as the song gave them."""
-        block, _ = convert(x, self._song_grid, self.grid)
-        self._mixture.write(self.n_decoded, block)
-        self.n_decoded += len(block)
+        block, _ = convert(x, self.song_grid, self.grid)
+        self._mixture.write(self._n_read, block)
+        self._n_read += len(block)
+        self.n_decoded = max(self.n_decoded, self._n_read)
+
+    def begin_with(self, samples: GridSamples) -> None:
+        """Take the first samples from elsewhere; the decoder's will replace them."""
+        self._mixture.write(0, samples)
+        self.n_decoded = len(samples)
 
     def finish(self, content: str, notes: list[str]) -> None:
         """All is decoded."""
         self.content, self.notes = content, notes
-        self.n_samples = self.n_decoded
+        self.n_samples = self.n_decoded = self._n_read
 
     # ---- the separator's thread -------------------------------------
 

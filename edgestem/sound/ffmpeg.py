@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -74,6 +75,8 @@ class FfmpegSong(Song):
         `ffmpeg_missing`, or `unreadable`: ffmpeg finds no sound either.
     """
 
+    is_slow = True
+
     def __init__(
         self,
         file: BinaryIO,
@@ -112,13 +115,17 @@ class FfmpegSong(Song):
         self._keeps_places = bool(places)
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
         kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
-        self._process = self._source.start(
+        self._command = (
             *("ffmpeg", "-nostdin", "-v", "error", *ONLY_THE_FILE),
             *("-i", self._source.url, "-map", "0:a:0", *places),
             *("-ar", str(rate), "-ac", str(n_channels)),
             *("-f", kind, "-c:a", f"pcm_{kind}", "-"),
-            stderr=self._stderr,
         )
+
+    @cached_property
+    def _process(self) -> subprocess.Popen[bytes]:
+        """The decoder: started when samples are wanted, not to know what a file is."""
+        return self._source.start(*self._command, stderr=self._stderr)
 
     def _find_lead(self, stream: dict[str, Any], found: dict[str, Any]) -> int:
         """Count the silence that keeps sound in step with its film's picture."""
@@ -204,8 +211,9 @@ class FfmpegSong(Song):
 
     def stop(self) -> None:
         """End ffmpeg; the file stays open."""
-        self._process.kill()
-        self._process.communicate()
+        if "_process" in vars(self):
+            self._process.kill()
+            self._process.communicate()
         self._stderr.close()
 
     def close(self) -> None:

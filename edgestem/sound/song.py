@@ -53,6 +53,9 @@ class Song:
         Hears every block that `read` gives, on the grid.
     """
 
+    is_slow = False
+    """Another program has to start before it can be read."""
+
     def __init__(self, name: str, wav: WavFormat, *, is_lossy: bool = False) -> None:
         self.name = name
         self.sample_rate, self.n_channels = wav.sample_rate, wav.n_channels

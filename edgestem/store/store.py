@@ -1,7 +1,8 @@
 """The user's store of stems: vocals by content, with receipts, below a size.
 
 One folder; an entry is `<key>.flac` (`.wav` where FLAC cannot hold the grid) and
-`<key>.json`, its receipt, which is named last: an entry without one is none.  Files
+`<key>.json`, its receipt, which is named last: an entry without one is none.  Where
+opening the song is slow, `<key>.head` is how it begins.  Files
 are written under hidden names, synced, and renamed, so a process that is killed at any
 moment leaves whole entries and litter, which the next one removes.  `seen/` remembers
 which file (device, inode, size, times) had which content, to start without waiting;
@@ -17,7 +18,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgestem.errors import EdgestemError
@@ -27,13 +28,33 @@ from edgestem.store.entry import Entry, suffix_of
 from edgestem.store.receipt import Receipt, Recipe, parse_receipt
 
 LIMIT_MB = 4096  # about a hundred songs of four minutes as FLAC
+PARTS = (".json", ".flac", ".wav", ".head")  # of an entry; its receipt goes first
 MAX_SEEN = 10_000  # remembered files; each is 32 bytes and an inode
 
 
 def default_folder() -> Path:
     """Tell where the store is when nobody says: $XDG_DATA_HOME/edgestem/store."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "edgestem" / "store"
+    return own_folder("XDG_DATA_HOME", ".local/share") / "store"
+
+
+def own_folder(variable: str, usual: str) -> Path:
+    """Tell where this user keeps things: a service in the folder that systemd gave it.
+
+    Raises
+    ------
+    EdgestemError
+        `unwritable`: nobody says where, and this user has no home.
+    """
+    state = os.environ.get("STATE_DIRECTORY")
+    if state:
+        return Path(state.split(":")[0])
+    try:
+        home = Path(os.environ.get(variable) or Path.home() / usual)
+    except RuntimeError as cause:
+        raise EdgestemError(
+            f"this user has no home folder: set HOME or {variable}", code="unwritable"
+        ) from cause
+    return home / "edgestem"
 
 
 class Store:
@@ -144,6 +165,23 @@ class Store:
             return (self._seen / name).read_text()
         return ""
 
+    def head(self, key: str) -> bytes:
+        """Read what `keep_head` kept; empty: nothing."""
+        with contextlib.suppress(OSError):
+            return (self.folder / f"{key}.head").read_bytes()
+        return b""
+
+    def keep_head(self, key: str, make: Callable[[], bytes]) -> None:
+        """Keep how the song of an entry begins, unless that is there."""
+        target = self.folder / f"{key}.head"
+        with contextlib.suppress(OSError), self._locked():
+            if target.exists() or not (self.folder / f"{key}.json").exists():
+                return
+            data = make()
+            if len(data) + self._bytes(key) <= self._limit:
+                self._write(target, data)
+                self._make_room(0)
+
     def remove(self, key: str) -> None:
         """Remove an entry: it is damaged, or nobody wants it."""
         with contextlib.suppress(OSError), self._locked():
@@ -180,12 +218,12 @@ class Store:
         finally:
             os.close(fd)
 
-    def _write(self, target: Path, text: str) -> None:
+    def _write(self, target: Path, data: str | bytes) -> None:
         """Write a small file whole; its hidden name is under the lock too."""
         part = target.with_name(f".{target.name}.new")
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(text)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(fd)
         part.replace(target)
@@ -196,7 +234,7 @@ class Store:
         remove_dead_parts(self.folder)
         for path in [*self.folder.iterdir(), *self._seen.iterdir()]:
             is_litter = path.name.startswith(".") and path.name.endswith(".new")
-            is_stem = path.suffix in (".flac", ".wav")
+            is_stem = path.suffix in PARTS[1:]
             if is_litter or (is_stem and not path.with_suffix(".json").exists()):
                 path.unlink(missing_ok=True)
         self._make_room(0)
@@ -212,12 +250,12 @@ class Store:
 
     def _unlink(self, key: str) -> None:
         """Remove an entry, its receipt first: without one it is none."""
-        for suffix in (".json", ".flac", ".wav"):
+        for suffix in PARTS:
             (self.folder / f"{key}{suffix}").unlink(missing_ok=True)
 
     def _bytes(self, key: str) -> int:
         total = 0
-        for suffix in (".json", ".flac", ".wav"):
+        for suffix in PARTS:
             with contextlib.suppress(OSError):
                 total += (self.folder / f"{key}{suffix}").stat().st_size
         return total
