@@ -21,6 +21,7 @@ from edgestem.errors import EdgestemError
 from edgestem.live.jack_door import leave, open_client
 from edgestem.live.jack_library import JackLibrary
 from edgestem.play.player import Player
+from edgestem.store.store import own_folder
 
 CLIENT = "edgestem-play"
 PORTS = ("main_l", "main_r", "click", "vocals_l", "vocals_r")
@@ -39,8 +40,7 @@ Links = dict[str, list[str]]
 
 def default_memory() -> Path:
     """Tell where connections are remembered."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "edgestem" / "play-jack.json"
+    return own_folder("XDG_STATE_HOME", ".local/state") / "play-jack.json"
 
 
 class Memory:

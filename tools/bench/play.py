@@ -1,6 +1,7 @@
 """The player on the null sink: first sound, seek to sound, cost, long sets.
 
-python -m tools.bench.play first SONG...     p50 and p95 of 20 starts, cold and stored
+python -m tools.bench.play first SONG...     p50 and p95 of 20 starts, stored and cold,
+                                             and mpv's, where it is installed
 python -m tools.bench.play cost SONG         share of a core, plain and transposed
 python -m tools.bench.play long HOURS SONG   as fast as it goes; gaps and memory
 python -m tools.bench.play timed SECONDS SONG
@@ -10,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -31,16 +32,18 @@ from edgestem.play.routes import Routes
 from edgestem.play.show import first_rate
 from edgestem.play.sinks import NullSink
 from edgestem.store.store import Store
+from tools.bench.mpv import Mpv, has_mpv
 
-N_STARTS = 20
 
 
 class Listener:
     """A player on a null sink, and when something was heard."""
 
-    def __init__(self, items: list[Item], store: Store | None, is_timed: bool) -> None:
+    def __init__(
+        self, items: list[Item], store: Store | None, is_timed: bool, rate: int = 0
+    ) -> None:
         ahead = Ahead(DEFAULT, ANY, store, print)
-        self.player = Player(items, ahead, first_rate(items), say=print)
+        self.player = Player(items, ahead, rate or first_rate(items), say=print)
         self.heard_at = 0.0
         self.is_over = False
         sink = NullSink(
@@ -71,39 +74,51 @@ def warm() -> None:
     Separator(44100, 2)
 
 
-def first(songs: list[Path]) -> None:
+def first(songs: list[Path], n_starts: int) -> None:
+    """Time starts in turns, so that all meet the same machine."""
     warm()
-    print(
-        "song, store: first sound after play, ms p50 p95; cue to ready; seek to sound"
-    )
-    for song in songs:
-        for is_stored in (False, True):
-            plays, seeks = [], []
-            folder = Path(tempfile.mkdtemp())
-            try:
-                store = Store(folder)
-                if is_stored:
-                    fill(song, store)
-                for _ in range(N_STARTS):
-                    started = time.monotonic()
-                    one = Listener([Item(song)], store if is_stored else None, True)
-                    one.player.play()
-                    plays.append(one.wait_for_sound(started))
-                    length = max(one.player.track.length / one.player.sample_rate, 1)
-                    one.heard_at = 0.0
-                    one.player.panic()
-                    while not one.player.desk.is_silent:
-                        time.sleep(0.001)
-                    one.heard_at = 0.0
-                    started = time.monotonic()
-                    one.player.seek(length * 0.8)
-                    one.player.play()
-                    seeks.append(one.wait_for_sound(started))
-                    one.close()
-            finally:
-                shutil.rmtree(folder)
-            word = "stored" if is_stored else "cold"
-            print(f"{song.name:12} {word:7} play {both(plays)}  seek {both(seeks)}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = Store(folder / "store")
+        for song in songs:
+            fill(song, store)
+        with Mpv(folder) if has_mpv() else nullcontext() as mpv:
+            print("song: ms to the first sound, p50 p95")
+            for song in songs:
+                print(f"{song.name:12} {_turns(song, store, mpv, n_starts)}")
+
+
+def _turns(song: Path, store: Store, mpv: Mpv | None, n_starts: int) -> str:
+    rate = first_rate([Item(song)])
+    found: dict[str, list[float]] = {}
+    for _ in range(n_starts):
+        for word, kept in (("stored", store), ("cold", None)):
+            play, seek = start(song, kept, rate)
+            found.setdefault(word, []).append(play)
+            found.setdefault(f"{word}, seek", []).append(seek)
+        if mpv is not None:
+            found.setdefault("mpv", []).append(mpv.first_sound(song))
+    return "; ".join(f"{word} {both(times)}" for word, times in found.items())
+
+
+def start(song: Path, store: Store | None, rate: int) -> tuple[float, float]:
+    """Play a song, then jump; seconds to the first sound of each."""
+    started = time.monotonic()
+    one = Listener([Item(song)], store, True, rate)
+    one.player.play()
+    play = one.wait_for_sound(started)
+    length = max(one.player.track.length / one.player.sample_rate, 1)
+    one.heard_at = 0.0
+    one.player.panic()
+    while not one.player.desk.is_silent:
+        time.sleep(0.001)
+    one.heard_at = 0.0
+    started = time.monotonic()
+    one.player.seek(length * 0.8)
+    one.player.play()
+    seek = one.wait_for_sound(started)
+    one.close()
+    return play, seek
 
 
 def both(times: list[float]) -> str:
@@ -111,8 +126,8 @@ def both(times: list[float]) -> str:
 
 
 def fill(song: Path, store: Store) -> None:
-    one = Listener([Item(song)], store, False)
-    while not store.receipts():
+    one, n_before = Listener([Item(song)], store, False), len(store.receipts())
+    while len(store.receipts()) == n_before:
         time.sleep(0.05)
     one.close()
 
@@ -182,7 +197,9 @@ def rss() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_subparsers(dest="what", required=True).add_parser
-    add("first").add_argument("songs", type=Path, nargs="+")
+    starts = add("first")
+    starts.add_argument("songs", type=Path, nargs="+")
+    starts.add_argument("--starts", type=int, default=20)
     add("cost").add_argument("song", type=Path)
     for name, unit in (("long", "hours"), ("timed", "seconds")):
         one = add(name)
@@ -191,7 +208,7 @@ def main() -> None:
     args = parser.parse_args()
     sys.setswitchinterval(SWITCH_S)
     if args.what == "first":
-        first(args.songs)
+        first(args.songs, args.starts)
     elif args.what == "cost":
         cost(args.song)
     elif args.what == "long":

@@ -59,7 +59,12 @@ busy "LiteRT for Python $python on $machine, about 20 MB to fetch" \
     -c "$project/tools/constraints.txt" --only-binary=:all: --implementation cp \
     --python-version $python --abi "cp$(echo $python | tr -d .)" $platforms \
     ai-edge-litert
+# Debian has no sounddevice; it is Python alone, and finds libportaudio2.
+busy "sounddevice" "$PYTHON" -m pip download -q --disable-pip-version-check -d "$work" \
+    --no-deps -c "$project/tools/constraints.txt" --only-binary=:all: \
+    --platform any sounddevice
 unpack "$wheel"
+unpack "$work"/sounddevice-*-any.whl sounddevice.py _sounddevice.py .dist-info/
 # What an interpreter opens; compilers for other chips and WebGPU are 30 MB more.
 unpack "$work"/ai_edge_litert-*.whl \
     ai_edge_litert/__init__.py ai_edge_litert/interpreter.py \

@@ -46,6 +46,8 @@ DEFAULTS = """\
 #EDGESTEM_LOG_LEVEL=info
 #EDGESTEM_MODELS=karaoke:live
 #EDGESTEM_THREADS=1
+# What `edgestem service install play` plays with besides its set list:
+#EDGESTEM_PLAY="--card U24 --route backing=1,2"
 """
 TOML = """\
 # edgestem's daemon.  Every field at its default; take the # away to change one, then:

@@ -1,16 +1,18 @@
 #!/bin/sh
 # The Debian package in a booted Debian with a kernel of its own.
 #
-#   sudo sh tools/ci/guest.sh DEB FOLDER
+#   sudo sh tools/ci/guest.sh DEB FOLDER [daemon|play [pedals|cards|service]...]
 #
 # Builds an image of Debian 12 or 13 (as the package says) in FOLDER once, about 250 MB
 # to fetch and 3 GB on the disk, boots it without a network under
 # qemu-system-x86_64, in software (about 10 minutes) or with EDGESTEM_KVM=1 by KVM, and
-# runs tools/ci/guest_inside.sh there.  FOLDER/guest.log is what its console said;
-# the exit status is 0 when its last line is ALL PASSED.
+# runs there: for the daemon (the default) tools/ci/guest_inside.sh, for the player
+# tools/ci/guest_play, which has pedals, sound cards and a USB stick come and go, and
+# boots twice.  FOLDER/guest.log is what its console said; the exit status is 0 when its
+# last line is ALL PASSED.
 # Needs debootstrap, qemu-system-x86 and e2fsprogs.
 set -eu
-usage="usage: guest.sh DEB FOLDER"
+usage="usage: guest.sh DEB FOLDER [daemon|play [pedals|cards|service]...]"
 deb=$(readlink -f "${1:?$usage}")
 folder=$(mkdir -p "${2:?$usage}" && cd "$2" && pwd)
 project=$(cd "$(dirname "$0")/../.." && pwd)
@@ -20,13 +22,41 @@ case $deb in
 *deb13*) release=trixie ;;
 *) echo "which release is $deb for?" >&2; exit 2 ;;
 esac
+# Without AVX2: qemu 7.2 computes a wrong address in its gathers, and numpy dies (seen).
+speed="-accel tcg,thread=multi -cpu Nehalem"
+limit=1500
+# A nested KVM may hang or lose registers (seen): it is asked for by name.
+if [ -n "${EDGESTEM_KVM:-}" ]; then
+    speed="-accel kvm -cpu host"
+    limit=500
+fi
+case ${3:-daemon} in
+daemon)
+    inside=guest_inside.sh
+    start="/bin/sh /job/tools/ci/guest_inside.sh"
+    more="-no-reboot"
+    ;;
+play)
+    inside=guest_play
+    start="/usr/bin/env PYTHONPATH=/job:/usr/lib/edgestem /usr/bin/python3 -u \
+        -m tools.ci.guest_play $(shift 3; echo "$*")"
+    # The guest's second serial line is qemu's monitor: so it pulls its own plugs.
+    monitor=$folder/monitor
+    rm -f "$monitor" "$folder/stick.img"
+    more="-chardev socket,id=monitor,path=$monitor,server=on,wait=off -mon chardev=monitor
+        -chardev socket,id=line,path=$monitor -serial mon:stdio -serial chardev:line
+        -device qemu-xhci,id=usb -audiodev none,id=quiet
+        -drive id=stick,file=$folder/stick.img,if=none,format=raw,cache=unsafe"
+    ;;
+*) echo "$usage" >&2; exit 2 ;;
+esac
 for pair in debootstrap:debootstrap qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs; do
     command -v "${pair%:*}" >/dev/null || { echo "apt-get install ${pair#*:}" >&2; exit 1; }
 done
 root=$folder/$release
 packages=systemd,systemd-sysv,udev,kmod,dbus,dbus-user-session,libpam-systemd
 packages=$packages,linux-image-amd64,initramfs-tools,procps
-if [ ! -e "$root/edgestem-ready" ]; then
+if [ ! -e "$root/edgestem-ready-2" ]; then
     rm -rf "$root"
     busy "debootstrap $release with a kernel" \
         debootstrap --variant=minbase --include=$packages $release "$root"
@@ -34,23 +64,24 @@ if [ ! -e "$root/edgestem-ready" ]; then
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     busy "Python's packages" chroot "$root" sh -c "apt-get -q update &&
         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-            python3 python3-numpy python3-cffi python3-soundfile"
+            python3 python3-numpy python3-cffi python3-soundfile libportaudio2 alsa-utils"
     ! mountpoint -q "$root/proc" || umount "$root/proc" # or mke2fs stops there
-    touch "$root/edgestem-ready"
+    touch "$root/edgestem-ready-2"
 fi
 
 say "image"
 rm -rf "$root/job"
-mkdir "$root/job"
+mkdir -p "$root/job/tools/ci"
 cp "$deb" "$root/job/edgestem.deb"
-cp "$project/examples/song.ogg" "$project/tools/ci/guest_inside.sh" "$root/job"
-cat >"$root/etc/systemd/system/tests.service" <<'UNIT'
+cp "$project/examples/song.ogg" "$root/job"
+cp -r "$project/tools/ci/$inside" "$root/job/tools/ci"
+cat >"$root/etc/systemd/system/tests.service" <<UNIT
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/bin/sh /job/guest_inside.sh
-ExecStopPost=/bin/systemctl poweroff --no-block
+ExecStart=$start
+ExecStopPost=/bin/sh -c 'systemctl \$(cat /job/then || echo poweroff) --no-block'
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS0
@@ -65,25 +96,19 @@ ln -sfn /dev/null "$wanted/serial-getty@ttyS0.service"
 rm -f "$folder/disk.img"
 truncate -s 3G "$folder/disk.img"
 mke2fs -q -F -t ext4 -d "$root" "$folder/disk.img"
+truncate -s 64M "$folder/stick.img"
+mke2fs -q -F -t ext4 -L SONGS "$folder/stick.img"
 cp "$root"/boot/vmlinuz-* "$folder/vmlinuz"
 cp "$root"/boot/initrd.img-* "$folder/initrd"
 
-# Without AVX2: qemu 7.2 computes a wrong address in its gathers, and numpy dies (seen).
-speed="-accel tcg,thread=multi -cpu Nehalem"
-limit=1500
-# A nested KVM may hang or lose registers (seen): it is asked for by name.
-if [ -n "${EDGESTEM_KVM:-}" ]; then
-    speed="-accel kvm -cpu host"
-    limit=500
-fi
 say "boot ($speed)"
-# shellcheck disable=SC2086 # the list is a list
-timeout $limit qemu-system-x86_64 $speed -smp 2 -m 2048 -nographic -no-reboot -nic none \
+# shellcheck disable=SC2086 # the lists are lists
+timeout $limit qemu-system-x86_64 $speed -smp 2 -m 2048 -nographic -nic none $more \
     -kernel "$folder/vmlinuz" -initrd "$folder/initrd" \
     -append "root=/dev/vda rw console=ttyS0 rootdelay=${ROOTDELAY:-5}" \
     -drive "file=$folder/disk.img,if=virtio,format=raw,cache=unsafe" \
     >"$folder/guest.log" 2>&1 </dev/null || say "qemu ended with $?"
-rm -f "$folder/disk.img"
+rm -f "$folder/disk.img" "$folder/stick.img"
 tr -d '\r' <"$folder/guest.log" | grep -a -v "^\[" || true
 tr -d '\r' <"$folder/guest.log" | grep -a -q "^ALL PASSED$" ||
     { say "FAILED: see $folder/guest.log"; exit 1; }
