@@ -68,13 +68,13 @@ def check_stdout() -> None:
 def complain(kind: str, text: str, code: str = "") -> None:
     """Write an error or a warning: one line, over a progress bar."""
     tail = f" [{code}]" if code else ""
-    start = "\r\033[K" if sys.stderr.isatty() else ""
-    tell(f"{start}edgestem: {kind}: {one_line(text)}{tail}\n")
+    say(f"edgestem: {kind}: {one_line(text)}{tail}")
 
 
 def say(text: str) -> None:
-    """Write a sentence for a person."""
-    tell(f"{one_line(text)}\n")
+    """Write a sentence for a person, over a progress bar or a display's line."""
+    start = "\r\033[K" if sys.stderr.isatty() else ""
+    tell(f"{start}{one_line(text)}\n")
 
 
 def tell(text: str) -> None:

@@ -26,12 +26,14 @@ def run(
     from edgestem.play.show import Show, first_rate
 
     _check_doors(args)
-    items, loudness, is_set = _items(args, say)
+    missing: list[str] = []
+    items, loudness, is_set = _items(args, missing.append if args.check else say)
     settings = _settings(args, loudness)
     if args.check:
-        return _check(items, settings, answer)
-    settings.is_started = args.go or not is_set or bool(args.to or args.null)
-    settings.ends = not is_set or bool(args.to or args.null == "fast")
+        return _check(args, items, missing, settings, answer)
+    is_hasty = bool(args.to or args.null == "fast")
+    settings.is_started = args.go or not is_set or is_hasty
+    settings.ends = not is_set or is_hasty
     client = _jack_client() if args.jack else None
     rate = client.samplerate if client is not None else args.rate or first_rate(items)
     show = Show(items, rate, settings, say)
@@ -62,14 +64,20 @@ def _check_doors(args: argparse.Namespace) -> None:
 
 
 def _check(
-    items: list[Item], settings: ShowSettings, answer: Callable[[str], None]
+    args: argparse.Namespace,
+    items: list[Item],
+    missing: list[str],
+    settings: ShowSettings,
+    answer: Callable[[str], None],
 ) -> int:
     from edgestem.play.rehearsal import rehearse
 
+    needs_card = not (args.jack or args.to or args.null)
+    card = (args.card or "default") if needs_card else None
+    s = settings
+    found = rehearse(items, s.model, s.compute, s.store, card)
     is_good = True
-    for is_fine, sentence in rehearse(
-        items, settings.model, settings.compute, settings.store
-    ):
+    for is_fine, sentence in [*((False, text) for text in missing), *found]:
         answer(f"{'good' if is_fine else 'BAD '}  {sentence}")
         is_good &= is_fine
     return 0 if is_good else 1

@@ -67,7 +67,7 @@ class Console:
         self.is_over = False
         self.set_file: SetFile | None = None
         """Where `save` writes to; None: the songs come from no set list."""
-        player.on_level = self.faders.__setitem__
+        player.faders = self.faders
 
     def do(self, line: str, *, is_master: bool = True) -> str:
         """Do a command and return the answer.

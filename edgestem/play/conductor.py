@@ -24,6 +24,7 @@ from edgestem.play.items import Item, Mark
 from edgestem.play.loudness import even_gain
 from edgestem.play.timeline import Loop
 from edgestem.play.track import Track
+from edgestem.stems import SILENT_DB
 
 AHEAD_S = 0.4  # a busy machine keeps who renders waiting for 0.2 s, often
 N_PREPARED = 2  # songs after the one that is selected
@@ -79,8 +80,9 @@ class Conductor:
         self.state, self.index = "ready", 0
         self.loudness = loudness
         ahead.is_measuring = loudness is not None
-        self.on_level: Callable[[str, float], None] = lambda name, level: None
-        """Gets the level of a fader that a song brings."""
+        self.faders = {"vocals": SILENT_DB, "instrumental": 0.0}
+        """Level of each fader of the backing bus, dB; shared with a console."""
+        self._brought: dict[str, tuple[float, float]] = {}  # by a song: before, its own
         self.on_select: Callable[[Item], None] = lambda item: None
         """Gets each song that is selected, the first one too; it may not wait."""
         self._told: Item | None = None
@@ -310,13 +312,22 @@ class Conductor:
         self._want()
 
     def _bring_levels(self, item: Item) -> None:
-        """Put the faders where a song has them."""
-        levels = {"vocals": item.vocals_db, "instrumental": item.instrumental_db}
-        if any(level is not None for level in levels.values()):
-            self.desk.faders.set(levels["vocals"], levels["instrumental"], 0)
-        for name, level in levels.items():
+        """Put the faders where a song has them, and after it where they were.
+
+        A fader that was moved meanwhile stays.
+        """
+        own = {"vocals": item.vocals_db, "instrumental": item.instrumental_db}
+        for name, level in own.items():
+            now = self.faders[name]
+            before, brought = self._brought.pop(name, (now, now))
+            usual = before if now == brought else now
             if level is not None:
-                self.on_level(name, level)
+                self._brought[name] = (usual, level)
+            wanted = usual if level is None else level
+            if wanted != now:
+                self.faders[name] = wanted
+                pair = {"vocals": None, "instrumental": None} | {name: wanted}
+                self.desk.faders.set(pair["vocals"], pair["instrumental"], 0)
 
     def _reorder(self, old: int, new: int) -> None:
         """Give a song another place in the set; what plays plays on."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgestem.engine.separator import Separator, check_stream
 from edgestem.errors import EdgestemError
 from edgestem.network.compute import Compute
+from edgestem.play.card_child import CARDS, card_number
 from edgestem.play.doors.pedals import device_name, is_pedal
 from edgestem.play.items import Item
 from edgestem.play.places import digest_of
@@ -17,21 +18,25 @@ from edgestem.store.store import Store
 
 BLOCK = 1 << 16
 INPUTS = Path("/dev/input")
-CARDS = Path("/proc/asound/cards")
 
 
 def rehearse(
-    items: Sequence[Item], model: str, compute: Compute, store: Store | None
+    items: Sequence[Item],
+    model: str,
+    compute: Compute,
+    store: Store | None,
+    card: str | None,
 ) -> Iterator[tuple[bool, str]]:
     """Look at everything a show needs; yield (is_good, sentence).
 
-    Every song is decoded to its end; nothing is played, nothing separated.
+    Every song is decoded to its end; nothing is played, nothing separated.  `card` is
+    the sound card of the show; None: it plays elsewhere.
     """
     for number, item in enumerate(items, 1):
         yield _song(number, item)
     yield _network(model, compute)
     yield _vocals(model, store)
-    yield _cards()
+    yield _cards(card)
     yield _pedals()
 
 
@@ -85,14 +90,20 @@ def _vocals(model: str, store: Store | None) -> tuple[bool, str]:
     return free > 100 << 20, text
 
 
-def _cards() -> tuple[bool, str]:
-    """List the sound cards' ids."""
+def _cards(card: str | None) -> tuple[bool, str]:
+    """List the sound cards' ids, and look for the one that is wanted."""
     try:
-        lines = CARDS.read_text().splitlines()
+        text = CARDS.read_text()
     except OSError:
-        lines = []
-    ids = [x.split("[")[1].split("]")[0].strip() for x in lines if "[" in x]
-    return bool(ids), f"sound cards: {', '.join(ids) or 'none'}"
+        text = ""
+    ids = [x.split("[")[1].split("]")[0].strip() for x in text.splitlines() if "[" in x]
+    there = f"sound cards: {', '.join(ids) or 'none'}"
+    if card is None:
+        return True, there
+    if card == "default":
+        return bool(ids), there
+    is_there = card_number(card, text) is not None or card in text
+    return is_there, f"{there}; {card} is {'there' if is_there else 'missing'}"
 
 
 def _pedals() -> tuple[bool, str]:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import termios
 import threading
+import time
 import tty
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,7 @@ HELP = (
     "v vocals, g guide, c click, +/- key, [/] tempo, l loop, r again, q quit"
 )
 SHOW_S = 0.2  # between two looks of the display
+AGAIN_S = 1.0  # a sentence may have been written over it
 MAX_LINE = 4096
 
 
@@ -87,7 +89,7 @@ class Terminal:
         self._wake, self._stop = os.pipe()
         self._before: list[Any] | None = None
         self._loop_start: float | None = None
-        self._shown = ""
+        self._shown, self._shown_at = "", 0.0
         self._rest = b""
         self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
 
@@ -176,9 +178,11 @@ class Terminal:
             answer(said)
 
     def _show(self) -> None:
+        """Draw the line when it changes, and once a second: others write there, too."""
         line = one_line(self._console.status(), shutil.get_terminal_size().columns)
-        if line != self._shown:
-            self._shown = line
+        now = time.monotonic()
+        if line != self._shown or now - self._shown_at >= AGAIN_S:
+            self._shown, self._shown_at = line, now
             self._put(f"\r{line}\033[K")
 
     def _put(self, text: str) -> None:
