@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgestem.cli.hardware import make_compute
 from edgestem.cli.usage import UsageError
-from edgestem.errors import AudioError
+from edgestem.errors import AudioError, EdgestemError
 from edgestem.stems import SILENT_DB
 
 if TYPE_CHECKING:
     from edgestem.play.items import Item
     from edgestem.play.show import Door, Show, ShowSettings, Sink
+    from edgestem.store.store import Store
 
 
 def run(
@@ -28,7 +29,7 @@ def run(
     _check_doors(args)
     missing: list[str] = []
     items, loudness, is_set = _items(args, missing.append if args.check else say)
-    settings = _settings(args, loudness)
+    settings = _settings(args, loudness, say)
     if args.check:
         return _check(args, items, missing, settings, answer)
     is_hasty = bool(args.to or args.null == "fast")
@@ -153,17 +154,30 @@ def _apply(args: argparse.Namespace, item: Item, *, is_followed: bool) -> None:
         item.vocals_db = max(args.vocals_db, SILENT_DB)
 
 
-def _settings(args: argparse.Namespace, loudness: float | None) -> ShowSettings:
-    from edgestem.network.catalogue import DEFAULT
-    from edgestem.play.show import ShowSettings
+def _store(args: argparse.Namespace, say: Callable[[str], None]) -> Store | None:
+    """Open the store; a show goes on without the usual one, and says so."""
     from edgestem.store.store import Store, default_folder
 
-    store = None
-    if args.store != "none":
+    if args.store == "none":
+        return None
+    try:
         folder = Path(args.store) if args.store else default_folder()
-        store = Store(folder, args.store_mb << 20)
+        return Store(folder, args.store_mb << 20)
+    except EdgestemError as error:
+        if args.store or args.check:
+            raise
+        say(f"{error}; nothing is kept")
+        return None
+
+
+def _settings(
+    args: argparse.Namespace, loudness: float | None, say: Callable[[str], None]
+) -> ShowSettings:
+    from edgestem.network.catalogue import DEFAULT
+    from edgestem.play.show import ShowSettings
+
     return ShowSettings(
-        args.model or DEFAULT, make_compute(args), store,
+        args.model or DEFAULT, make_compute(args), _store(args, say),
         ahead_s=args.ahead_ms / 1000, engine=args.stretch,
         loudness=loudness, guide_db=max(args.guide_db, SILENT_DB),
         is_locked=not args.unlocked, priority=args.realtime,

@@ -15,6 +15,7 @@ readers need none, as an open file outlives its name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -63,7 +64,8 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Made when it is not there, for this user only.
+        Made when it is not there, for this user only.  On a disk that is read only it
+        is read.
     limit : int
         Bytes of all entries; the least recently used go first.
 
@@ -81,6 +83,8 @@ class Store:
             with self._locked():
                 self._tidy()
         except OSError as cause:
+            if cause.errno == errno.EROFS and folder.is_dir():
+                return  # what is there is read; nothing is added
             raise EdgestemError(
                 f"the store {folder} cannot be used: {cause.strerror or cause}; name "
                 "another folder with --store, or go without: --store none",
@@ -95,7 +99,8 @@ class Store:
         with contextlib.suppress(OSError):
             found = parse_receipt(path.read_text())
             if found is not None and found.key == key and self.path(found).exists():
-                os.utime(path)
+                with contextlib.suppress(OSError):  # a disk that is read only
+                    os.utime(path)
                 return found
         return None
 

@@ -143,3 +143,45 @@ def test_the_rehearsal_looks_for_the_shows_card(
     found = list(rehearse([], Compute(model=str(tiny_model)), None, card))
     (line,) = (pair for pair in found if pair[1].startswith("sound cards"))
     assert line[0] is is_good and text in line[1], line
+
+
+READ_ONLY = """
+set -e
+mount -t tmpfs tmpfs disk
+cp -r store/. disk/kept 2>/dev/null || cp -r store disk/kept
+mount -o remount,ro disk
+"$@"
+"""
+
+
+def test_a_store_on_a_read_only_disk_is_read(
+    command: Callable[..., list[str]],
+    write_song: Write,
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    """A real disk of its own, in a namespace of its own."""
+    space = ["unshare", "-rm"]
+    if subprocess.run([*space, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine has no namespaces for this user")
+    old, new = write_song("old.wav"), write_song("new.wav", np.ones((9999, 2)) / 8)
+    more = ["--null", "fast", "--model", tiny_model]
+    words = [str(w) for w in command("play", old, *more, "--store", "store")]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    (tmp_path / "disk").mkdir()
+
+    def play(*songs: Path, store: list[str], **variables: str) -> str:
+        words = [str(w) for w in command("play", *songs, *more, *store)]
+        done = subprocess.run(
+            [*space, "sh", "-c", READ_ONLY, "sh", *words], cwd=tmp_path, text=True,
+            capture_output=True, check=True, env=os.environ | variables,
+        )  # fmt: skip
+        return done.stderr
+
+    said = play(old, store=["--store", "disk/kept"])
+    assert said == "", "it was there: nothing has to be kept"
+    said = play(new, store=["--store", "disk/kept"])
+    assert said.startswith("new.wav is not kept in the store: ")
+    assert "Read-only file system" in said and said.count("\n") == 1
+    said = play(old, store=[], XDG_DATA_HOME=str(tmp_path / "disk" / "data"))
+    assert "Read-only file system" in said and "nothing is kept" in said
