@@ -60,7 +60,8 @@ class Door:
         return found
 
     def do(self, line: str) -> None:
-        self._ask("do", line=line)
+        answer = self._ask("do", line=line)
+        assert answer.type == "done", answer
 
     def wait(
         self, is_so: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_S
@@ -86,7 +87,7 @@ class Show(Door):
     def __init__(self, *words: str) -> None:
         super().__init__("/tmp/show.sock")
         self._log = Path("/tmp/show.log").open("wb")  # noqa: SIM115 - lives with it
-        words = ("play", *words, "--socket", self.path, "--model", "live")
+        words = ("play", *words, "--socket", self.path, "--model", "live", "--unlocked")
         self._process = subprocess.Popen(
             ["runuser", "-u", USER, "--", "edgestem", *words],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
@@ -118,7 +119,6 @@ class Show(Door):
     def rss(self) -> int:
         """Memory of the player, MB."""
         words = ["pgrep", "-u", USER, "-f", "--", "--socket /tmp/show.sock"]
-        pids = subprocess.run(words, capture_output=True, text=True, check=True)
-        pid = pids.stdout.split()[0]
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * 4096 >> 20
+        pids = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        stats = [Path(f"/proc/{pid}/statm").read_text() for pid in pids.split()]
+        return max(int(text.split()[1]) for text in stats) * 4096 >> 20
