@@ -46,7 +46,13 @@ class Loopback:
         wait.start()
 
     def plug(self) -> None:
-        (DRIVER / "bind").write_text(DEVICE)
+        for _ in range(100):
+            try:
+                (DRIVER / "bind").write_text(DEVICE)
+            except OSError:  # it is not quite gone yet
+                time.sleep(0.1)
+            else:
+                return
 
 
 class Emulator:
