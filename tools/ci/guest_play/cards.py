@@ -7,6 +7,7 @@ serial line, so that its plug is pulled from here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -46,13 +47,10 @@ class Loopback:
         wait.start()
 
     def plug(self) -> None:
-        for _ in range(100):
-            try:
+        while not is_there(self.name):
+            with contextlib.suppress(OSError):  # it is not quite gone yet
                 (DRIVER / "bind").write_text(DEVICE)
-            except OSError:  # it is not quite gone yet
-                time.sleep(0.1)
-            else:
-                return
+            time.sleep(0.1)
 
 
 class Emulator:
