@@ -2,6 +2,7 @@
 
 python -m tools.bench.play first SONG...     p50 and p95 of 20 starts, stored and cold,
                                              and mpv's, where it is installed
+python -m tools.bench.play press SONG        from a press to the sound, in a set
 python -m tools.bench.play cost SONG         share of a core, plain and transposed
 python -m tools.bench.play long HOURS SONG   as fast as it goes; gaps and memory
 python -m tools.bench.play timed SECONDS SONG
@@ -121,6 +122,30 @@ def start(song: Path, store: Store | None, rate: int) -> tuple[float, float]:
     return play, seek
 
 
+def press(song: Path) -> None:
+    """From a press to the sound of 20 songs of a set, cued and never seen."""
+    n = 20
+    one = Listener([Item(song)] * (1 + 6 * n), None, True)  # the next two are prepared
+    player, found = one.player, dict[str, list[float]]()
+    for i in range(2 * n):
+        word = "cued" if i % 2 else "never seen"
+        player.panic()
+        while not player.desk.is_silent:
+            time.sleep(0.001)
+        if word == "cued":
+            player.select(1 + 3 * i, is_played=False)
+            while not (player.tracks[1 + 3 * i].front and player.desk.ring.n_waiting):
+                time.sleep(0.001)
+            time.sleep(0.1)
+        one.heard_at, began = 0.0, time.monotonic()
+        if word != "cued":
+            player.select(1 + 3 * i, is_played=True)
+        player.play()
+        found.setdefault(word, []).append(one.wait_for_sound(began))
+    one.close()
+    print("; ".join(f"{word} {both(times)}" for word, times in found.items()))
+
+
 def both(times: list[float]) -> str:
     return "{:.0f} {:.0f}".format(*(1000 * np.percentile(times, (50, 95))))
 
@@ -201,6 +226,7 @@ def main() -> None:
     starts.add_argument("songs", type=Path, nargs="+")
     starts.add_argument("--starts", type=int, default=20)
     add("cost").add_argument("song", type=Path)
+    add("press").add_argument("song", type=Path)
     for name, unit in (("long", "hours"), ("timed", "seconds")):
         one = add(name)
         one.add_argument("length", type=float, metavar=unit.upper())
@@ -209,6 +235,8 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_S)
     if args.what == "first":
         first(args.songs, args.starts)
+    elif args.what == "press":
+        press(args.song)
     elif args.what == "cost":
         cost(args.song)
     elif args.what == "long":
