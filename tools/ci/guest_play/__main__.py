@@ -45,6 +45,10 @@ def set_up() -> None:
     soundfile.write(SET.with_name("song.wav"), np.concatenate([x, x]), rate)
     soundfile.write(SET.with_name("other.wav"), x[-OTHER_S * rate :], rate)
     SET.write_text('[[song]]\nfile = "song.wav"\n[[song]]\nfile = "other.wav"\n')
+
+
+def separate_once() -> None:
+    """As fast as it goes: from then on songs come from the store."""
     status, said = run("play", str(SET), "--null", "fast", "--model", "live")
     store = Path("/home/singer/.local/share/edgestem/store")
     n = len(list(store.glob("*.json")))
@@ -59,6 +63,7 @@ def pedals() -> None:
 
 
 def cards() -> None:
+    separate_once()
     stage.refusals()
     stage.sound()
     stage.lost(Loopback())
