@@ -140,6 +140,11 @@ def _hints(service: Service) -> Iterator[str]:
     if service.kind == "daemon":
         words = " ".join(service.installation.words)
         yield f"the first client starts the daemon: {words} client status"
+    if service.kind == "play":
+        place = "/etc" if is_system else "~/.config"
+        card = "/etc/default/edgestem" if is_system else f"{place}/edgestem/play.env"
+        yield f"it plays {place}/edgestem/play.toml once that is there"
+        yield f'its card stands in {card}: EDGESTEM_PLAY="--card NAME"'
     if not is_system:
         yield (
             "it starts when you log in; to start it at boot: "
