@@ -68,8 +68,8 @@ def test_long_tags_make_names_that_a_disk_takes(
     made = naming("{artist} - {title} ({stem}).{ext}", "flac")
     targets = made.targets(tmp_path, str(tmp_path / "long.mp3"), Path())
     assert targets["vocals"].name.startswith(letter * 20)
-    options = Options(model=tiny_model, file_format="flac")
-    FileSeparator(options).to_files(tmp_path / "long.mp3", targets)
+    output = Output(file_format="flac")
+    FileSeparator(output, tiny_model).to_files(tmp_path / "long.mp3", targets)
     assert all(target.is_file() for target in targets.values())
 
 

@@ -36,7 +36,6 @@ from edgestem.store.store import Store
 from tools.bench.mpv import Mpv, has_mpv
 
 
-
 class Listener:
     """A player on a null sink, and when something was heard."""
 
