@@ -77,13 +77,9 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     add("--control", type=Path, metavar="FIFO", help="read commands there")
     add("--trim", action="store_true",
         help="pipe: leave the latency out, every sample at its place")  # fmt: skip
-    add(
-        "--block",
-        type=int,
-        default=256,
-        metavar="N",
-        help=f"samples of a block, to {MAX_BLOCK} (default: 256; JACK has its own)",
-    )
+    add("--block", type=int, default=256, metavar="N",
+        help=f"samples of a block, to {MAX_BLOCK} (default: 256; JACK has its own)"
+    )  # fmt: skip
     add("--slack", type=float, metavar="MS",
         help="time that the network has (default: a third of its call)")  # fmt: skip
     add("--fallback", "--when-late", dest="substitute", default="dry",

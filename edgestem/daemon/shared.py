@@ -54,6 +54,18 @@ class Member(Protocol):
     def describe(self) -> dict[str, Any]:
         """Say for `status` what it does."""
 
+    def end_stream(self) -> None:
+        """Close its stream, after the block at hand."""
+
+    def end(self) -> None:
+        """Say goodbye: the daemon ends."""
+
+    def dismiss(self) -> None:
+        """Say goodbye: its user may stay no longer."""
+
+    def join(self, wait_s: float | None = None) -> None:
+        """Wait for its end."""
+
 
 class Shared:
     """The state that all sessions share.
@@ -126,7 +138,7 @@ class Shared:
         log.info("pid %d: %s", session.peer.pid, reason)
         self.event("session", state="closed", pid=session.peer.pid)
 
-    def sessions(self) -> list[Any]:
+    def sessions(self) -> list[Member]:
         """List the sessions."""
         with self._lock:
             return list(self._members)

@@ -23,8 +23,8 @@ from edgestem.sound.descriptors import (
     WavOutput,
     read_exactly,
     read_some,
-    unwritable,
     write_all,
+    writing_stdout,
 )
 from edgestem.sound.grid import GRIDS, GridSamples, convert, to_float32
 from edgestem.sound.song import behind_wav
@@ -49,7 +49,7 @@ class Pipe:
 
     def write(self, data: bytes) -> None:
         """Write all of it."""
-        with _wrap_stdout():
+        with writing_stdout():
             if self.output is None:
                 write_all(self.sink, data)
             else:
@@ -64,12 +64,12 @@ class Pipe:
         if self.output is None:
             yield
             return
-        with _wrap_stdout():
+        with writing_stdout():
             self.output.begin()
         try:
             yield
         finally:
-            with _wrap_stdout():
+            with writing_stdout():
                 self.output.finish()
 
     def blocks(self) -> Iterator[bytes]:
@@ -104,16 +104,6 @@ class Pipe:
         else:
             return
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-
-
-@contextmanager
-def _wrap_stdout() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:  # the reader has had enough: no error
-        raise
-    except OSError as cause:
-        raise unwritable(cause) from cause
 
 
 def open_pipe(source: int, sink: int, raw: WavFormat | None, block: int) -> Pipe:

@@ -11,9 +11,11 @@ import fcntl
 import os
 import select
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from edgestem.errors import EdgestemError
+from edgestem.errors import AudioError
 from edgestem.sound.wav import WavFormat, header
 
 SURE = 1 << 31  # bytes: a WAV that may get longer keeps room for RF64
@@ -150,10 +152,29 @@ def read_some(fd: int, n_bytes: int) -> bytes:
         return read_some(fd, n_bytes)
 
 
-def unwritable(cause: OSError) -> EdgestemError:
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Say it in a sentence when stdout cannot be written.
+
+    Raises
+    ------
+    AudioError
+        `unwritable`.
+    BrokenPipeError
+        The reader has had enough: that is no error.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as cause:
+        raise unwritable(cause) from cause
+
+
+def unwritable(cause: OSError) -> AudioError:
     """Make the error of a stdout that cannot be written."""
     if cause.errno == errno.EBADF:
         text = "standard output is closed: send it to a file or a program"
     else:
         text = f"standard output cannot be written: {cause.strerror or cause}"
-    return EdgestemError(text, code="unwritable")
+    return AudioError(text, code="unwritable", path="-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from typing import BinaryIO
 from edgestem.errors import AudioError
 from edgestem.sound.commit import commit, held_signals, repair
 from edgestem.sound.containers import PLAIN, Details, extension
-from edgestem.sound.descriptors import WavOutput, write_all
+from edgestem.sound.descriptors import WavOutput, write_all, writing_stdout
 from edgestem.sound.grid import GridSamples
 from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
 from edgestem.sound.tags import stem_tags
@@ -146,43 +146,29 @@ class WavStream:
     def __init__(self, file: BinaryIO, name: str, wav: WavFormat) -> None:
         self.paths = {name: "-"}
         self._name, self._grid = name, wav.grid
-        with _wrap_stdout():
+        with writing_stdout():
             file.flush()  # what waits in the buffer comes first
             self._output = WavOutput(file.fileno(), wav)
 
     def write(self, stems: Mapping[str, GridSamples]) -> int:
         """Append a block; nothing is clipped."""
-        with _wrap_stdout():
+        with writing_stdout():
             self._output.write(pack(stems[self._name], self._grid))
         return 0
 
     def finish(self) -> None:
         """Complete the stem."""
-        with _wrap_stdout():
+        with writing_stdout():
             self._output.finish()
 
 
 def copy_to_stdout(stem: BinaryIO, file: BinaryIO) -> None:
     """Copy a finished stem to stdout, whole."""
     stem.seek(0)
-    with _wrap_stdout():
+    with writing_stdout():
         file.flush()
         while data := stem.read(1 << 20):
             write_all(file.fileno(), data)
-
-
-@contextlib.contextmanager
-def _wrap_stdout() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:  # the reader has had enough: no error
-        raise
-    except OSError as cause:
-        raise AudioError(
-            f"standard output cannot be written: {cause.strerror or cause}",
-            code="unwritable",
-            path="-",
-        ) from cause
 
 
 def stem_exists(target: str | Path) -> AudioError:

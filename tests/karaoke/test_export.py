@@ -17,12 +17,13 @@ import pytest
 import soundfile
 from karaoke_library import TEXT, decoded, make_library, offset, video_hash
 
-from edgestem.files.output import Options
 from edgestem.karaoke.export import Export as Plans
 from edgestem.karaoke.items import Item
 from edgestem.karaoke.layouts.choice import make_layout
 from edgestem.karaoke.layouts.layout import Settings
 from edgestem.karaoke.makers import Separating
+from edgestem.network.catalogue import DEFAULT
+from edgestem.network.compute import ANY
 from edgestem.sound import mp4
 from edgestem.sound.tags import is_stem
 
@@ -314,7 +315,7 @@ def test_two_songs_whose_names_a_disk_takes_for_one(tmp_path, monkeypatch) -> No
         song.touch()
     layout = make_layout("flat", Settings(tmp_path / "out"))
     items = [Item(song, tmp_path, "song") for song in songs]
-    jobs = list(Plans(layout, Separating(Options())).plan(items))
+    jobs = list(Plans(layout, Separating(DEFAULT, ANY)).plan(items))
     codes = [job.problem and job.problem.code for job in jobs]
     assert codes == [None, "same_name", None]
 

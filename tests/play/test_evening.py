@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from shows import Show
 
+from edgestem.network.compute import ANY
 from edgestem.play.commands import Console
 from edgestem.play.items import Item
 from edgestem.play.rehearsal import rehearse
@@ -130,8 +131,6 @@ def test_the_rehearsal_looks_for_the_shows_card(
     card: str | None, is_good: bool, text: str,
 ) -> None:  # fmt: skip
     """The kernel's own list, as a machine with two cards had it."""
-    from edgestem.play.compute import Compute
-
     cards = tmp_path / "cards"
     cards.write_text(
         " 0 [PCH            ]: HDA-Intel - HDA Intel PCH\n"
@@ -140,7 +139,7 @@ def test_the_rehearsal_looks_for_the_shows_card(
         "                      ESI U24XL at usb-0000:00:14.0-2, full speed\n"
     )
     monkeypatch.setattr("edgestem.play.rehearsal.CARDS", cards)
-    found = list(rehearse([], Compute(model=str(tiny_model)), None, card))
+    found = list(rehearse([], str(tiny_model), ANY, None, card))
     (line,) = (pair for pair in found if pair[1].startswith("sound cards"))
     assert line[0] is is_good and text in line[1], line
 
