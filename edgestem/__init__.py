@@ -28,7 +28,8 @@ from edgestem.version import __version__
 TYPE_CHECKING = False  # what `typing` has, without its cost
 if TYPE_CHECKING:
     from edgestem.client.connection import Client, ClientStream
-    from edgestem.engine.separator import Separator, separate
+    from edgestem.engine.separator import Separator
+    from edgestem.engine.whole import separate
     from edgestem.files.output import FileReport
     from edgestem.files.separate import separate_file
     from edgestem.network.sidecar import ModelConfig
@@ -65,7 +66,7 @@ _HOMES = {
     "find_socket": "wire.place",
     "Separator": "engine.separator",
     "Stems": "stems",
-    "separate": "engine.separator",
+    "separate": "engine.whole",
     "separate_file": "files.separate",
 }
 

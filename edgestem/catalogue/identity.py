@@ -14,8 +14,8 @@ from edgestem.errors import ModelError
 from edgestem.files.output import Output
 from edgestem.network.catalogue import model_path
 from edgestem.network.compute import Compute
+from edgestem.network.reading import check_digest, read_config
 from edgestem.network.runtime import RUNTIMES, installed
-from edgestem.network.sidecar import check_digest, read_config
 from edgestem.stems import STEMS
 from edgestem.version import __version__
 

@@ -106,7 +106,7 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
     from edgestem.devices.choice import AUTO
     from edgestem.diagnose.doctor import device_lines, survey, to_json
     from edgestem.network.catalogue import model_path
-    from edgestem.network.sidecar import read_config
+    from edgestem.network.reading import read_config
 
     config = read_config(model_path(args.model or DEFAULT))
     names = tuple(args.names or AUTO)
@@ -148,7 +148,7 @@ def _bench(args: argparse.Namespace) -> tuple[str, int]:
 def _network(name: str) -> Path:
     """Find the .tflite file of a model's name, or of a path to any such file."""
     from edgestem.network.catalogue import model_path
-    from edgestem.network.sidecar import read_config
+    from edgestem.network.reading import read_config
 
     if name.endswith(".tflite") or os.path.exists(name):  # noqa: PTH110 - never raises
         return Path(name)

@@ -18,8 +18,9 @@ from edgestem.devices.probe import MARK, Probe, Trial
 from edgestem.errors import EdgestemError
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import Model
+from edgestem.network.reading import read_config
 from edgestem.network.runtime import n_partitions, open_interpreter
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum.spectral import Spectral
 
 # What TFLite adds to the text of a delegate that refuses a model.

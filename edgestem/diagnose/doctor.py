@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from edgestem import native
-from edgestem.devices.choice import AUTO, KINDS, find_library, parse_device, try_device
+from edgestem.devices.choice import (
+    AUTO,
+    KINDS,
+    find_library,
+    parse_device,
+    try_device,
+)
 from edgestem.devices.probe import Probe
 from edgestem.diagnose import machine
 from edgestem.diagnose.bench import RATE, Result, bench
@@ -26,7 +32,8 @@ from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT, model_path
 from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import open_on_cpu
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.reading import read_config
+from edgestem.network.sidecar import ModelConfig
 from edgestem.sound.song import load_soundfile
 from edgestem.spectrum import spectral
 from edgestem.version import __version__

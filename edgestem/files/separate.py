@@ -21,7 +21,7 @@ from edgestem.files.loop import Progress, new_report, separate_song, stem_grid
 from edgestem.files.output import FileReport, Output
 from edgestem.network.catalogue import DEFAULT, model_path
 from edgestem.network.compute import ANY, Compute
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
 from edgestem.sound.extras import read_extras

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import AudioError
-from edgestem.sound.ffmpeg import LOSSLESS, ONLY_THE_FILE
+from edgestem.sound.ffprobe import LOSSLESS, ONLY_THE_FILE
 
 _PATIENCE_S = 3600.0  # a film is copied in seconds; a NAS may be slow
 _LATE_S = 0.1  # sound that starts later has silence in front, made by `sound.ffmpeg`

@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 from edgestem.errors import ModelError
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.reading import read_config
+from edgestem.network.sidecar import ModelConfig
 
 DEFAULT = "karaoke"
 LIVE_DEFAULT = "live"  # the default where somebody plays along

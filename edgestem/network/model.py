@@ -19,8 +19,9 @@ from edgestem.errors import ModelError
 from edgestem.network.catalogue import model_path
 from edgestem.network.compute import CPU, Compute
 from edgestem.network.network import Network
+from edgestem.network.reading import check_digest, read_config
 from edgestem.network.runtime import open_interpreter
-from edgestem.network.sidecar import ModelConfig, check_digest, read_config
+from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum.levels import Scratch
 
 

@@ -6,7 +6,7 @@ import hashlib
 
 from edgestem.network.catalogue import model_path
 from edgestem.network.compute import Compute
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 from edgestem.store.receipt import digest_of_model
 from edgestem.store.store import Store
 

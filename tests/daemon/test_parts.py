@@ -40,7 +40,7 @@ from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.daemon.turns import MESSAGES, Turns
 from edgestem.files.output import Output
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 from edgestem.sound.grid import GRIDS
 from edgestem.sound.wav import WavFormat
 from edgestem.store.receipt import Recipe, digest_of_model, key_of

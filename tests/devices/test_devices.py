@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 
 from edgestem.devices import choice as devices
-from edgestem.devices import coral, probe
-from edgestem.devices.choice import open_model
+from edgestem.devices import coral, opening, probe
+from edgestem.devices.opening import open_model
 from edgestem.devices.trial import CLIP_FRAMES, clip
 from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
 from edgestem.network import runtime
 from edgestem.network.catalogue import model_path
 from edgestem.network.compute import Compute
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.reading import read_config
+from edgestem.network.sidecar import ModelConfig
 
 HERE = Path(__file__).parent.parent
 DATA = HERE / "data"
@@ -317,13 +318,13 @@ def test_a_second_network_goes_where_there_is_a_compiled_copy(
         compiled = tmp_path / f"{name}_edgetpu.tflite"
         shutil.copy(tmp_path / f"{name}.tflite", compiled)
     loaded = []
-    load = devices.open_interpreter
+    load = opening.open_interpreter
 
     def spy(path: Path, **options: object) -> object:
         loaded.append((path.name, bool(options.get("library"))))
         return load(path, **options)
 
-    monkeypatch.setattr(devices, "open_interpreter", spy)
+    monkeypatch.setattr(opening, "open_interpreter", spy)
     assert (
         open_model(tmp_path / "pair.tflite", Compute(device="coral")).device == "coral"
     )
@@ -356,7 +357,7 @@ def test_auto_reports_a_library_that_is_there_and_refused(
 
 
 def test_auto_skips_what_is_not_there(tiny: ModelConfig) -> None:
-    opened = devices.open_model(tiny.path)
+    opened = open_model(tiny.path)
     assert (opened.device, opened.notes) == ("cpu", ())
 
 

@@ -13,7 +13,7 @@ from edgestem.devices.probe import Probe
 from edgestem.diagnose import bench, doctor, machine
 from edgestem.diagnose.bench import Result
 from edgestem.errors import EdgestemError
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 
 DATA = Path(__file__).parent.parent / "data"
 TINY = str(DATA / "tiny.tflite")

@@ -18,7 +18,7 @@ from edgestem.live.realtime import prepare_thread
 from edgestem.network.catalogue import available_models
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import open_on_cpu
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 from edgestem.spectrum.spectral import Spectral
 
 DATA = Path(__file__).parent.parent / "data"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from memory import allocations
 
 import edgestem
-from edgestem.engine.separator import Separator, separate
+from edgestem.engine.separator import Separator
+from edgestem.engine.whole import separate
 from edgestem.network.geometry import frame_sizes
 from edgestem.stems import Stems
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgestem.engine.separator import separate
+from edgestem.engine.whole import separate
 from edgestem.live.jack_library import JackLibrary, ignore_messages
 
 RATE, PERIOD = 48000, 256

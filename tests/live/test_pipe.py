@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgestem.engine.separator import separate
+from edgestem.engine.whole import separate
 from edgestem.errors import EdgestemError
 from edgestem.live.control import Control
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from memory import allocations
 
-from edgestem.engine.separator import Separator, separate
+from edgestem.engine.separator import Separator
+from edgestem.engine.whole import separate
 from edgestem.live.rig import SUBSTITUTES, Rig
 from edgestem.live.session import Live, LiveSettings
 from edgestem.live.worker import Crew, Worker

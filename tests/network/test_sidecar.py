@@ -13,7 +13,7 @@ import pytest
 
 from edgestem.errors import ModelError
 from edgestem.network.model import open_on_cpu
-from edgestem.network.sidecar import check_digest, read_config
+from edgestem.network.reading import check_digest, read_config
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgestem.engine.separator import Separator, separate
+from edgestem.engine.separator import Separator
+from edgestem.engine.whole import separate
 from tools.export import block as export
 from tools.export.calibrate import calibrate
 from tools.export.quantise import FakeQuant

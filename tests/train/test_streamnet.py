@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgestem.engine.separator import separate
+from edgestem.engine.whole import separate
 from tools.export import live as export_live
 from tools.export.quantise import FakeQuant
 from tools.nets import bands

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from edgestem.network.compute import Compute
 from edgestem.network.model import open_on_cpu
+from edgestem.network.reading import read_config
 from edgestem.network.runtime import installed, open_interpreter
-from edgestem.network.sidecar import read_config
 
 HOP, SAMPLE_RATE = 1024, 44100  # of a bare net
 

@@ -18,7 +18,7 @@ from unittest import mock
 from edgestem.devices import choice as devices
 from edgestem.devices import coral, probe
 from edgestem.network import runtime
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 
 TESTS = Path(__file__).parents[2] / "tests"
 MODEL = TESTS / "data/tiny.tflite"

@@ -21,8 +21,9 @@ from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from numpy.typing import NDArray
 
 from edgestem.devices.trial import clip
+from edgestem.network.reading import read_config
 from edgestem.network.runtime import open_interpreter
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.sidecar import ModelConfig
 
 N_RUNS = 3
 Codes = NDArray[np.int8]

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.network.catalogue import model_path
-from edgestem.network.sidecar import read_config
+from edgestem.network.reading import read_config
 from tools.bench.footprint import footprint
 from tools.export.spleeter import Net
 from tools.judge import halves, metrics, systems

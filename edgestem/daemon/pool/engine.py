@@ -28,7 +28,8 @@ from edgestem.network.catalogue import (
     model_path,
     models_dir,
 )
-from edgestem.network.sidecar import ModelConfig, read_config
+from edgestem.network.reading import read_config
+from edgestem.network.sidecar import ModelConfig
 from edgestem.wire.protocol import MAX_TEXT
 
 log = logging.getLogger(__name__)

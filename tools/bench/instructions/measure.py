@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from edgestem.network.geometry import Geometry
+from edgestem.network.reading import read_config
 from edgestem.network.runtime import open_interpreter
-from edgestem.network.sidecar import read_config
 from edgestem.spectrum.spectral import Spectral
 
 N_FRAMES = 64
