@@ -52,6 +52,26 @@ def share(ours: Cost, peer: Cost) -> Cost:
     return Cost(*(a / b for a, b in zip(ours, peer, strict=True)))
 
 
+def in_turn(
+    commands: list[str], cores: set[int], n_rounds: int
+) -> dict[str, list[Cost]]:
+    """Costs of both, and the first's share, round by round; each is shown at once."""
+    found: dict[str, list[Cost]] = {"first": [], "second": [], "share": []}
+    for i in range(n_rounds):
+        ours, peer = (cost(command, cores) for command in commands)
+        for name, one in zip(found, (ours, peer, share(ours, peer)), strict=True):
+            found[name].append(one)
+            if n_rounds > 1:
+                show(f"  round {i + 1}, {name}", [one])
+    return found
+
+
+def show(name: str, costs: list[Cost]) -> None:
+    print(
+        f"{name:24}" + "".join(f"{value:10.3f}" for value in medians(costs)), flush=True
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,15 +85,8 @@ def main() -> None:
     for n in args.cores or [len(own)]:
         if n > len(own):
             raise SystemExit(f"pair: there are {len(own)} cores, not {n}")
-        cores = set(own[:n])
-        runs = [[cost(c, cores) for c in args.commands] for _ in range(args.rounds)]
-        shares = [share(*run) for run in runs]
-        for i, name in enumerate(("first", "second")):
-            found = medians([run[i] for run in runs])
-            line = "".join(f"{value:10.1f}" for value in found)
-            print(f"{f'{n} cores, {name}':24}{line}", flush=True)
-        line = "".join(f"{value:10.3f}" for value in medians(shares))
-        print(f"{f'{n} cores, share':24}{line}", flush=True)
+        for name, costs in in_turn(args.commands, set(own[:n]), args.rounds).items():
+            show(f"{n} cores, {name}", costs)
 
 
 if __name__ == "__main__":
