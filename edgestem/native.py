@@ -19,7 +19,7 @@ try:
 except ImportError:  # not built: see require_built
     ffi = lib = None
 
-ABI = 9  # of native/edgestem.h
+ABI = 10  # of native/edgestem.h
 SIMD = {"best": -1, "scalar": 0, "sse2": 1, "avx2": 2, "neon": 3}
 STATUS = {  # never renamed: NativeError.code
     -1: "es_err_null",

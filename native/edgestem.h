@@ -51,7 +51,7 @@
 
 /* cffi: begin */
 
-#define ES_ABI 9    /* changes with any change of this contract */
+#define ES_ABI 10   /* changes with any change of this contract */
 #define ES_ALIGN 64 /* bytes; alignment of mem and work */
 
 #define ES_OK 0
@@ -63,7 +63,6 @@
 #define ES_ERR_BANDS -6      /* band edges are negative or do not increase */
 #define ES_ERR_THRESHOLDS -7 /* NaN, decreasing or too close to each other */
 
-#define ES_UNDECIDED_FLOATS 15   /* of es_memory.undecided */
 #define ES_DIRECTIONS_FLOATS 756 /* of es_memory.directions */
 
 #define ES_MAX_LEVELS 4 /* of a network, computed in float */
@@ -105,7 +104,6 @@ typedef struct es_config {
     float decay;                   /* 0 to below 1; see es_synthesise */
     size_t n_past;                 /* frames remembered, 0 to 2^16, and as far
                                       as their bytes are a size_t; likewise */
-    float softness[3];             /* finite weights; likewise */
     int simd;                      /* ES_SIMD_*: the most a plan may use */
 } es_config;
 
@@ -114,7 +112,6 @@ typedef struct es_config {
 typedef struct es_memory {
     float *tail;       /* (n_synthesis - hop, n_channels): overlap-add; NULL
                         * only where it is empty */
-    float *undecided;  /* ES_UNDECIDED_FLOATS: how undecided masks were */
     float *directions; /* ES_DIRECTIONS_FLOATS: from where vocals came */
     float *repetition; /* es_repetition_floats(): what was played */
     float *places;     /* (2, 4, n_fft / 2 + 1): where vocals and the rest are:
@@ -210,30 +207,19 @@ int es_magnitudes(const es_spectral *plan, const float *X, size_t n_frames,
  * band_edges[n_bands] on get the mean gain of the last top_bands bands (0 if
  * top_bands is 0), bins below band_edges[0] get 0.
  *
- * With undecided, gains (0 to 1) are softened where masks of this stream are
- * often undecided.  Of the bins below band_edges[n_bands], in regions that end
- * at bins 8, 16, 32, 64, 128, 256 and with the last of these bins, three sums
- * over channels, bins and the frames so far (weights 1, decay, decay^2, ...):
- *   U = sum g (1 - g) |x|^2, M = sum min(g, 1 - g) |x|^2, V = sum g |x|^2,
- * U and M of each region, V of all.  U / M (1 without any M) is 1 where little
- * is doubted and 1/2 where all is.  With s = softness, and the root of roots
- * of the whole U / V (0 without any V),
- *   t = s[0] + s[1] U / M + s[2] (sum U / V)^(1/4), kept within 0 to 1,
- *   g' = g + t (sqrt g / (sqrt g + sqrt r) - g), r = 1 - g, at least 1/512.
- * Bins from band_edges[n_bands] on go with the last region that has a bin.
- *
  * With directions, and in stereo, the gains g of the bins below
  * band_edges[n_bands] learn from which direction vocals come.  A bin's
  * direction is one of 54 cells: 6 i + j, where i is the number of k from 1 to 8
  * with |R|^2 >= sin^2(k pi / 18) (|L|^2 + |R|^2), and j that of k from 1 to 5
- * with Re(L conj(R)) <= cos(k pi / 6) |L| |R|.  Per region (those of doubt) and
- * cell there are two sums over the frames so far (weights 1, decay, decay^2,
- * ...), N = sum w, H = sum w h, w = sqrt(|L|^2 + |R|^2), h being the mean of
- * the channels' g weighted by power.  With the totals N_r and H_r of the
- * region, m = H_r / N_r, a = 0.05 N_r / 54 and p = (H + a m) / (N + a), m and p
- * kept within 0.02 to 0.98, the odds of g change half as much again as those of
- * m would have to become p's: g' = g e^1.5 / (g e^1.5 + 1 - g),
- * e = p (1 - m) / ((1 - p) m), 1 without any N_r.
+ * with Re(L conj(R)) <= cos(k pi / 6) |L| |R|.  Per cell and region (they end
+ * at bins 8, 16, 32, 64, 128, 256 and with the last of these bins) there are
+ * two sums over the frames so far (weights 1, decay, decay^2, ...), N = sum w,
+ * H = sum w h, w = sqrt(|L|^2 + |R|^2), h being the mean of the channels' g
+ * weighted by power.  With the totals N_r and H_r of the region, m = H_r / N_r,
+ * a = 0.05 N_r / 54 and p = (H + a m) / (N + a), m and p kept within 0.02 to
+ * 0.98, the odds of g change half as much again as those of m would have to
+ * become p's: g' = g e^1.5 / (g e^1.5 + 1 - g), e = p (1 - m) / ((1 - p) m), 1
+ * without any N_r.
  *
  * With repetition the gains below band_edges[n_bands] learn from what repeats.
  * The rest of a frame, r = (1 - g)^2 |x|^2 for each channel and bin, has a

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum.tables import Tables
 from edgestem.spectrum.windows import Window, window_pair
@@ -120,6 +118,5 @@ class Geometry:
             mask_table=config.mask_table(),
             top_bands=config.top_bands,
             decay=self.decay,
-            softness=np.array(config.softness or (0, 0, 0), np.float32),
             n_past=self.n_past,
         )

@@ -45,7 +45,6 @@ def read_config(path: Path) -> ModelConfig:
         data["bands"] = tuple((int(c), int(w)) for c, w in data["bands"])
         data["states"] = tuple((str(a), str(b)) for a, b in data["states"])
         data["target_rms_db"] = _levels(data["target_rms_db"])
-        data["softness"] = tuple(float(w) for w in data.get("softness", ()))
         known = {f.name for f in fields(ModelConfig)} - {"path", "model"}
         kept = {k: v for k, v in data.items() if k in known}
         return ModelConfig(**kept, path=network, model=path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -106,8 +105,6 @@ class ModelConfig:
     """Samples at the end of a window that overlap-add, at `sample_rate`; 0 = n_fft."""
     views: int = 1
     """Calls that hear a frame and whose masks are averaged; 1 to 16."""
-    softness: tuple[float, ...] = ()
-    """How soft masks become where they are undecided: three weights, or none."""
     past_s: float = 0.0
     """Seconds of accompaniment that masks learn from; 0 = none."""
     purpose: str = ""
@@ -154,8 +151,6 @@ class ModelConfig:
         require(min(self.feature_scale, self.mask_scale) > 0, "scales")
         require(0 <= self.top_bands <= self.n_bands, "top_bands")
         require(all(-90 <= db <= 0 for db in self.target_rms_db), "target_rms_db")
-        finite = all(math.isfinite(weight) for weight in self.softness)
-        require(len(self.softness) in (0, 3) and finite, "softness")
         require(0 <= self.past_s <= 60, "past_s")
         require(bool(self.rest_file) == bool(self.rest_sha256), "rest_sha256")
         require(not (self.rest_file and self.states), "rest_file")

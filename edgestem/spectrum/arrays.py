@@ -17,7 +17,6 @@ from edgestem.spectrum.learners import (
     LANES,
     Directions,
     Repetition,
-    Softness,
     WienerFilter,
     power_of,
 )
@@ -89,7 +88,7 @@ class _Held(NamedTuple):
     """A memory as this back end uses it."""
 
     tail: NDArray[np.float32]
-    learners: tuple[Softness | Directions | Repetition, ...]
+    learners: tuple[Directions | Repetition, ...]
     """What changes gains by what the stream was so far, in order."""
     by_place: WienerFilter | None
 
@@ -170,9 +169,7 @@ class ArrayStages:
     def hold(self, memory: Memory) -> _Held:
         """Make what reads and writes a memory, once for all calls."""
         t, m = self.tables, memory
-        learners: list[Softness | Directions | Repetition] = []
-        if m.undecided is not None:
-            learners.append(Softness(t.softness, t.n_heard, t.decay, m.undecided))
+        learners: list[Directions | Repetition] = []
         if m.directions is not None and t.n_channels == 2:
             learners.append(Directions(t.n_heard, t.decay, m.directions))
         if m.repetition is not None and t.n_past:

@@ -47,7 +47,6 @@ class NativeStages:
             setattr(config, name, getattr(t, name))
         config.n_bands, config.top_bands, config.simd = t.n_bands, t.top_bands, level
         config.decay, config.n_past = t.decay, t.n_past
-        config.softness = t.softness.tolist()
         # The kernel copies the tables; `tables` keeps them alive until then.
         config.analysis_window = floats(t.analysis_window)
         config.synthesis_window = floats(t.synthesis_window)

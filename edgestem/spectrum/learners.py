@@ -1,7 +1,7 @@
 """What the stages learn from a stream itself, in numpy: the oracle of the C kernel.
 
-A network's masks are gains of bins; `Softness`, `Directions` and `Repetition` change
-them by what this stream was so far, and `WienerFilter` makes vocals of gains by
+A network's masks are gains of bins; `Directions` and `Repetition` change them
+by what this stream was so far, and `WienerFilter` makes vocals of gains by
 where vocals and the rest have been.  Each takes one frame after the other and keeps
 what it knows in an array of its caller's, which the kernel reads and writes alike.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 LANES = 8  # of the kernel's sums and rows: part of what they are
 EVERYWHERE = 0.01  # uncorrelated power beside a covariance's
@@ -22,8 +22,6 @@ MOST_ALIKE = 16  # frames that are averaged
 MOST_POWER = 2.0**96  # of a bin; sums of it stay finite
 REGION_ENDS = (8, 16, 32, 64, 128, 256)  # bins; the last region has no end
 N_REGIONS = 7
-UNDECIDED_SIZE = 2 * N_REGIONS + 1  # undecided and at most, by region; vocals
-LEAST_REST = 1 / 512  # half a step of a mask's codes
 N_SIDES, N_TURNS = 9, 6  # steps from left to right, from in phase to out of phase
 SIDE_STEPS = np.sin(np.arange(1, N_SIDES) * np.pi / (2 * N_SIDES)) ** 2
 TURN_STEPS = np.cos(np.arange(1, N_TURNS) * np.pi / N_TURNS)
@@ -86,80 +84,6 @@ class WienerFilter:
         ll, rr, re, im = vocals
         c = re + 1j * im
         return np.stack([ll * y_left + c * y_right, np.conj(c) * y_left + rr * y_right])
-
-
-def softer(g: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gains 0 to 1 as soft as they may become."""
-    vocals, rest = np.sqrt(g), np.sqrt(np.maximum(1 - g, LEAST_REST))
-    return np.asarray(vocals / (vocals + rest))
-
-
-class Softness:
-    """Gains that are softer where the masks of this stream are often undecided.
-
-    Songs differ in how far their masks can be trusted, and the masks themselves tell:
-    where one often says one half, it is too sure of itself elsewhere too.  The
-    definition is that of es_synthesise in native/edgestem.h; what the weights are
-    worth, and that they hold for songs they were not chosen on, is in
-    models/EXPERIMENTS.md (tenth campaign).
-
-    Parameters
-    ----------
-    weights : shape (3,)
-        Of what `told` returns.
-    n_heard : int
-        Bins that count, from bin 0.
-    decay : float
-        0 to below 1: what a frame leaves of the sums before.
-    undecided : shape (UNDECIDED_SIZE,), float
-        State, updated in place.
-    """
-
-    def __init__(
-        self,
-        weights: ArrayLike,
-        n_heard: int,
-        decay: float,
-        undecided: NDArray[Any],
-    ) -> None:
-        self.weights, self.n_heard = np.asarray(weights, np.float64), n_heard
-        self.decay, self.undecided = decay, undecided
-        self.starts = [0, *(end for end in REGION_ENDS if end < n_heard)]
-
-    def __call__(
-        self, gains: NDArray[Any], X: NDArray[np.complex64]
-    ) -> NDArray[np.float64]:
-        """Gains (n_channels, n_bins) and a frame X of that shape -> its gains."""
-        g = np.clip(gains.astype(np.float64), 0.0, 1.0)
-        self.count(g[:, : self.n_heard], finite_power(X[:, : self.n_heard]))
-        return np.asarray(g + self._share(g.shape[1]) * (softer(g) - g))
-
-    def count(self, g: NDArray[Any], power: NDArray[Any]) -> None:
-        """Add what one frame leaves undecided, at least and at most, and its vocals."""
-        self.undecided *= self.decay
-        undecided, most = g * (1 - g) * power, np.minimum(g, 1 - g) * power
-        n = len(self.starts)
-        for at, part in ((0, undecided), (N_REGIONS, most)):
-            sums = np.add.reduceat(part.sum(axis=0), self.starts)
-            self.undecided[at : at + n] += sums
-        self.undecided[-1] += (g * power).sum()
-
-    def told(self) -> NDArray[np.float64]:
-        """Say how soft gains should become, (N_REGIONS, 3).
-
-        1, how little is undecided in the region, and how much is in all.
-        """
-        undecided, most = np.split(self.undecided[:-1].astype(np.float64), 2)
-        sharp = np.divide(undecided, most, out=np.ones(N_REGIONS), where=most > 0)
-        vocals = float(self.undecided[-1])
-        share = (undecided.sum() / vocals) ** 0.25 if vocals > 0 else 0.0
-        return np.stack([np.ones(N_REGIONS), sharp, np.full(N_REGIONS, share)], axis=1)
-
-    def _share(self, n_bins: int) -> NDArray[np.float64]:
-        """How soft each bin's gain becomes, 0 to 1; the last region goes on."""
-        t = np.clip(self.told() @ self.weights, 0.0, 1.0)
-        at = np.searchsorted(self.starts, np.arange(n_bins), side="right") - 1
-        return np.asarray(t[at])
 
 
 class Directions:

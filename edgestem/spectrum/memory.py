@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # In the order of es_memory in native/edgestem.h.
-PARTS = ("tail", "undecided", "directions", "repetition", "places")
+PARTS = ("tail", "directions", "repetition", "places")
 
 
 class Memory:
@@ -25,14 +25,12 @@ class Memory:
     Parameters
     ----------
     parts : mapping of str to array or None
-        The five attributes; `Spectral.memory` has checked them.
+        The four attributes; `Spectral.memory` has checked them.
 
     Attributes
     ----------
     tail : shape (n_synthesis - hop, n_channels)
         What overlap-adds into the next hops.
-    undecided : shape (UNDECIDED_SIZE,)
-        How undecided masks were so far; see `learners.Softness`.
     directions : shape (DIRECTIONS_SIZE,)
         From which directions vocals came so far; see `learners.Directions`.
     repetition : shape (repetition_size,)
@@ -47,7 +45,6 @@ class Memory:
     __slots__ = ("handle", *PARTS)
 
     tail: Floats
-    undecided: Floats | None
     directions: Floats | None
     repetition: Floats | None
     places: Floats | None

@@ -29,7 +29,7 @@ from edgestem.spectrum.arrays import (
     Transform,
 )
 from edgestem.spectrum.kernel import NativeStages, NativeTransform
-from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.learners import DIRECTIONS_SIZE
 from edgestem.spectrum.memory import Memory
 from edgestem.spectrum.tables import Tables, require_size
 
@@ -176,7 +176,6 @@ class Spectral:
         """Make the memory of a new stream, with all parts that the tables ask for."""
         t, shapes = self._tables, self._memory_shapes()
         wanted = {"tail"}
-        wanted |= {"undecided"} if t.softness.any() else set()
         wanted |= {"repetition"} if t.n_past else set()
         wanted |= {"directions", "places"} if t.n_channels == 2 else set()
         return self.memory(**{k: np.zeros(shapes[k], np.float32) for k in wanted})
@@ -185,7 +184,6 @@ class Spectral:
         self,
         *,
         tail: NDArray[np.float32],
-        undecided: NDArray[np.float32] | None = None,
         directions: NDArray[np.float32] | None = None,
         repetition: NDArray[np.float32] | None = None,
         places: NDArray[np.float32] | None = None,
@@ -199,7 +197,6 @@ class Spectral:
         """
         parts = {
             "tail": tail,
-            "undecided": undecided,
             "directions": directions,
             "repetition": repetition,
             "places": places,
@@ -216,7 +213,6 @@ class Spectral:
         t = self._tables
         return {
             "tail": (t.n_synthesis - t.hop, t.n_channels),
-            "undecided": (UNDECIDED_SIZE,),
             "directions": (DIRECTIONS_SIZE,),
             "repetition": (t.repetition_size,),
             "places": (2, 4, t.n_bins),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ LARGEST = float(np.finfo(np.float32).max)  # what an infinite power's code is of
 MAX_PAST = 1 << 16  # frames
 MOST_MAGNITUDE = 2.0**20  # sums of it stay finite
 _FLOATS = (
-    "softness",
     "analysis_window",
     "synthesis_window",
     "thresholds",
@@ -87,11 +86,6 @@ class Tables:
     is 0.  Bins below band_edges[0] get 0."""
     decay: float = 0.0
     """What a frame leaves of what was learnt before it, 0 to below 1."""
-    softness: NDArray[np.float32] = field(
-        default_factory=lambda: np.zeros(3, np.float32)
-    )
-    """Shape (3,): how soft gains become where masks are undecided; see
-    `learners.Softness`."""
     n_past: int = 0
     """Frames of the accompaniment that are remembered, 0 to 2^16."""
 
@@ -112,7 +106,6 @@ class Tables:
         _require_edges(self.band_edges)
         _require_thresholds(self.thresholds)
         _require("top_bands", self.top_bands, 0, self.n_bands)
-        _require_table("softness", self.softness, 3)
         _require("n_past", self.n_past, 0, MAX_PAST)
         if not 0.0 <= self.decay < 1.0:
             raise ValueError(f"decay: expected 0 to below 1, got {self.decay}")

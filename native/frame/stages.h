@@ -5,7 +5,6 @@
 #define ES_STAGES_H
 
 #include "frame/bands.h"
-#include "learn/undecided.h"
 #include "frame/gains.h"
 #include "learn/directions.h"
 #include "frame/levels.h"
@@ -215,8 +214,6 @@ static void synthesise(const es_spectral *s, const int8_t *mask, const float *X,
 
     for (size_t f = 0; f < n_frames; f++) {
         gains_of(s, mask, w->gain);
-        if (memory->undecided)
-            soften(s, X, memory->undecided, w);
         if (memory->directions && s->n_channels == 2)
             turn_to(s, X, memory->directions, w);
         if (memory->repetition && s->n_past)

@@ -32,16 +32,11 @@
 #define ES_COLUMNS 4u             /* the most that are computed at once */
 #define ES_MOST_MAGNITUDE 0x1p20f /* sums of it stay finite */
 
-/* Of what is undecided. */
-#define ES_N_REGIONS 7        /* of the spectrum, each with its own softness */
-#define ES_FIRST_REGION 8     /* bins; the others end at twice as many each */
-#define ES_LEAST_REST 0x1p-9f /* half a step of a mask's codes */
-_Static_assert(ES_UNDECIDED_FLOATS == 2 * ES_N_REGIONS + 1,
-               "two sums a region");
-
 /* Of directions. */
-#define ES_N_SIDES 9 /* steps from left to right */
-#define ES_N_TURNS 6 /* steps from in phase to out of phase */
+#define ES_N_REGIONS 7    /* of the spectrum */
+#define ES_FIRST_REGION 8 /* bins; the others end at twice as many each */
+#define ES_N_SIDES 9      /* steps from left to right */
+#define ES_N_TURNS 6      /* steps from in phase to out of phase */
 #define ES_N_CELLS (ES_N_SIDES * ES_N_TURNS)
 #define ES_PRIOR 0.05f      /* weight of the region's mean beside all cells' */
 #define ES_LEAST_ODDS 0.02f /* what is known of a cell is never sure */
@@ -104,7 +99,6 @@ struct es_spectral {
     size_t n_powers;     /* bins below the last edge, clamped to n_bins */
     size_t top_bands;    /* whose mean gain the bins above get */
     float decay;         /* of all that is learnt, per frame */
-    float softness[3];   /* weights of what says how soft gains become */
     size_t n_past;       /* rows of what repeats */
     size_t n_profile;    /* values of a profile */
     size_t profile_size; /* the same in whole rows of lanes */

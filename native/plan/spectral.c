@@ -218,10 +218,6 @@ static int check(const es_config *c, es_quantiser *q)
         c->n_bands > ES_MAX_BANDS || c->top_bands > c->n_bands ||
         c->n_past > ES_MAX_PAST || !(c->decay >= 0.0f && c->decay < 1.0f))
         return ES_ERR_SIZE;
-    for (size_t i = 0; i < 3; i++) {
-        if (!isfinite(c->softness[i]))
-            return ES_ERR_SIZE;
-    }
     if (!past_fits(c))
         return ES_ERR_SIZE;
     if (!es_choose(c->simd, c->n_fft))
@@ -248,7 +244,6 @@ static es_spectral *layout(es_spectral *s, es_arena *arena, const es_config *c,
     s->n_bands = c->n_bands;
     s->top_bands = c->top_bands;
     s->decay = c->decay;
-    memcpy(s->softness, c->softness, sizeof s->softness);
     s->n_past = c->n_past;
     s->n_powers = (size_t)c->band_edges[c->n_bands];
     if (s->n_powers > s->n_bins)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from edgestem import native
 from edgestem.spectrum import spectral
-from edgestem.spectrum.learners import UNDECIDED_SIZE
 from edgestem.spectrum.spectral import Spectral
 from edgestem.spectrum.tables import Tables
 from edgestem.spectrum.windows import hann_pair
@@ -262,7 +261,3 @@ def learnt(
             vocals = gains[k, :, :n_heard] * size[k]
             out[k, :, :n_heard] = vocals / (vocals + np.sqrt(mean_rest))
     return out
-
-
-def unsure() -> NDArray[np.float32]:
-    return np.zeros(UNDECIDED_SIZE, np.float32)

@@ -195,7 +195,6 @@ static void run(const es_config *c, const float *x, digests *d)
     require(es_spectral_init(mem, bytes, c, &plan));
     size_t n_past = es_repetition_floats(plan);
     float *repetition = grab(n_past * sizeof *repetition);
-    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
     float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
 
     require(es_analyse(plan, x, N_FRAMES, 0.7f, X, codes, work));
@@ -213,9 +212,8 @@ static void run(const es_config *c, const float *x, digests *d)
                            n_codes * c->n_features * sizeof *magnitudes);
     free(magnitudes);
     for (int i = 0; i < 2; i++) {
-        const es_memory bare = { tail, NULL, NULL, NULL, NULL };
-        const es_memory whole = { tail, undecided, directions, repetition,
-                                  places };
+        const es_memory bare = { tail, NULL, NULL, NULL };
+        const es_memory whole = { tail, directions, repetition, places };
 
         require(es_synthesise(plan, mask, X, N_FRAMES, i ? &whole : &bare, y,
                               work));
@@ -225,7 +223,6 @@ static void run(const es_config *c, const float *x, digests *d)
     }
     d->y = digest(d->y, places, 4 * (c->n_fft + 2) * sizeof *places);
     d->y = digest(d->y, repetition, n_past * sizeof *repetition);
-    d->y = digest(d->y, undecided, sizeof undecided);
     d->y = digest(d->y, directions, sizeof directions);
     free(mem);
     free(work);
@@ -252,9 +249,6 @@ static es_config config_of(size_t n_fft, size_t hop, size_t n_channels,
     c.thresholds = thresholds;
     c.mask_table = mask_table;
     c.decay = 0.75f;
-    c.softness[0] = 3.0f;
-    c.softness[1] = -4.0f;
-    c.softness[2] = 0.5f;
     c.n_past = N_FRAMES - 1;
     c.simd = simd;
     return c;

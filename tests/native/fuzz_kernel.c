@@ -95,8 +95,6 @@ static void choose(source *s, es_config *c)
     c->n_bands = 1 + byte(s) % 80;
     c->top_bands = byte(s) % (c->n_bands + 1);
     c->decay = (float)byte(s) / 256.0f;
-    for (size_t i = 0; i < 3; i++)
-        c->softness[i] = any_float(s);
     c->n_past = byte(s) % 20;
     c->simd = byte(s) % 4 - 1;
 }
@@ -123,12 +121,10 @@ static void run(source *s, const es_config *c, size_t n_frames)
         int8_t *features = codes(s, n_frames * c->n_bands * c->n_features);
         int8_t *mask = codes(s, n_frames * c->n_bands * 2);
 
-        float *undecided = floats(s, ES_UNDECIDED_FLOATS);
         float *directions = floats(s, ES_DIRECTIONS_FLOATS);
 
-        const es_memory bare = { tail, NULL, NULL, NULL, NULL };
-        const es_memory whole = { tail, undecided, directions, repetition,
-                                  places };
+        const es_memory bare = { tail, NULL, NULL, NULL };
+        const es_memory whole = { tail, directions, repetition, places };
 
         float *heard = floats(s, n_frames * c->n_bands * c->n_features);
 
@@ -144,7 +140,6 @@ static void run(source *s, const es_config *c, size_t n_frames)
         free(tail);
         free(places);
         free(repetition);
-        free(undecided);
         free(directions);
         free(y);
         free(features);

@@ -13,7 +13,7 @@ import pytest
 import edgestem
 from edgestem import native
 from edgestem.errors import NativeError
-from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.learners import DIRECTIONS_SIZE
 from edgestem.spectrum.memory import PARTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,7 +59,6 @@ def test_numbers_are_the_ones_of_the_header() -> None:
     statuses = {v: n.lower() for n, v in numbers.items() if n.startswith("ES_ERR_")}
     levels = {n[8:].lower(): v for n, v in numbers.items() if n.startswith("ES_SIMD_")}
     assert numbers["ES_ABI"] == native.ABI
-    assert numbers["ES_UNDECIDED_FLOATS"] == UNDECIDED_SIZE
     assert numbers["ES_DIRECTIONS_FLOATS"] == DIRECTIONS_SIZE
     assert statuses == native.STATUS
     assert levels == native.SIMD

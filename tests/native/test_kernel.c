@@ -96,9 +96,6 @@ static tables make_tables(size_t n_fft, size_t hop, size_t n_channels,
     t.config.thresholds = t.thresholds;
     t.config.mask_table = t.mask;
     t.config.decay = 0.9f;
-    t.config.softness[0] = 1.5f; /* none for a mask without doubt */
-    t.config.softness[1] = -1.5f;
-    t.config.softness[2] = 0.5f;
     t.config.n_past = 4;
     t.config.simd = simd;
     return t;
@@ -232,16 +229,12 @@ static void test_round_trip(const tables *t, size_t n_frames, float poison)
     CHECK(es_analyse(plan, x, n_frames, 1.0f, X, features, work) == ES_OK);
     size_t n_past = es_repetition_floats(plan);
     float *repetition = calloc(n_past, sizeof *repetition);
-    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
     float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
-    const es_memory memory = { tail, undecided, directions, repetition,
-                               places };
+    const es_memory memory = { tail, directions, repetition, places };
 
     CHECK(es_synthesise(plan, mask, X, n_frames, &memory, y, work) == ES_OK);
     for (size_t i = 0; i < n_past; i++)
         CHECK(isfinite(repetition[i]));
-    for (size_t i = 0; i < ES_UNDECIDED_FLOATS; i++)
-        CHECK(isfinite(undecided[i]) && undecided[i] >= 0.0f);
     for (size_t i = 0; i < ES_DIRECTIONS_FLOATS; i++)
         CHECK(isfinite(directions[i]) && directions[i] >= 0.0f);
     for (size_t i = 0; i < 8 * n_bins; i++)
@@ -325,10 +318,8 @@ static void run_level(const es_config *c, float *X, int8_t *features, float *y)
         mask[i] = (int8_t)(next_noise(&seed) * 127.0f);
     CHECK(es_spectral_init(mem, bytes, c, &plan) == ES_OK);
     float *repetition = calloc(es_repetition_floats(plan), sizeof *repetition);
-    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
     float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
-    const es_memory memory = { tail, undecided, directions, repetition,
-                               places };
+    const es_memory memory = { tail, directions, repetition, places };
 
     CHECK(es_analyse(plan, x, 1, 0.7f, X, features, work) == ES_OK);
     CHECK(es_synthesise(plan, mask, X, 1, &memory, y, work) == ES_OK);
@@ -512,7 +503,7 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, NULL, codes, work) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
-    const es_memory bare = { tail, NULL, NULL, NULL, NULL };
+    const es_memory bare = { tail, NULL, NULL, NULL };
     const es_memory none = { NULL, NULL, NULL, NULL, NULL };
 
     CHECK(es_synthesise(NULL, codes, X, 1, &bare, y, work) == ES_ERR_NULL);

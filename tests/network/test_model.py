@@ -212,7 +212,6 @@ def test_a_second_network_is_part_of_what_names_a_model() -> None:
         ({"views": 2}, "the sidecar's views makes no sense"),
         ({"views": 4, "right_context": 1}, "the sidecar's views makes no sense"),
         ({"target_rms_db": [-21.0, 3.0]}, "the sidecar's target_rms_db makes no sense"),
-        ({"softness": [1.0, 2.0]}, "the sidecar's softness makes no sense"),
         ({"past_s": -1.0}, "the sidecar's past_s makes no sense"),
         ({"past_s": 61}, "the sidecar's past_s makes no sense"),
     ],

@@ -17,7 +17,7 @@ from spectra import (
     samples,
 )
 
-from edgestem.spectrum.learners import DIRECTIONS_SIZE, UNDECIDED_SIZE
+from edgestem.spectrum.learners import DIRECTIONS_SIZE
 from edgestem.spectrum.memory import PARTS
 from edgestem.spectrum.spectral import Spectral
 from edgestem.spectrum.windows import hann_pair
@@ -33,7 +33,6 @@ def arrays(s: Spectral) -> dict[str, NDArray[Any]]:
         "y": np.full((2 * HOP, 2), 7, np.float32),
         "places": np.full((2, 4, s.n_bins), 7, np.float32),
         "repetition": np.full(s.repetition_size, 7, np.float32),
-        "undecided": np.full(UNDECIDED_SIZE, 7, np.float32),
         "directions": np.full(DIRECTIONS_SIZE, 7, np.float32),
     }
 
@@ -59,7 +58,7 @@ BREAKS = {
     "broken",
     [
         *("x", "X", "features", "mask", "tail", "y"),
-        *("places", "repetition", "undecided", "directions"),
+        *("places", "repetition", "directions"),
     ],
 )
 @pytest.mark.parametrize("how", BREAKS)
@@ -68,7 +67,7 @@ def test_wrong_arrays_are_refused_and_nothing_is_written(
 ) -> None:
     is_input = broken in ("x", "mask")
     if (how == "read-only" and is_input) or (
-        how == "flat" and broken in ("repetition", "undecided", "directions")
+        how == "flat" and broken in ("repetition", "directions")
     ):
         return
     s = make(backend, simd, n_past=3)

@@ -49,12 +49,9 @@ int main(int argc, char **argv)
 {
     if (argc != 4)
         return 2;
-    es_config config = { N_FFT,  HOP,        N_FFT,
-                         2,      2,          N_BANDS,
-                         64,     window,     window,
-                         edges,  thresholds, mask_table,
-                         0.998f, N_PAST,     { 4.14f, -9.09f, 4.27f },
-                         0 };
+    es_config config = { N_FFT,      HOP,        N_FFT,  2,      2,
+                         N_BANDS,    64,         window, window, edges,
+                         thresholds, mask_table, 0.998f, N_PAST, 0 };
     es_spectral *plan = NULL;
     long n_frames = atol(argv[3]);
 
@@ -67,10 +64,8 @@ int main(int argc, char **argv)
     if (es_spectral_init(mem, bytes, &config, &plan) != ES_OK)
         return 1;
     float *repetition = calloc(es_repetition_floats(plan), sizeof *repetition);
-    float undecided[ES_UNDECIDED_FLOATS] = { 0.0f };
     float directions[ES_DIRECTIONS_FLOATS] = { 0.0f };
-    const es_memory memory = { tail, undecided, directions, repetition,
-                               places };
+    const es_memory memory = { tail, directions, repetition, places };
 
     es_analyse(plan, x, 1, 1.0f, X, features, work);
     for (long i = 0; i < n_frames; i++) {

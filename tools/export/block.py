@@ -270,7 +270,7 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
         context = {"left_context": n_frames - 1, "hop": hop}
         context["synthesis_length"] = 2 * hop
         context["target_rms_db"] = spectrum.TARGET_RMS_DB
-        context |= {"past_s": stage.past_s(hop), "softness": stage.SOFTNESS}
+        context["past_s"] = stage.past_s(hop)
     return context | {
         "bands": [[N_BINS, 1]],
         "n_features": net.n_features,

@@ -11,10 +11,8 @@ from torch import Tensor
 from edgestem.network.geometry import learnt_decay, past_frames
 from edgestem.spectrum.learners import (
     DIRECTIONS_SIZE,
-    UNDECIDED_SIZE,
     Directions,
     Repetition,
-    Softness,
     WienerFilter,
     repetition_size,
 )
@@ -63,20 +61,16 @@ def vocals_spectrum(
     hop: int = HOP,
     past_s: float = 0.0,
     n_heard: int = N_BINS,
-    softness: tuple[float, ...] = (),
 ) -> Tensor:
     """Vocals of a song's spectrum X (2, n_frames, n_bins) as `Separator` makes them."""
     decay, n_past = learnt_decay(hop, 44100), past_frames(past_s, hop, 44100)
     by_place = WienerFilter(decay, np.zeros((2, 4, X.shape[2])))
     past = np.zeros(repetition_size(n_past, 2, n_heard), np.float32)
     by_past = Repetition(n_past, n_heard, decay, past) if n_past else None
-    doubt = np.zeros(UNDECIDED_SIZE, np.float32)
-    by_doubt = Softness(softness, n_heard, decay, doubt) if softness else None
     by_direction = Directions(n_heard, decay, np.zeros(DIRECTIONS_SIZE, np.float32))
     vocals = []
     frames = zip(mask.numpy().swapaxes(0, 1), X.numpy().swapaxes(0, 1), strict=True)
     for gains, frame in frames:
-        gains = by_doubt(gains, frame) if by_doubt else gains
         gains = by_direction(gains, frame)
         gains = by_past(gains, frame) if by_past else gains
         vocals.append(by_place(gains, frame))

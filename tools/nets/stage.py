@@ -31,7 +31,6 @@ WINDOW, HELD = 62, 2  # frames; together the 64 of the net
 HOPS = {"stage": 1024, "monitor": 512}  # of the models made so; latency is two hops
 ROW = WINDOW - 1  # whose mask is used
 PAST_FRAMES = 646  # that the engine remembers: twice as many are worth 0.006 dB
-SOFTNESS = (8.11, -11.24, 0.75)  # of gains: tools/train/softness.py
 
 
 def hold(features: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ def stage_vocals(
         top = part[..., -TOP:].mean(-1, keepdim=True)
         mask[:, start : start + len(ends), :N_BINS] = part
         mask[:, start : start + len(ends), N_BINS:] = top
-    V = vocals_spectrum(mask, X, hop, past_s(hop), N_BINS, SOFTNESS)
+    V = vocals_spectrum(mask, X, hop, past_s(hop), N_BINS)
     return bands.overlap_add(V, synthesis, len(mixture), hop)
 
 
