@@ -148,7 +148,7 @@ def test_unsupported_pythons_and_absent_programs_are_told(
     assert doctor._python().level == "ok"
     monkeypatch.setattr(doctor.sys, "version_info", (3, 9, 1))
     assert doctor._python().level == "warn"
-    assert "Python 3.10 to 3.13" in doctor._python().verdict
+    assert "Python 3.10 to 3.14" in doctor._python().verdict
     monkeypatch.setenv("PATH", "/nowhere")
     assert "cannot be read; apt-get install ffmpeg" in doctor._programs().verdict
 

@@ -79,13 +79,7 @@ say "edgestem info"
 run -m edgestem info | sed '/^$/,$d'
 run -c 'import edgestem.native as n; n.require_built(); assert n.simd_name() == "neon"'
 song=$folder/second.wav
-run - "$project/examples/song.ogg" "$song" <<'CUT'
-import sys
-import soundfile
-rate = soundfile.info(sys.argv[1]).samplerate
-samples, _ = soundfile.read(sys.argv[1], start=10 * rate, frames=rate, dtype="int16")
-soundfile.write(sys.argv[2], samples, rate)
-CUT
+run "$project/tools/ci/cell.py" cut "$project/examples/song.ogg" "$song"
 say "one second of song"
 rm -rf "$folder/arm" "$folder/here"
 run -m edgestem separate "$song" -o "$folder/arm" --runtime ai-edge-litert
@@ -97,4 +91,14 @@ if "$PYTHON" -c "import edgestem, ai_edge_litert" 2>/dev/null; then
             echo "$stem: the same bits as on $(uname -m)"
     done
 fi
+cat >"$folder/edgestem" <<PROGRAM
+#!/bin/sh
+PYTHONPATH="$folder/site" exec "$qemu" -cpu cortex-a76 -L "$root" \\
+    "$root/usr/bin/python3.11" -m edgestem "\$@"
+PROGRAM
+chmod 755 "$folder/edgestem"
+say "its record for docs/matrix.md"
+"$PYTHON" "$project/tools/ci/cell.py" "$folder/edgestem" "wheel, unpacked" "$song" "$song" \
+    "system=Debian 12" under=qemu-user \
+    "size_mb=$(($(du -sk "$folder/site" | cut -f 1) / 1000))"
 say "done"
