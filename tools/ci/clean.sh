@@ -10,7 +10,7 @@
 # pip inside has no network: it takes files that were fetched here.
 # RELEASE: bookworm, trixie, sid; ARCH: amd64, arm64, armhf (qemu-user).  FOLDER keeps a
 # minbase of each (made here, 300 MB).  PYTHON=... has soundfile and pip.
-# The last line is the record: python -m tools.ci.matrix add LOG puts it into the page.
+# The line `cell: ...` is the record: python -m tools.ci.matrix add LOG puts it into the page.
 set -eu
 usage="usage: clean.sh wheel|pipx|sdist FILE RELEASE[/ARCH] FOLDER"
 way=${1:?$usage}

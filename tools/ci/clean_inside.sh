@@ -72,6 +72,5 @@ case $(dpkg --print-architecture) in
 amd64) ;;
 *) song=/job/second.wav native=under=qemu-user ;; # slow
 esac
-cell=$(as_pi python3 /job/cell.py "$program" "$how" $song /job/second.wav size_mb=$size $native)
+as_pi python3 /job/cell.py "$program" "$how" $song /job/second.wav size_mb=$size $native
 [ -n "$native" ] || [ $way = sdist ] || services "$program" "$way"
-echo "$cell"
