@@ -53,7 +53,7 @@ fetch() {
     done
     # shellcheck disable=SC2086 # the list is a list
     "$PYTHON" -m pip download -q --disable-pip-version-check -d "$root/job/wheels" \
-        -c "$project/tools/constraints.txt" --only-binary=:all: --implementation cp \
+        --only-binary=:all: --implementation cp \
         --python-version "$number" --abi "cp$(echo "$number" | tr -d .)" --abi abi3 \
         --abi none $platforms "$@"
 }
