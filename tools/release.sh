@@ -57,7 +57,7 @@ run() {
         row "$what" "$where" "passed, $(($(date +%s) - before)) s"
     else
         row "$what" "$where" "FAILED ($?)"
-        failed="$failed $what;"
+        failed="$failed $what ($where);"
         tail -n 15 "$log"
     fi
 }
