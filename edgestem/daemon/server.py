@@ -146,14 +146,15 @@ class Daemon:
             log.warning("cannot accept: %s", error.strerror)
             time.sleep(0.1)
             return
-        peer = peer_of(connection)
+        peer, say = peer_of(connection), self.shared.notes.say
         reason = refusal(self.shared, peer)
         if reason:
-            log.warning("pid %d, uid %d refused: %s", peer.pid, peer.uid, reason[0])
+            text = "pid %d, uid %d refused: %s"
+            say(logging.WARNING, peer.uid, text, peer.pid, peer.uid, reason[0])
             with contextlib.suppress(OSError), connection:
                 connection.send(encode_error(*reason), socket.MSG_DONTWAIT)
             return
-        log.info("pid %d, uid %d, gid %d connects", peer.pid, peer.uid, peer.gid)
+        say(logging.INFO, peer.uid, "pid %d, uid %d, gid %d connects", *peer)
         session = Session(self.shared, connection, peer)
         self.shared.add(session)
         # Before it runs: it could subscribe and be told of itself, or close first.

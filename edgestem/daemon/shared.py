@@ -17,10 +17,9 @@ from edgestem.daemon.pool.engine import Engine, foreign_models
 from edgestem.daemon.pool.models import try_models
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.daemon.system.listener import Peer
+from edgestem.daemon.system.notes import Notes
 from edgestem.daemon.turns import Turns
 from edgestem.errors import EdgestemError
-
-log = logging.getLogger(__name__)
 
 
 class Door(Protocol):
@@ -87,7 +86,7 @@ class Shared:
     ) -> None:
         self.config, self.nursery = config, nursery
         self.hold_folders(config)
-        self.turns = Turns()
+        self.turns, self.notes = Turns(), Notes()
         try_models(nursery, foreign_models(config), config.stall_s)
         self.engine = Engine(config, self.event)
         limit = config.cache_mb << 20
@@ -135,7 +134,8 @@ class Shared:
                 self._n_requests += session.n_requests
         self.count_listeners()
         self.has_freed = True
-        log.info("pid %d: %s", session.peer.pid, reason)
+        pid, uid, _ = session.peer
+        self.notes.say(logging.INFO, uid, "pid %d: %s", pid, reason)
         self.event("session", state="closed", pid=session.peer.pid)
 
     def sessions(self) -> list[Member]:

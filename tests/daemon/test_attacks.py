@@ -20,6 +20,7 @@ from daemons import WAIT_S, DaemonProcess, running, wait_for
 from strangers import HELD, MAL, as_user, ask, needs_root, open_folder
 
 from edgestem import Client, EdgestemError
+from edgestem.daemon.system.notes import LINES
 from tools.siege import descriptors
 
 RATE = 8000
@@ -242,3 +243,26 @@ def test_who_goes_in_any_state_leaves_nothing(
         wait_for(lambda: client.status()["n_jobs"] == 0)
         assert client.status()["n_streams"] == 0
     assert of_descriptor(daemon.socket, place / "song.wav", os.O_RDONLY) == "done"
+
+
+def come_and_go(path: Path, n_times: int) -> int:
+    for _ in range(n_times):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(WAIT_S)
+            connection.connect(str(path))
+            connection.recv(1)
+    return n_times
+
+
+@needs_root
+def test_nobody_fills_the_log(daemon: DaemonProcess) -> None:
+    before = daemon.log.read_text().count("\n")
+    assert ask(MAL, come_and_go, daemon.socket, LINES) == LINES
+    text = f"uid {MAL}: {LINES} lines about it"
+    wait_for(lambda: text in daemon.log.read_text())
+    daemon.client().close()
+    with daemon.client() as client:
+        wait_for(lambda: client.status()["n_clients"] == 1)
+    log = daemon.log.read_text()
+    assert "uid 0, gid 0 connects" in log[log.index(text) :]
+    assert log.count("\n") - before < LINES + 20

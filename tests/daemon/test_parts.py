@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from edgestem import EdgestemError
 from edgestem.daemon import turns as daemon_turns
-from edgestem.daemon.jobs import files as daemon_files
+from edgestem.daemon.jobs import passed
 from edgestem.daemon.jobs import paths as daemon_paths
 from edgestem.daemon.jobs.cache import Cache
 from edgestem.daemon.jobs.child import Child
@@ -431,6 +431,6 @@ def test_a_file_system_that_fails_to_close_is_its_clients(tmp_path: Path) -> Non
             if was_open:
                 raise OSError(errno.EIO, "Input/output error")
 
-    found = daemon_files.with_own_offset(Failing(tmp_path / "song"))  # type: ignore[arg-type]
+    found = passed.with_own_offset(Failing(tmp_path / "song"))  # type: ignore[arg-type]
     with found:
         assert found.read() == b"la"
