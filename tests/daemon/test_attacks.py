@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from daemons import WAIT_S, DaemonProcess, running, wait_for
+from daemons import WAIT_S, DaemonProcess, jobs_child, running, wait_for
 from strangers import HELD, MAL, as_user, ask, needs_root, open_folder
 
 from edgestem import Client, EdgestemError
@@ -209,6 +210,34 @@ def test_jobs_cancelled_at_every_moment(daemon: DaemonProcess, place: Path) -> N
     assert of_descriptor(daemon.socket, place / "song.wav", os.O_RDONLY) == "done"
     with daemon.client() as other_client:
         wait_for(lambda: other_client.status()["n_jobs"] == 0)
+
+
+def test_a_job_cancelled_while_it_writes_leaves_nothing(
+    daemon: DaemonProcess, place: Path
+) -> None:
+    """Its child's last answer comes when nobody waits for that any more."""
+    x = np.random.default_rng(0).standard_normal((600 * RATE, 1)) * 0.1
+    soundfile.write(place / "in" / "long.wav", x, RATE, "PCM_16")
+    out = place / "out" / "cancelled"
+    fields = {"input": str(place / "in" / "long.wav"), "output_dir": str(out)}
+    for i in range(6):
+        with Client(daemon.socket, timeout_s=WAIT_S) as client:
+            client.send("separate", **fields, replace=True)
+            number = queued(client)
+            client.receive("progress")
+            child = jobs_child(daemon)
+            os.kill(child, signal.SIGSTOP)
+            client.send("cancel", job=number)
+            time.sleep(0.1 + 0.05 * i)
+            with contextlib.suppress(ProcessLookupError):  # cancelled already
+                os.kill(child, signal.SIGCONT)
+            with pytest.raises(EdgestemError) as caught:
+                client.receive("done")
+            assert caught.value.code == "cancelled"
+    with daemon.client() as client:
+        wait_for(lambda: client.status()["n_jobs"] == 0)
+    wait_for(lambda: not list(place.glob("out/cancelled/.*")))
+    assert "nonsense" not in daemon.log.read_text()
 
 
 CONVERSATION = [

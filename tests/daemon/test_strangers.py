@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from daemons import DATA, WAIT_S, DaemonProcess, running, wait_for
+from daemons import DATA, WAIT_S, DaemonProcess, jobs_child, running, wait_for
 from strangers import ALICE, HELD, MAL, as_user, ask, needs_root, open_folder
 
 from edgestem import Client, EdgestemError
@@ -76,23 +76,6 @@ def ended(client: Client, **fields: Any) -> str:
     except EdgestemError as error:
         return error.code
     return "done"
-
-
-def children_of(pid: int) -> list[int]:
-    """Find the jobs' children: those of the nursery."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[1]) == pid:
-                found.append(int(folder.name))
-    return found
-
-
-def jobs_child(daemon: DaemonProcess) -> int:
-    (nursery,) = children_of(daemon.process.pid)
-    wait_for(lambda: children_of(nursery))
-    return children_of(nursery)[0]
 
 
 # ---- a job's child -----------------------------------------------------------------

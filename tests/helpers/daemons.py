@@ -112,3 +112,20 @@ def wait_for(condition: Callable[[], object], wait_s: float = WAIT_S) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
+
+
+def children_of(pid: int) -> list[int]:
+    """Find the jobs' children: those of the nursery."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                found.append(int(folder.name))
+    return found
+
+
+def jobs_child(daemon: DaemonProcess) -> int:
+    (nursery,) = children_of(daemon.process.pid)
+    wait_for(lambda: children_of(nursery))
+    return children_of(nursery)[0]

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between looks whether the job is still wanted
 COMMIT = 10  # times the limit of a block: a whole song goes to a slow disk
 RECEIVE = 1 << 20
+GIVE_UP_S = 2.0  # to remove what was not committed; the next job there does it, too
 _STATUS_S = 2.0  # a dead child is reaped within milliseconds
 
 
@@ -65,6 +66,7 @@ class Child:
         self._socket.setblocking(False)
         self._decoder = Decoder()
         self._poll = select.poll()
+        self._has_given_up = False
         self._what = "unreadable" if word == "start" else "model_mismatch"
 
     def end(self) -> None:
@@ -72,6 +74,13 @@ class Child:
         self._nursery.kill(self._number)
         self._socket.close()
         os.close(self._status)
+
+    def give_up(self) -> None:
+        """Wait for an end in order only, and not for long.
+
+        The job may be cancelled, and replies to what was asked before may come.
+        """
+        self._check, self._stall_s, self._has_given_up = _nothing, GIVE_UP_S, True
 
     def song(self, fd: int) -> ChildSong:
         """Open the song of a descriptor.
@@ -124,7 +133,7 @@ class Child:
             message = self._receive(patience)
             if message.type == reply:
                 return message
-            if message.type != "moved":
+            if message.type != "moved" and not self._has_given_up:
                 raise self._error(message)
 
     def tell(
@@ -270,4 +279,9 @@ class ChildSink(StemFiles):
     def discard(self) -> None:
         """Remove what was not committed."""
         with contextlib.suppress(EdgestemError):
-            self._child.ask("discarded", "discard", patience=COMMIT)
+            self._child.give_up()
+            self._child.ask("discarded", "discard")
+
+
+def _nothing() -> None:
+    pass

@@ -116,7 +116,7 @@ class JobSeparator:
                 separate_song(song, source, tee, grid, report, level, self._progress)
                 job.check()
                 sink.commit()
-            except EdgestemError:
+            except BaseException:
                 sink.discard()
                 raise
             self._keep(song, grid)
