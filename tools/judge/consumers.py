@@ -1,23 +1,31 @@
-"""PiKaraoke's own code and stempeg on what `edgestem export` wrote.
+"""Other programs on what `edgestem export` wrote.
 
-    python tools/judge/consumers.py PIKARAOKE_FOLDER STEMS_FOLDER
+    python tools/judge/consumers.py pikaraoke FOLDER
+    python tools/judge/consumers.py stempeg FOLDER
+    python tools/judge/consumers.py ffprobe FOLDER...
+    python tools/judge/consumers.py mixxx SETTINGS FOLDER...
 
-In a virtual environment of its own: `pip install pikaraoke stempeg soundfile`.  The
-first folder was exported in place with --layout pikaraoke, the second is -o of --layout
-stems.  PiKaraoke's FileResolver opens each sibling, and its build_ffmpeg_cmd is run to
-a file, plain, normalised and transposed: the sound that comes out is compared with our
-instrumental by cross-correlation.
+The first two want virtual environments of their own (`pip install pikaraoke numpy`,
+`pip install stempeg`).  PiKaraoke's FileResolver opens each sibling of a folder that
+was exported in place, and its build_ffmpeg_cmd is run to a file, plain, normalised and
+transposed: the sound that comes out is compared with our instrumental by
+cross-correlation.  ffprobe reads every file.  Mixxx's library, after its scanner has
+been there (`mixxx --settingsPath SETTINGS`), says which files it lists.
 """
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 RATE = 44100
+SOUNDS = frozenset("mp3 m4a flac ogg opus wav mp4 mkv mka webm".split())  # noqa: SIM905
 
 
 def decode(path: Path, stream: str = "0:a:0") -> np.ndarray:
@@ -45,7 +53,11 @@ def pikaraoke(folder: Path) -> None:
     for path in sorted(folder.rglob("*.*")):
         if not songs.add_if_valid(str(path)):
             continue
-        ours = decode(Path(FileResolver(str(path), "mp4").file_path or ""))
+        try:
+            ours = decode(Path(FileResolver(str(path), "mp4").file_path or ""))
+        except Exception as cause:  # a plain mp3 has no .cdg
+            print(f"{path.name}: listed, and cannot be opened: {cause}"[:120])
+            continue
         for name, options in (
             ("plain", {"normalize_audio": False}),
             ("normalised", {"normalize_audio": True}),
@@ -75,6 +87,62 @@ def stempeg(folder: Path) -> None:
         print(f"{path.name}: stempeg {stems.shape} at {rate} Hz, sum {level:.1f} dB")
 
 
+def ffprobe(folders: list[Path]) -> None:
+    """Count kinds of files, and name those that ffprobe says something about."""
+    line = ("ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json")
+    for folder in folders:
+        kinds: Counter[str] = Counter()
+        for path in sorted(folder.rglob("*")):
+            if path.suffix[1:] not in SOUNDS or not path.is_file():
+                continue
+            done = subprocess.run([*line, f"file:{path}"], capture_output=True)
+            found = json.loads(done.stdout or "{}").get("streams", [])
+            kinds[_kind(path, found)] += 1
+            if done.returncode or done.stderr:
+                print(f"{path}: {done.stderr.decode()[:200]}")
+        for kind, n in sorted(kinds.items()):
+            print(f"{folder.name}: {n} x {kind}")
+
+
+def _kind(path: Path, streams: list[dict]) -> str:
+    """Say what a file is made of: codecs, titles, which one is the default."""
+    words = []
+    for stream in streams:
+        tags, said = stream.get("tags", {}), stream["disposition"]
+        title = tags.get("title") or tags.get("handler_name", "")
+        name = stream["codec_name"] + (" cover" if said["attached_pic"] else "")
+        name += f" {title!r}" if title and "Handler" not in title else ""
+        words.append(name + "*" * said["default"])
+    return f"{path.suffix}: {', '.join(words)}"
+
+
+def mixxx(settings: Path, folders: list[Path]) -> None:
+    """Count what Mixxx's library holds of some folders."""
+    with sqlite3.connect(settings / "mixxxdb.sqlite") as database:
+        rows = database.execute(
+            "select track_locations.location, duration, title, filetype "
+            "from track_locations join library on library.location = track_locations.id"
+        )
+        listed = {Path(path): (s, title, kind) for path, s, title, kind in rows}
+    for folder in folders:
+        paths = folder.resolve().rglob("*")
+        files = [p for p in paths if p.suffix[1:] in SOUNDS and p.is_file()]
+        here = {path: listed[path] for path in files if path in listed}
+        counts = Counter(path.suffix for path in files)
+        found = Counter(path.suffix for path in here)
+        said = ", ".join(f"{found[k]} of {n} {k}" for k, n in sorted(counts.items()))
+        n_silent = sum(not seconds for seconds, _, _ in here.values())
+        print(f"{folder.name}: listed {said}; {n_silent} without a length")
+
+
+SHOWS = {"pikaraoke": pikaraoke, "stempeg": stempeg}
+
 if __name__ == "__main__":
-    pikaraoke(Path(sys.argv[1]))
-    stempeg(Path(sys.argv[2]))
+    what, *names = sys.argv[1:]
+    paths = [Path(name) for name in names]
+    if what == "mixxx":
+        mixxx(paths[0], paths[1:])
+    elif what == "ffprobe":
+        ffprobe(paths)
+    else:
+        SHOWS[what](*paths)
