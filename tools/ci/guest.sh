@@ -33,13 +33,15 @@ fi
 case ${3:-daemon} in
 daemon)
     inside=guest_inside.sh
-    start="/bin/sh /job/tools/ci/guest_inside.sh"
+    start="/bin/sh /job/tools/ci/guest_inside.sh" # installing is one of its checks
+    before=true
     more="-no-reboot"
     ;;
 play)
     inside=guest_play
     start="/usr/bin/env PYTHONPATH=/job:/usr/lib/edgestem /usr/bin/python3 -u \
         -m tools.ci.guest_play $(shift 3; echo "$*")"
+    before="test -e /usr/bin/edgestem || dpkg -i /job/edgestem.deb"
     # The guest's second serial line is qemu's monitor: so it pulls its own plugs.
     monitor=$folder/monitor
     rm -f "$monitor" "$folder/stick.img"
@@ -80,6 +82,7 @@ cat >"$root/etc/systemd/system/tests.service" <<UNIT
 After=multi-user.target
 [Service]
 Type=oneshot
+ExecStartPre=/bin/sh -c '$before'
 ExecStart=$start
 ExecStopPost=/bin/sh -c 'systemctl \$(cat /job/then || echo poweroff) --no-block'
 StandardOutput=tty
