@@ -62,10 +62,10 @@ def pedals() -> None:
 
 
 def cards() -> None:
-    separate_once()
     stage.refusals()
+    stage.lost(Loopback())  # a song that is not separated yet
+    separate_once()
     stage.sound()
-    stage.lost(Loopback())
     stage.resumed(Loopback())
     stage.renumbered(Loopback())
     stage.usb(Emulator())
