@@ -52,7 +52,7 @@ def repeats() -> None:
     other = Listener(pedal.path)
     pedal.tap(DOWN, 2.0)
     n_repeats = other.values().count(2)
-    check("the kernel repeats it", n_repeats >= 20, f"{n_repeats} times in 2 s")
+    check("the kernel repeats it", n_repeats >= 5, f"{n_repeats} times in 2 s")
     other.close()
     with Show(str(SET), "--null", "timed") as show:
         show.wait_said(f"pedal {NAME}")
