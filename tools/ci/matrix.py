@@ -10,8 +10,8 @@ and way.  What the page says was run has a record; the rest stands there as unru
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,14 @@ def page(cells: list[Cell]) -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("add", nargs="?", choices=("add",))
+    parser.add_argument("logs", nargs="*", type=Path, metavar="LOG")
+    args = parser.parse_args()
     table = json.loads(FILE.read_text())
-    if words[:1] == ["add"]:
-        table["cells"] = merged(table["cells"], records(map(Path, words[1:])))
+    if args.add:
+        table["cells"] = merged(table["cells"], records(args.logs))
         lines = ",\n".join(f"  {json.dumps(cell)}" for cell in table["cells"])
         about = json.dumps(table["about"])
         FILE.write_text(f'{{\n "about": {about},\n "cells": [\n{lines}\n ]\n}}\n')
@@ -98,4 +102,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
