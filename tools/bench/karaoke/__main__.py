@@ -54,7 +54,7 @@ def main() -> None:
     add("--songs", type=int, default=200)
     add("--jobs", type=int, default=2)
     add("--model", default=str(_TINY))
-    args = parser.parse_intermixed_args()
+    args = parser.parse_args()
     library = args.folder / "library"
     if not library.exists():
         made = args.folder / "making"
