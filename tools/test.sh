@@ -61,7 +61,8 @@ tools_for_tests() {
         socat:socat systemd-analyze:systemd valgrind:valgrind \
         aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64:qemu-user \
         arm-linux-gnueabihf-gcc:gcc-arm-linux-gnueabihf jackd:jackd2 \
-        arecord:alsa-utils pipewire:pipewire pw-jack:pipewire-jack; do
+        arecord:alsa-utils pipewire:pipewire pw-jack:pipewire-jack \
+        zbarimg:zbar-tools; do
         command -v "${pair%%:*}" >/dev/null || printf ' %s' "${pair##*:}"
     done
     ldconfig -p 2>/dev/null | grep -q libportaudio || printf ' libportaudio2'

@@ -29,6 +29,8 @@ BATCH = 1 << 16  # bytes of small messages that are sent at once
 LONGEST_S = 86_400.0  # poll(2) takes 24 days at most; we look again anyway
 OVERHEAD = 128  # bytes that a short message takes besides its own
 SEND_BUFFER = 1 << 19  # bytes in the kernel; a block of stems goes in one piece
+# Open from the start: there may be no descriptor left when it is needed.
+_NULL = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 class Gone(Exception):
@@ -300,8 +302,4 @@ def _defuse(fd: int) -> None:
     """
     if stat.S_ISREG(os.fstat(fd).st_mode):
         return
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.dup2(null, fd, inheritable=False)
-    finally:
-        os.close(null)
+    os.dup2(_NULL, fd, inheritable=False)

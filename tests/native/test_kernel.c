@@ -504,7 +504,7 @@ static void test_call_statuses(void)
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, NULL) == ES_ERR_NULL);
     CHECK(es_analyse(p, x, 1, 1.0f, X, codes, work + 4) == ES_ERR_ALIGN);
     const es_memory bare = { tail, NULL, NULL, NULL };
-    const es_memory none = { NULL, NULL, NULL, NULL, NULL };
+    const es_memory none = { NULL, NULL, NULL, NULL };
 
     CHECK(es_synthesise(NULL, codes, X, 1, &bare, y, work) == ES_ERR_NULL);
     CHECK(es_synthesise(p, NULL, X, 1, &bare, y, work) == ES_ERR_NULL);
