@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import resource
 import shutil
@@ -110,6 +111,7 @@ def test_without_descriptors_a_model_is_a_clear_refusal(tmp_path: Path) -> None:
     config = read_config(path)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
+    gc.collect()  # what it found later would give descriptors back
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
         with contextlib.suppress(OSError):
