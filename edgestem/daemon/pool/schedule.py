@@ -63,7 +63,7 @@ class Scheduler:
         with self._lock:
             self._n_running[priority] -= 1
             self._since.pop(threading.get_ident(), None)
-            for wanted in (FIRST, LAST):
+            for wanted in (FIRST, LAST):  # in this order: live streams go before jobs
                 while self._waiting[wanted] and self._may_run(wanted):
                     self._n_running[wanted] += 1
                     self._waiting[wanted].popleft().release()
@@ -80,8 +80,6 @@ class Scheduler:
             return sum(map(len, self._waiting))
 
     def _may_run(self, priority: int) -> bool:
-        if priority == LAST and self._waiting[FIRST]:
-            return False
         n_all = sum(self._n_running)
         n_same = self._n_running[priority]
         return n_all < self.n_slots and n_same < self._limits[priority]
