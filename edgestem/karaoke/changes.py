@@ -120,8 +120,10 @@ class _Locality:
 
     def is_local(self, folder: Path) -> bool:
         real = Path(os.path.realpath(folder))
-        points = (p for p in (real, *real.parents) if p in self._kinds)
-        return self._kinds[next(points)] in _LOCAL if self._kinds else False
+        places = (real, *real.parents)
+        # In a chroot the table may not have what the root lies on.
+        point = next((place for place in places if place in self._kinds), None)
+        return point is not None and self._kinds[point] in _LOCAL
 
 
 def _unescape(name: bytes) -> bytes:

@@ -71,8 +71,7 @@ def tick_tone(sample_rate: int) -> NDArray[np.float32]:
     n = max(round(TICK_S * sample_rate), 2)
     t = np.arange(n) / sample_rate
     shape = LEVEL / 2 * (1 - np.arange(n) / n)
-    tone: NDArray[np.float32] = shape * np.sin(2 * np.pi * TICK_HZ * t)
-    return tone.astype(np.float32)
+    return np.asarray(shape * np.sin(2 * np.pi * TICK_HZ * t), np.float32)
 
 
 class ClickTone:

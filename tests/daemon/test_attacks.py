@@ -218,9 +218,9 @@ def test_a_job_cancelled_while_it_writes_leaves_nothing(
     """Its child's last answer comes when nobody waits for that any more."""
     x = np.random.default_rng(0).standard_normal((600 * RATE, 1)) * 0.1
     soundfile.write(place / "in" / "long.wav", x, RATE, "PCM_16")
-    out = place / "out" / "cancelled"
-    fields = {"input": str(place / "in" / "long.wav"), "output_dir": str(out)}
+    fields = {"input": str(place / "in" / "long.wav")}
     for i in range(6):
+        fields["output_dir"] = str(place / "out" / f"cancelled-{i}")
         with Client(daemon.socket, timeout_s=WAIT_S) as client:
             client.send("separate", **fields, replace=True)
             number = queued(client)
@@ -236,7 +236,7 @@ def test_a_job_cancelled_while_it_writes_leaves_nothing(
             assert caught.value.code == "cancelled"
     with daemon.client() as client:
         wait_for(lambda: client.status()["n_jobs"] == 0)
-    wait_for(lambda: not list(place.glob("out/cancelled/.*")))
+    wait_for(lambda: not list(place.glob("out/cancelled-*/.*")))
     assert "nonsense" not in daemon.log.read_text()
 
 

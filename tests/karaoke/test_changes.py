@@ -42,6 +42,16 @@ def told() -> Iterator[Changes]:
     found.close()
 
 
+def test_a_root_that_the_table_of_mounts_lacks_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a chroot: what is not known to be local is polled."""
+    table = tmp_path / "mountinfo"
+    table.write_text("22 28 0:21 / /proc rw - proc proc rw\n")
+    monkeypatch.setattr(changes, "_MOUNTS", table)
+    assert not changes._Locality().is_local(tmp_path)
+
+
 def test_changes_in_old_and_new_folders_are_told(told, folder) -> None:
     new = folder / "new folder"
     assert told.follow([folder]) is Told.FROM_NOW
