@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgestem.cli.console import put
-from edgestem.cli.hardware import add_network_options, add_options
+from edgestem.cli.hardware import add_network_options, add_options, make_compute
 from edgestem.cli.progress import Progress
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real
@@ -124,11 +124,7 @@ def _measure(args: argparse.Namespace) -> Activity:
             args.song,
             progress.update,
             model=args.model or DEFAULT_MODEL,
-            threads=args.threads,
-            runtime=args.runtime,
-            device=args.device,
-            device_options=dict(args.delegate_options),
-            fallback=args.fallback,
+            **make_compute(args).keywords(),
         )
     finally:
         progress.end(is_done=True)

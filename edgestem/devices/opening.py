@@ -48,7 +48,7 @@ def open_model(model: str | Path = DEFAULT, compute: Compute = ANY) -> Model:
     model : str or Path
         A name (`karaoke`) or a .tflite file with its sidecar beside it.
     compute : Compute
-        Where and how; its device is one of the module's docstring.
+        Where and how; its device is one of `devices.choice`'s docstring.
 
     Raises
     ------

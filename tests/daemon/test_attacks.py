@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 from daemons import WAIT_S, DaemonProcess, jobs_child, running, wait_for
-from strangers import HELD, MAL, as_user, ask, needs_root, open_folder
+from strangers import HELD, MAL, as_user, ask, needs_root, open_place
 
 from edgestem import Client, EdgestemError
 from edgestem.daemon.system.notes import LINES
@@ -29,10 +29,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    with open_folder() as folder:
-        for name in ("in", "out"):
-            (folder / name).mkdir()
-            (folder / name).chmod(0o777)
+    with open_place() as folder:
         x = np.random.default_rng(0).standard_normal((RATE, 1)) * 0.1
         for name, mode in (("song", 0o644), ("private", 0o600), ("box", 0o622)):
             soundfile.write(folder / f"{name}.wav", x, RATE, "PCM_16")

@@ -20,7 +20,16 @@ import numpy as np
 import pytest
 import soundfile
 from daemons import DATA, WAIT_S, DaemonProcess, jobs_child, running, wait_for
-from strangers import ALICE, HELD, MAL, as_user, ask, needs_root, open_folder
+from strangers import (
+    ALICE,
+    HELD,
+    MAL,
+    as_user,
+    ask,
+    needs_root,
+    open_folder,
+    open_place,
+)
 
 from edgestem import Client, EdgestemError
 
@@ -29,10 +38,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    with open_folder() as folder:
-        for name in ("in", "out"):
-            (folder / name).mkdir()
-            (folder / name).chmod(0o777)
+    with open_place() as folder:
         make_song(folder / "short.wav", 0.5)
         make_song(folder / "long.wav", 1200)
         yield folder

@@ -32,6 +32,16 @@ def open_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def open_place() -> Iterator[Path]:
+    """Make such a folder with `in` and `out`, where every user may write."""
+    with open_folder() as folder:
+        for name in ("in", "out"):
+            (folder / name).mkdir()
+            (folder / name).chmod(0o777)
+        yield folder
+
+
+@contextlib.contextmanager
 def as_user(uid: int, function: Callable[..., Any], *args: Any) -> Iterator[Any]:
     """Run a function as a user in a process that lives until the end; yield its result.
 

@@ -80,7 +80,7 @@ class Child:
 
         The job may be cancelled, and replies to what was asked before may come.
         """
-        self._check, self._stall_s, self._has_given_up = _nothing, GIVE_UP_S, True
+        self._check, self._stall_s, self._has_given_up = nothing, GIVE_UP_S, True
 
     def song(self, fd: int) -> ChildSong:
         """Open the song of a descriptor.
@@ -283,5 +283,5 @@ class ChildSink(StemFiles):
             self._child.ask("discarded", "discard")
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Check nothing: nobody waits who could want it to end."""

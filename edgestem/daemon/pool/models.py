@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgestem.daemon.jobs.child import Child
+from edgestem.daemon.jobs.child import Child, nothing
 from edgestem.daemon.jobs.nursery import Nursery
 from edgestem.errors import EdgestemError, ModelError
 
@@ -24,7 +24,7 @@ def try_models(
     """
     for name, path in models:
         patience_s = max(stall_s, LOADING_S)
-        child = Child(nursery, name, _nothing, patience_s, word="try")
+        child = Child(nursery, name, nothing, patience_s, word="try")
         try:
             child.ask("loaded", "model", path=str(path))
         except EdgestemError as cause:
@@ -38,7 +38,3 @@ def try_models(
             ) from cause
         finally:
             child.end()
-
-
-def _nothing() -> None:
-    pass
