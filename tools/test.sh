@@ -32,6 +32,7 @@ watched() {
     log=$(mktemp)
     "$@" >"$log" 2>&1 &
     pid=$!
+    trap 'kill "$pid"; exit 130' INT TERM
     shown=0
     heard=$(date +%s)
     alive=1
@@ -49,10 +50,19 @@ watched() {
             heard=$now
         fi
     done
+    trap - INT TERM
     status=0
     wait "$pid" || status=$?
     rm -f "$log"
     return "$status"
+}
+
+# bounded COMMAND...: end it, and all that it started, after 45 minutes or when this
+# shell is told to end.  Python, at SIGABRT, prints where each of its threads stands.
+bounded() {
+    timeout --signal=ABRT --kill-after=30 2700 "$@" &
+    trap 'kill '$! TERM
+    wait $!
 }
 
 # Tools that tests use for real; without them tests skip by name.
@@ -73,7 +83,7 @@ tools_for_tests() {
 # and beside others a busy machine may be too slow for them: the few that failed are
 # asked again, alone, and are named.
 tests_of() {
-    pytest="$VENV/bin/python -m pytest -q"
+    pytest="bounded $VENV/bin/python -m pytest -q"
     $pytest -n $(($(nproc) + 1)) --dist loadfile "$@" && return
     status=$?
     n=$($pytest --lf --lfnf none --collect-only "$@" 2>/dev/null | grep -c '::') || true
@@ -112,7 +122,7 @@ busy "edgestem[$extras] into $VENV, about 180 MB to fetch, 600 MB on the disk" \
 case $tier in
 fast) stage tests watched tests_of -m "not slow" tests \
     --ignore tests/train "$@" ;;
-train) stage tests watched "$VENV/bin/python" -m pytest -q tests/train tests/tools/test_pool.py "$@" ;;
+train) stage tests watched bounded "$VENV/bin/python" -m pytest -q tests/train tests/tools/test_pool.py "$@" ;;
 whole)
     stage tests watched tests_of tests --ignore tests/train "$@"
     stage linters lint

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import soundfile
@@ -56,7 +57,7 @@ def publish(out: Path, song: Song, made: Publisher, *, redo: bool = False) -> st
 
 def die_at(step: int, work: Callable[[], object]) -> bool:
     """Do something in another process, which is killed at a step; say whether."""
-    pid = os.fork()
+    pid = forks.fork()
     if pid == 0:
         left = [step]
 
@@ -71,7 +72,9 @@ def die_at(step: int, work: Callable[[], object]) -> bool:
             work()
         finally:
             os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert code in (0, 9), f"step {step}: {code}"
+    return code == 9
 
 
 def check(out: Path, song: Song, model: str) -> None:

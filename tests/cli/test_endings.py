@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 from edgestem.cli.world import as_error
@@ -87,7 +88,7 @@ def test_results_arrive_whole_in_a_pipe_that_takes_a_part(tmp_path: Path) -> Non
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     data = os.urandom(1 << 20)
-    pid = os.fork()
+    pid = forks.fork()
     if pid == 0:
         os.close(reader)
         descriptors.write_all(writer, data)

@@ -182,9 +182,11 @@ def test_what_lies_in_an_output_folder_holds_nobody(
 
 def queued(client: Client) -> int:
     """Wait for the number of a job, whatever is said of those before it."""
-    while True:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
         with contextlib.suppress(EdgestemError):
             return int(client.receive("queued").fields["job"])
+    raise TimeoutError("the daemon takes no job")
 
 
 def test_jobs_cancelled_at_every_moment(daemon: DaemonProcess, place: Path) -> None:

@@ -6,13 +6,14 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 
 ALICE, MAL = 64_101, 64_102  # numbers that nobody has
@@ -49,9 +50,7 @@ def as_user(uid: int, function: Callable[..., Any], *args: Any) -> Iterator[Any]
     """
     result, said = os.pipe()
     until, end = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the child only execs C
-        pid = os.fork()
+    pid = forks.fork()
     if pid == 0:
         try:
             os.close(end)
@@ -60,6 +59,7 @@ def as_user(uid: int, function: Callable[..., Any], *args: Any) -> Iterator[Any]
             os.setuid(uid)
             os.write(said, json.dumps(function(*args)).encode())
             os.close(said)
+            signal.alarm(0)  # from here on it lives as long as its test
             os.read(until, 1)
         except BaseException:
             traceback.print_exc()

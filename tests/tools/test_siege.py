@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 from strangers import needs_root
 
@@ -58,7 +59,7 @@ def test_a_soak_keeps_its_daemon_until_the_hours_are_over(tmp_path: Path) -> Non
 
 def test_rows_of_several_processes_add_up() -> None:
     counts = mal.Counts(2)
-    pid = os.fork()
+    pid = forks.fork()
     if pid == 0:
         counts.of(1).add(messages=5)
         os._exit(0)
