@@ -24,6 +24,7 @@ from edgestem.errors import AudioError
 from edgestem.files.output import FileReport
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.commit import is_there
+from edgestem.sound.parts import wrap
 from edgestem.sound.writing import target_paths
 
 OLD = ".edgestem.old"
@@ -123,9 +124,10 @@ class Publisher:
 
     def _claim(self, place: str) -> Claim | None:
         for _ in range(_TRIES):
-            Path(place).mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # whoever failed removed it
-                return self._claims.take(place)
+            with wrap(Path(place)):
+                Path(place).mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # a failure removed it
+                    return self._claims.take(place)
         return None
 
     def _look(self, job: _Job, claim: Claim | None = None) -> Outcome | None:

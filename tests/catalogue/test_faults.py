@@ -197,3 +197,13 @@ def test_receipts_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "edgestem.json").write_text(text)
         assert receipt.read(str(tmp_path)) is None
     assert receipt.read(str(tmp_path / "nowhere")) is None
+
+
+def test_a_folder_that_cannot_be_made_is_said_with_a_way_out(
+    tmp_path: Path, song: Song
+) -> None:
+    """As on a disk that refuses a name, and with a file in its place."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / song.folder).touch()
+    with pytest.raises(AudioError, match=r"song cannot be written: .*; choose another"):
+        publish(tmp_path / "out", song, publisher(tmp_path / "out", RECIPE))
