@@ -22,8 +22,9 @@ import soundfile
 from daemons import DATA, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
+from strangers import MAL
 
-from edgestem import EdgestemError
+from edgestem import AudioError, EdgestemError
 from edgestem.daemon import turns as daemon_turns
 from edgestem.daemon.jobs import passed
 from edgestem.daemon.jobs import paths as daemon_paths
@@ -38,6 +39,7 @@ from edgestem.daemon.pool.engine import Engine
 from edgestem.daemon.requests import Open
 from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.config import DaemonConfig
+from edgestem.daemon.system.notes import Notes
 from edgestem.daemon.turns import MESSAGES, Turns
 from edgestem.files.output import Output
 from edgestem.network.reading import read_config
@@ -267,6 +269,26 @@ def child_of(nursery: Nursery) -> Iterator[Child]:
         yield child
     finally:
         child.end()
+
+
+def test_children_that_die_do_not_fill_the_log(
+    nursery: Nursery,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("edgestem.daemon.system.notes.LINES", 2)
+    note = Notes().about(MAL)
+    (tmp_path / "song").touch()
+    for _ in range(4):
+        child = Child(nursery, "song", lambda: None, 20.0, note=note)
+        with (tmp_path / "song").open() as file:
+            nursery.kill(child._number)
+            with pytest.raises(AudioError, match="crashed on it"):
+                child.song(file.fileno())
+        child.end()
+    assert len(caplog.messages) == 3
+    assert caplog.messages[-1].startswith(f"uid {MAL}: 2 lines about it")
 
 
 def test_the_key_is_what_was_heard_not_what_was_hashed(

@@ -44,6 +44,10 @@ class Child:
         Called while it is waited for; may raise to give up, or wait itself.
     stall_s : float
         It has to answer within this time.
+    word : str
+        What the nursery is asked: `start` a job, or `try` a model.
+    note : callable
+        Takes a line of the log as `Logger.log` does.
 
     Raises
     ------
@@ -59,8 +63,9 @@ class Child:
         stall_s: float,
         *,
         word: str = "start",
+        note: Callable[..., None] = log.log,
     ) -> None:
-        self._nursery, self._name = nursery, name
+        self._nursery, self._name, self._note = nursery, name, note
         self._check, self._stall_s = check, stall_s
         self._number, self._socket, self._status = nursery.start(word)
         self._socket.setblocking(False)
@@ -184,10 +189,11 @@ class Child:
     def _error(self, message: Message) -> EdgestemError:
         code, text = message.fields.get("code"), message.fields.get("text")
         if message.type != "error" or not isinstance(code, str):
-            log.error("job's child %d talks nonsense", self._number)
+            self._note(logging.ERROR, "job's child %d talks nonsense", self._number)
             return self._audio_error("its decoder went wrong")
         if code == "internal":
-            log.error("job's child %d: %s", self._number, message.fields.get("detail"))
+            detail = message.fields.get("detail")
+            self._note(logging.ERROR, "job's child %d: %s", self._number, detail)
         return EdgestemError(str(text), code=code)
 
     def _died(self) -> EdgestemError:
@@ -196,7 +202,8 @@ class Child:
         with contextlib.suppress(OSError):
             ready, _, _ = select.select([self._status], [], [], _STATUS_S)
             text = os.read(self._status, 200).decode() if ready else ""
-        log.warning("job's child %d ended: %s", self._number, text or "no status")
+        how = text or "no status"
+        self._note(logging.WARNING, "job's child %d ended: %s", self._number, how)
         if not text.lstrip("-").isdigit():
             return EdgestemError(
                 "no process can be started for the job: try again later",

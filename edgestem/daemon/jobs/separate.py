@@ -100,7 +100,10 @@ class JobSeparator:
         """Separate and return the fields of `done`."""
         job, config = self._job, self._shared.config
         with self._held:
-            child = Child(self._shared.nursery, job.name, job.pulse, config.stall_s)
+            child = Child(
+                *(self._shared.nursery, job.name, job.pulse, config.stall_s),
+                note=self._shared.notes.about(job.uid),
+            )
             self._held.callback(child.end)
             song = child.song(job.source.fileno())
             self._rate = song.sample_rate

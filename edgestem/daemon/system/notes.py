@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 LINES = 600  # about one user
@@ -21,6 +22,10 @@ class Notes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[int, tuple[float, int]] = {}  # uid -> window's begin, lines
+
+    def about(self, uid: int) -> Callable[..., None]:
+        """Give what takes lines about this user as `Logger.log` does."""
+        return lambda level, text, *args: self.say(level, uid, text, *args)
 
     def say(self, level: int, uid: int, text: str, *args: object) -> None:
         """Log a line about a user, if there were not too many in this minute."""
