@@ -84,7 +84,8 @@ tools_for_tests() {
 # asked again, alone, and are named.
 tests_of() {
     pytest="bounded $VENV/bin/python -m pytest -q"
-    $pytest -n $(($(nproc) + 1)) --dist loadfile "$@" && return
+    $pytest -n $(($(nproc) + 1)) --dist loadfile \
+        --max-worker-restart 2 "$@" && return
     status=$?
     n=$($pytest --lf --lfnf none --collect-only "$@" 2>/dev/null | grep -c '::') || true
     [ "$status" = 1 ] && [ "$n" -ge 1 ] && [ "$n" -le 5 ] || return "$status"

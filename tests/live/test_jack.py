@@ -234,8 +234,12 @@ def bench() -> Iterator[Callable[[], Bench]]:
 def latencies(port: str) -> dict[str, int]:
     """What jack_lsp prints of a port: capture and playback latency."""
     command = ["jack_lsp", "-s", SERVER, "-l", port]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return {k: int(v) for k, v in re.findall(r"port (\w+) latency = \[ (\d+) ", out)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=30
+    )
+    return {
+        k: int(v) for k, v in re.findall(r"port (\w+) latency = \[ (\d+) ", done.stdout)
+    }
 
 
 def test_latency_measured_is_latency_stated_and_told_to_the_graph(

@@ -183,7 +183,7 @@ def server() -> Iterator[None]:
 
 def connections() -> str:
     done = subprocess.run(
-        ["jack_lsp", "-s", SERVER, "-c"], capture_output=True, text=True
+        ["jack_lsp", "-s", SERVER, "-c"], capture_output=True, text=True, timeout=30
     )
     return done.stdout
 
