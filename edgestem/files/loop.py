@@ -15,7 +15,7 @@ from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Output
-from edgestem.sound.encoding import choose_grid
+from edgestem.sound.containers import choose_grid
 from edgestem.sound.grid import (
     GRIDS,
     Grid,
