@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.errors import AudioError
-from edgestem.sound.commit import commit, held_signals, repair
+from edgestem.sound.commit import commit, held_signals
 from edgestem.sound.containers import PLAIN, Details, extension
 from edgestem.sound.descriptors import WavOutput, write_all, writing_stdout
 from edgestem.sound.grid import GridSamples
-from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
+from edgestem.sound.parts import PartFile, prepare, wrap
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat, pack
 
@@ -65,13 +65,9 @@ class StemFiles:
         self._folders = sorted({path.parent for path in self.paths.values()})
         self._files: dict[str, PartFile] = {}
         self._made: list[Path] = []
-        for own in self._folders:
-            with wrap(own):
-                self._made = _make_folders(own) + self._made
         try:
             for own in self._folders:
-                repair(own)
-                remove_dead_parts(own)
+                self._made = prepare(own) + self._made
             for name, path in self.paths.items():
                 said = replace(details, tags=stem_tags(details.tags, name))
                 self._files[name] = PartFile(path, file_format, wav, said)
@@ -185,17 +181,6 @@ def target_paths(
 ) -> dict[str, Path]:
     """Name the file of each stem."""
     return {name: folder / f"{name}.{extension(file_format)}" for name in names}
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return those that are new, innermost first."""
-    made = []
-    at = folder
-    while not at.exists():
-        made.append(at)
-        at = at.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return made
 
 
 def _sync_folder(folder: Path) -> None:
