@@ -77,13 +77,7 @@ def recode(
         grid, _ = choose_grid("keep", file_format, own)
         wav = WavFormat(grid, one.sample_rate, one.n_channels, one.n_samples)
         files = stack.enter_context(
-            StemFiles(
-                Path(),
-                *(tuple(targets), file_format, wav),
-                details=details,
-                is_forced=True,
-                paths=targets,
-            )
+            StemFiles(targets, file_format, wav, details=details, is_forced=True)
         )
         while True:
             blocks = {

@@ -208,11 +208,7 @@ class FileSeparator:
             separator = self._separator_for(song)
             details = details_of(song, o)
             with StemFiles(
-                Path(),
-                *(o.stems, o.file_format, wav),
-                details=details,
-                is_forced=o.is_forced,
-                paths=targets,
+                targets, o.file_format, wav, details=details, is_forced=o.is_forced
             ) as files:
                 separate_song(
                     *(song, separator, files, wav.grid, report, o.vocals_db, progress),
