@@ -22,7 +22,7 @@ from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
-from edgestem.sound.writing import StemFiles, stem_exists
+from edgestem.sound.writing import StemFiles, stem_exists, target_paths
 from edgestem.stems import STEMS
 
 BLOCK = 65536  # samples
@@ -135,10 +135,8 @@ class _Work:
     def _sink(self, song: Song) -> StemFiles:
         wav = WavFormat(self._grid, song.sample_rate, song.n_channels, song.n_samples)
         details = Details(self._made["options"]["bitrate"], song.tags)
-        folder, names = Path(self._folder), (self._other,)
-        return StemFiles(
-            *(folder, names, self._format, wav), details=details, is_forced=True
-        )
+        targets = target_paths(Path(self._folder), (self._other,), self._format)
+        return StemFiles(targets, self._format, wav, details=details, is_forced=True)
 
     def _block(self, song: Song) -> GridSamples:
         return convert(song.read(BLOCK), song.grid, self._grid)[0]

@@ -69,12 +69,7 @@ class RemoteSeparator:
         check_targets(path, targets, is_forced=o.is_forced)
         with (
             _open(path, o) as source,
-            StemFiles(
-                Path(),
-                *(o.stems, o.file_format, None),
-                is_forced=o.is_forced,
-                paths=targets,
-            ) as files,
+            StemFiles(targets, o.file_format, None, is_forced=o.is_forced) as files,
         ):
             report = self._run(path, source, files.descriptors(), progress)
             files.commit()

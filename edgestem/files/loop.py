@@ -15,7 +15,7 @@ from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Output
-from edgestem.sound.encoding import choose_grid
+from edgestem.sound.containers import choose_grid
 from edgestem.sound.grid import (
     GRIDS,
     Grid,
@@ -26,6 +26,7 @@ from edgestem.sound.grid import (
     to_float32,
 )
 from edgestem.sound.song import Song, unreadable
+from edgestem.sound.wav import WavFormat
 from edgestem.stems import MIX, Stems
 
 FILE_BLOCK = 65536  # samples: 1.5 s at 44.1 kHz; large enough that calls cost nothing
@@ -52,13 +53,19 @@ class StemSink(Protocol):
         """Append a block of every stem; count values that had to be clipped."""
 
 
-def stem_grid(song: Song, output: Output) -> tuple[Grid, str]:
-    """Choose the sample format of a song's stems, and say what is to be said of it.
+def begin_song(path: str, song: Song, output: Output) -> tuple[WavFormat, FileReport]:
+    """Choose the format of a song's stems, and begin its report.
+
+    Parameters
+    ----------
+    path : str
+        What the caller named, for the report.
 
     Raises
     ------
     AudioError
-        Its rate or its channels are not separated.
+        Its rate or its channels are not separated; or the container cannot hold what
+        was asked for.
     """
     try:
         check_stream(song.sample_rate, song.n_channels)
@@ -66,22 +73,16 @@ def stem_grid(song: Song, output: Output) -> tuple[Grid, str]:
         text = f"{song.name}: {cause}"
         raise AudioError(text, code=cause.code, path=song.name) from cause
     own = GRIDS["16"] if song.is_lossy else song.grid
-    return choose_grid(output.subtype, output.file_format, own)
-
-
-def new_report(
-    path: str, song: Song, grid: Grid, note: str, source: VocalsSource
-) -> FileReport:
-    """Begin a song's report; `path` is what the caller named."""
+    grid, note = choose_grid(output.subtype, output.file_format, own)
+    wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
     report = FileReport(
         input=path,
-        sample_rate=song.sample_rate,
-        n_channels=song.n_channels,
+        sample_rate=wav.sample_rate,
+        n_channels=wav.n_channels,
         subtype=grid.name,
-        latency_samples=source.latency_samples,
     )
     report.warnings += [note] if note else []
-    return report
+    return wav, report
 
 
 def separate_song(
@@ -128,6 +129,7 @@ def separate_song(
     report.n_clipped_samples += n_clipped
     if song.is_damaged and report.n_samples == 0:
         raise unreadable(song.name, "is damaged: nothing of it could be read")
+    report.latency_samples = source.latency_samples
     report.n_bad_samples = song.n_bad_samples
     report.warnings += song.notes
     report.warnings += report.sentences()

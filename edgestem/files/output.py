@@ -67,7 +67,7 @@ class FileReport:
     """Channels of the song and of every stem."""
     subtype: str
     """Sample format of the stems."""
-    latency_samples: int
+    latency_samples: int = 0
     """Latency of the engine; it is compensated in files."""
     outputs: dict[str, str] = field(default_factory=dict)
     """Stem -> path."""

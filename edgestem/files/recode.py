@@ -9,9 +9,8 @@ from pathlib import Path
 from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK
 from edgestem.files.separate import song_name
-from edgestem.sound.containers import EXTENSIONS, Details
+from edgestem.sound.containers import EXTENSIONS, Details, choose_grid
 from edgestem.sound.covers import read_covers
-from edgestem.sound.encoding import choose_grid
 from edgestem.sound.extras import read_extras
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
@@ -78,13 +77,7 @@ def recode(
         grid, _ = choose_grid("keep", file_format, own)
         wav = WavFormat(grid, one.sample_rate, one.n_channels, one.n_samples)
         files = stack.enter_context(
-            StemFiles(
-                Path(),
-                *(tuple(targets), file_format, wav),
-                details=details,
-                is_forced=True,
-                paths=targets,
-            )
+            StemFiles(targets, file_format, wav, details=details, is_forced=True)
         )
         while True:
             blocks = {

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
-from edgestem.files.loop import Progress, new_report, separate_song, stem_grid
+from edgestem.files.loop import Progress, begin_song, separate_song
 from edgestem.files.output import FileReport, Output
 from edgestem.network.catalogue import DEFAULT, model_path
 from edgestem.network.compute import ANY, Compute
@@ -28,7 +28,6 @@ from edgestem.sound.extras import read_extras
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.targets import check_stdout, check_targets
-from edgestem.sound.wav import WavFormat
 from edgestem.sound.writing import StemFiles, WavStream, target_paths
 from edgestem.stems import STEMS
 
@@ -205,14 +204,11 @@ class FileSeparator:
         o = self.output
         song = (self._open or open_song)(path)
         try:
-            separator, wav, report = self._prepare(path, song)
+            wav, report = begin_song(str(path), song, o)
+            separator = self._separator_for(song)
             details = details_of(song, o)
             with StemFiles(
-                Path(),
-                *(o.stems, o.file_format, wav),
-                details=details,
-                is_forced=o.is_forced,
-                paths=targets,
+                targets, o.file_format, wav, details=details, is_forced=o.is_forced
             ) as files:
                 separate_song(
                     *(song, separator, files, wav.grid, report, o.vocals_db, progress),
@@ -233,7 +229,8 @@ class FileSeparator:
         check_stdout(path, file)
         song = open_song(path)
         try:
-            separator, wav, report = self._prepare(path, song)
+            wav, report = begin_song(str(path), song, o)
+            separator = self._separator_for(song)
             sink = WavStream(file, stem, wav)
             separate_song(
                 *(song, separator, sink, wav.grid, report, o.vocals_db, progress),
@@ -245,16 +242,6 @@ class FileSeparator:
         report.outputs = {stem: "-"}
         report.elapsed = time.perf_counter() - started
         return report
-
-    def _prepare(
-        self, path: str | Path, song: Song
-    ) -> tuple[Separator, WavFormat, FileReport]:
-        """Have what an open song needs: a separator, its stems' format, its report."""
-        grid, note = stem_grid(song, self.output)
-        separator = self._separator_for(song)
-        report = new_report(str(path), song, grid, note, separator)
-        wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
-        return separator, wav, report
 
     @cached_property
     def _threads(self) -> int:

@@ -25,9 +25,7 @@ class Outputs:
     """
 
     def __init__(self, targets: Mapping[str, Path]) -> None:
-        self._files = StemFiles(
-            Path(), tuple(targets), "wav", None, is_forced=True, paths=targets
-        )
+        self._files = StemFiles(targets, "wav", None, is_forced=True)
         fds = self._files.descriptors()
         self._opened: dict[str, BinaryIO] = {}
         for label, fd in zip(targets, fds, strict=True):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.play.pages import Pages, narrow_dtype
-from edgestem.sound.encoding import choose_grid
+from edgestem.sound.containers import choose_grid
 from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert, to_float32
 
 NONE, PROVISIONAL, FINAL = range(3)  # how good the vocals of a place are

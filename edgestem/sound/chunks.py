@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from edgestem.sound.wav import WavFormat, is_open_end, parse_format
 
@@ -204,3 +205,15 @@ def _behind_id3(fd: int) -> int:
     for byte in head[6:]:  # seven bits a byte
         size = size << 7 | byte & 0x7F
     return 10 + size + 10 * bool(head[5] & 0x10)
+
+
+def shift(file: BinaryIO, start: int, n_bytes: int) -> None:
+    """Move all from `start` to the end of a file by `n_bytes` towards its end."""
+    end = file.seek(0, 2)
+    while end > start:
+        begin = max(start, end - (1 << 20))
+        file.seek(begin)
+        data = file.read(end - begin)
+        file.seek(begin + n_bytes)
+        file.write(data)
+        end = begin

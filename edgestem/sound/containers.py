@@ -1,17 +1,14 @@
-"""What the containers of stems can hold, decided before libsndfile is asked."""
+"""What the containers of stems can hold, decided before an encoder is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound.covers import Cover
-from edgestem.sound.song import load_soundfile
+from edgestem.sound.grid import GRIDS, Grid
 
 CONTAINERS = ("wav", "flac", "ogg", "mp3")  # libsndfile's, and the daemon's
 BY_FFMPEG = ("m4a", "alac", "opus")  # what the program `ffmpeg` writes
@@ -19,13 +16,11 @@ ALL_CONTAINERS = CONTAINERS + BY_FFMPEG
 EXTENSIONS = ("wav", "flac", "ogg", "mp3", "m4a", "opus")  # of stems
 LOSSY = ("ogg", "mp3", "m4a", "opus")
 MIN_BITRATE, MAX_BITRATE = 64, 320  # kbit/s: below, mp3 cannot say its exact length
+# Grids that the lossless formats besides wav hold, and the wider one for others.
+_LOSSLESS = {"flac": ("8", "16", "24"), "alac": ("16", "24")}
 _AAC_RATES: tuple[int, ...] = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000)
 _AAC_RATES += (44100, 48000, 64000, 88200, 96000)
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-# Least and greatest kbit/s of mp3 from these sample rates up: MPEG-1, 2 and 2.5.
-_MP3_RANGES = ((32000, (32, 320)), (16000, (8, 160)), (0, (8, 64)))
-# Nominal kbit/s of Vorbis' qualities 0.0, 0.1 ... 0.9, at 44.1 kHz in stereo.
-_OGG_RATES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,44 @@ PLAIN = Details()
 def extension(file_format: str) -> str:
     """Name the extension of a format's files."""
     return "m4a" if file_format == "alac" else file_format
+
+
+def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
+    """Find the grid the stems are written on.
+
+    Parameters
+    ----------
+    subtype : str
+        "keep" or the name of a grid.
+    file_format : str
+        One of `ALL_CONTAINERS`.
+    own : Grid
+        What keeping means for this song.
+
+    Returns
+    -------
+    grid : Grid
+    note : str
+        A sentence when the format cannot keep the song's own grid.
+
+    Raises
+    ------
+    AudioError
+        `unsupported_format`: the format cannot hold what was asked for.
+    """
+    grid = own if subtype == "keep" else GRIDS[subtype]
+    if grid.name in _LOSSLESS.get(file_format, GRIDS):
+        return grid, ""
+    if subtype != "keep":
+        raise AudioError(
+            f"{file_format} holds 16 or 24 bits, not {subtype}: choose --subtype 24 "
+            "or --format wav",
+            code="unsupported_format",
+        )
+    if own.name == "8":
+        return GRIDS["16"], ""  # wider: nothing is lost
+    note = f"{file_format} cannot keep {own.name}-bit samples: the stems are 24-bit"
+    return GRIDS["24"], note
 
 
 def check_rate(file_format: str, sample_rate: int, path: Path) -> None:
@@ -75,28 +108,3 @@ def check_rate(file_format: str, sample_rate: int, path: Path) -> None:
         code="unsupported_format",
         path=str(path),
     )
-
-
-def quality(file_format: str, sample_rate: int, bitrate: int | None) -> dict[str, Any]:
-    """Put kbit/s into libsndfile's words: 0 is the best, 1 the smallest.
-
-    soundfile before 0.13 has no such words; what is asked for is refused then.
-    """
-    if file_format not in LOSSY:
-        return {}
-    soundfile = load_soundfile()
-    if not hasattr(soundfile.SoundFile, "compression_level"):
-        if bitrate is None:
-            return {}
-        raise ValueError(
-            f"a bit rate needs soundfile 0.13, not {soundfile.__version__}"
-        )
-    wanted = MAX_BITRATE if bitrate is None else bitrate
-    if file_format == "ogg":
-        level = 1 - np.interp(wanted, _OGG_RATES, np.arange(10) / 10)
-        return {"compression_level": float(level)}
-    low, high = next(r for start, r in _MP3_RANGES if sample_rate >= start)
-    return {
-        "compression_level": (high - min(wanted, high)) / (high - low),
-        "bitrate_mode": "CONSTANT",
-    }

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgestem.sound import mp4, ogg
+from edgestem.sound import flac, mp4, ogg
 
 PICTURE = "METADATA_BLOCK_PICTURE"  # the comment of Ogg that holds one
 FRONT = 3  # the picture type "front cover", of ID3v2 and FLAC alike
@@ -137,14 +137,9 @@ def _apic(body: bytes, *, is_old: bool) -> Cover:
 
 
 def _flac(fd: int, at: int) -> Iterator[Cover]:
-    at += 4
-    is_last = False
-    while not is_last:
-        head = os.pread(fd, 4, at)
-        is_last, size = bool(head[0] & 0x80), _big(head[1:4])
-        if head[0] & 0x7F == 6:
-            yield _picture(os.pread(fd, size, at + 4))
-        at += 4 + size
+    for kind, start, size in flac.blocks(fd, at):
+        if kind == flac.PICTURE:
+            yield _picture(os.pread(fd, size, start))
 
 
 def _picture(block: bytes) -> Cover:

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgestem.sound import mp4, ogg
+from edgestem.sound import flac, mp4, ogg
 from edgestem.sound.covers import id3_frames
 
 _GAINS = tuple(
@@ -68,7 +68,7 @@ def _read(fd: int) -> Iterator[tuple[str, str]]:
     if head[:3] == b"ID3":
         yield from _of_id3(fd, head)
     elif head[:4] == b"fLaC":
-        yield from _of_comments(flac_comments(fd))
+        yield from _of_comments(flac.comments(fd))
     elif head[:4] == b"OggS":
         yield from _of_comments(list(ogg.comments(fd)))
     elif head[4:8] == b"ftyp":
@@ -80,48 +80,6 @@ def _of_comments(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, keys in _COMMENTS.items():
         if text := next((found[key] for key in keys if found.get(key)), ""):
             yield name, text
-
-
-def flac_comments(fd: int) -> list[tuple[str, str]]:
-    """List the comments of a FLAC file; names in lower case."""
-    at, is_last = 4, False
-    while not is_last:
-        head = os.pread(fd, 4, at)
-        is_last, size = bool(head[0] & 0x80), int.from_bytes(head[1:4], "big")
-        if head[0] & 0x7F == 4:
-            return ogg.split_comments(os.pread(fd, size, at + 4), 0)
-        at += 4 + size
-    return []
-
-
-def flac_head(
-    fd: int, texts: list[tuple[str, str]], pictures: bytes
-) -> tuple[int, bytes]:
-    """Make a longer head of a FLAC file; return the old one's length, and the new one.
-
-    Parameters
-    ----------
-    texts : list of (name, text)
-        Comments to be added.
-    pictures : bytes
-        Blocks to be added, none of them the last.
-    """
-    blocks: list[tuple[int, bytes]] = []
-    at, is_last = 4, False
-    while not is_last:
-        head = os.pread(fd, 4, at)
-        is_last, size = bool(head[0] & 0x80), int.from_bytes(head[1:4], "big")
-        blocks.append((head[0] & 0x7F, os.pread(fd, size, at + 4)))
-        at += 4 + size
-    if not any(kind == 4 for kind, _ in blocks):
-        blocks.insert(1, (4, bytes(8)))
-    made = b"fLaC"
-    for number, (kind, body) in enumerate(blocks):
-        body = ogg.join_comments(body, 0, texts) if kind == 4 else body
-        end = 0x80 * (number == len(blocks) - 1)
-        made += pictures * (number == 1)  # behind STREAMINFO, which is first
-        made += bytes([kind | end]) + len(body).to_bytes(3, "big") + body
-    return at, made
 
 
 def _of_id3(fd: int, head: bytes) -> Iterator[tuple[str, str]]:

@@ -19,15 +19,12 @@ import numpy as np
 
 from edgestem.sound.chunks import has_end_mark, is_voc_cut
 from edgestem.sound.ffprobe import (
+    LOSSLESS,
     ONLY_THE_FILE,
     SILENT_S,
+    AudioStream,
     Source,
-    grid_of,
-    keep_places,
-    length_of,
-    number,
     probe,
-    tags_of,
 )
 from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.song import NO_END, Song, unreadable
@@ -41,6 +38,9 @@ _HARMLESS = re.compile(
 _HARMLESS_BEHIND = re.compile(
     _HARMLESS.pattern + "|Header missing|Invalid data found|parsing the packet header"
 )
+# Lost frames of a lossless codec leave silence at their place.  10 ms is less than any
+# frame, and more than containers round times to.
+_KEEP_PLACES = ("-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0")
 _FRAME = 4096  # samples: the most that a lossy codec pads or trims
 _LATE_S = 0.1  # sound that starts so late in a film has silence in front
 
@@ -79,37 +79,29 @@ class FfmpegSong(Song):
         n_skip: int = 0,
     ) -> None:
         self._source = Source(file, path)
-        found = probe(self._source, name)
-        stream, self._format = found["streams"][0], found.get("format", {})
-        rate, n_channels = int(stream["sample_rate"]), int(stream["channels"])
-        grid, is_lossy = grid_of(stream)
-        if like is not None:
-            rate, n_channels, grid = like.sample_rate, like.n_channels, like.grid
-        n_samples, is_exact = length_of(stream, found, rate)
+        stream = probe(self._source, name)
+        form = like or stream  # what goes on with a song keeps its form
+        rate, n_channels, grid = form.sample_rate, form.n_channels, form.grid
+        wav = WavFormat(grid, rate, n_channels, stream.n_samples(rate))
+        super().__init__(name, wav, is_lossy=stream.is_lossy)
         raw = {"float": "float", "double": "double"}.get(grid.name, "32")
         self._raw = WavFormat(GRIDS[raw], rate, n_channels)
-        super().__init__(
-            name, WavFormat(grid, rate, n_channels, n_samples), is_lossy=is_lossy
-        )
-        self.is_exact = is_exact
+        self._container, self.tags = stream.container, stream.tags
+        self.is_exact = stream.is_exact
         # CAF counts whole frames, the others milliseconds at the worst.
-        is_coarse = is_lossy or self._format.get("format_name") == "caf"
+        is_coarse = stream.is_lossy or stream.container == "caf"
         self._slack = _FRAME if is_coarse else rate // 1000 + 1
         self._n_skip = self.n_read = n_skip
         self._damage = _Damage()
         self._harmless = _HARMLESS_BEHIND if like else _HARMLESS
-        places = keep_places(stream)  # it puts that silence there, too
-        lead = 0 if like else self._find_lead(stream, found)
-        self.n_silent = 0 if places else lead
-        if like is None:
-            self._say_which(found)
-        self.tags = tags_of(stream, self._format)
-        self._keeps_places = bool(places)
+        self._keeps_places = stream.codec in LOSSLESS
+        self.n_silent = 0 if like else self._begin(stream)
         self._stderr: Any = tempfile.TemporaryFile()  # noqa: SIM115 - read at the end
         kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
         self._command = (
             *("ffmpeg", "-nostdin", "-v", "error", *ONLY_THE_FILE),
-            *("-i", self._source.url, "-map", "0:a:0", *places),
+            *("-i", self._source.url, "-map", "0:a:0"),
+            *(_KEEP_PLACES if self._keeps_places else ()),
             *("-ar", str(rate), "-ac", str(n_channels)),
             *("-f", kind, "-c:a", f"pcm_{kind}", "-"),
         )
@@ -119,19 +111,15 @@ class FfmpegSong(Song):
         """The decoder: started when samples are wanted, not to know what a file is."""
         return self._source.start(*self._command, stderr=self._stderr)
 
-    def _find_lead(self, stream: dict[str, Any], found: dict[str, Any]) -> int:
-        """Count the silence that keeps sound in step with its film's picture."""
-        start = number(stream.get("start_time")) or 0.0
-        start -= min(number(self._format.get("start_time")) or 0.0, start)
-        if found["n_pictures"] == 0 or start < _LATE_S:
-            return 0
-        self.note(f"starts {start:.2f} s after its picture: silence stands there")
-        return round(start * self.sample_rate)
-
-    def _say_which(self, found: dict[str, Any]) -> None:
-        n_streams = len(found["streams"])
-        if n_streams > 1:
-            self.note(f"has {n_streams} sound tracks: the first was taken")
+    def _begin(self, stream: AudioStream) -> int:
+        """Say what was chosen of a film; count the silence that keeps sound in step."""
+        lead = stream.lead_s if stream.lead_s >= _LATE_S else 0.0
+        if lead:
+            self.note(f"starts {lead:.2f} s after its picture: silence stands there")
+        if stream.n_tracks > 1:
+            self.note(f"has {stream.n_tracks} sound tracks: the first was taken")
+        # What keeps places puts that silence there, too.
+        return 0 if self._keeps_places else round(lead * self.sample_rate)
 
     def _read(self, n_samples: int) -> GridSamples:
         if self.n_silent:
@@ -189,10 +177,10 @@ class FfmpegSong(Song):
 
     def _has_no_end(self) -> bool:
         """Look for the end that containers without a length have."""
-        kind, fd = self._format.get("format_name", ""), self._source.file.fileno()
-        if kind == "ogg":
+        fd = self._source.file.fileno()
+        if self._container == "ogg":
             return not has_end_mark(fd)
-        return bool(kind == "voc" and is_voc_cut(fd))
+        return self._container == "voc" and is_voc_cut(fd)
 
     def _where(self) -> str:
         """Where ffmpeg first complained, to the second or two that pipes hold."""

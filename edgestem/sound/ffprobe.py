@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +29,7 @@ _FORMATS = (
     "nut,ogg,oma,qcp,rm,rso,shn,sox,spdif,svx,tak,truehd,tta,voc,w64,wav,wsd,wv,wtv,xwma"
 )
 ONLY_THE_FILE = ("-format_whitelist", _FORMATS, "-protocol_whitelist", "file")
-_GUESS = "Estimating duration"
+_GUESS = b"Estimating duration"
 LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
 SILENT_S = 60.0  # without a byte from ffmpeg: it hangs
 
@@ -53,8 +54,79 @@ class Source:
         )
 
 
-def probe(source: Source, name: str) -> dict[str, Any]:
-    """Ask ffprobe for the audio streams, the format and the number of pictures."""
+@dataclass(frozen=True, slots=True)
+class AudioStream:
+    """The first audio stream of a file."""
+
+    codec: str
+    """ffprobe's name of it."""
+    sample_rate: int
+    """Hz."""
+    n_channels: int
+    """Channels."""
+    grid: Grid
+    """What its samples lie on, or are decoded to."""
+    is_lossy: bool
+    """Its samples are floats without a grid of their own."""
+    length_s: float | None
+    """Seconds, as far as anybody knows."""
+    is_exact: bool
+    """The length is a promise, not a guess."""
+    lead_s: float
+    """Seconds that it starts after its file; 0 without a picture to be in step with."""
+    container: str
+    """ffprobe's name of it; "mov,mp4,m4a,3gp,3g2,mj2" is one."""
+    n_tracks: int
+    """Audio streams of the file."""
+    tags: dict[str, str]
+    """Of the file and of the stream, by libsndfile's names."""
+
+    def n_samples(self, rate: int) -> int | None:
+        """Return the length in samples at a rate in Hz."""
+        return None if self.length_s is None else round(self.length_s * rate)
+
+
+def probe(source: Source, name: str) -> AudioStream:
+    """Ask ffprobe for the first audio stream.
+
+    Raises
+    ------
+    AudioError
+        `ffmpeg_missing`, or `unreadable`: it finds none.
+    """
+    output, talk = _ask(source, name)
+    try:
+        found: dict[str, Any] = json.loads(output)
+        streams = found["streams"]
+        pictures = [s for s in streams if s["codec_type"] == "video"]
+        covers = [s for s in pictures if s["disposition"].get("attached_pic")]
+        tracks = [s for s in streams if s["codec_type"] == "audio"]
+        first = tracks[0]
+        rate, n_channels = int(first["sample_rate"]), int(first["channels"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as cause:
+        raise unreadable(
+            name, "is no song: neither libsndfile nor ffmpeg finds sound in it"
+        ) from cause
+    form = found.get("format", {})
+    grid, is_lossy = _grid_of(first)
+    length_s, is_exact = _length_of(first, form, is_guess=_GUESS in talk)
+    return AudioStream(
+        codec=str(first.get("codec_name")),
+        sample_rate=rate,
+        n_channels=n_channels,
+        grid=grid,
+        is_lossy=is_lossy,
+        length_s=length_s,
+        is_exact=is_exact,
+        lead_s=_lead_of(first, form) if len(pictures) > len(covers) else 0.0,
+        container=str(form.get("format_name", "")),
+        n_tracks=len(tracks),
+        tags=_tags_of(first, form),
+    )
+
+
+def _ask(source: Source, name: str) -> tuple[bytes, bytes]:
+    """Run ffprobe; return its answer, and what it says besides."""
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise AudioError(
             f"{name} is not a sound file that libsndfile reads; for m4a, mp4, webm "
@@ -68,56 +140,46 @@ def probe(source: Source, name: str) -> dict[str, Any]:
         stderr=subprocess.PIPE,
     )
     try:
-        output, talk = process.communicate(timeout=SILENT_S)
+        return process.communicate(timeout=SILENT_S)
     except subprocess.TimeoutExpired as cause:
         process.kill()
         process.communicate()
         raise unreadable(name, "takes ffprobe too long: it gave no answer") from cause
-    try:
-        found: dict[str, Any] = json.loads(output)
-        streams = found["streams"]
-        pictures = [s for s in streams if s["codec_type"] == "video"]
-        covers = [s for s in pictures if s["disposition"].get("attached_pic")]
-        found["n_pictures"] = len(pictures) - len(covers)
-        found["streams"] = [s for s in streams if s["codec_type"] == "audio"]
-        first = found["streams"][0]
-        int(first["sample_rate"]), int(first["channels"])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as cause:
-        raise unreadable(
-            name, "is no song: neither libsndfile nor ffmpeg finds sound in it"
-        ) from cause
-    found["is_guess"] = _GUESS.encode() in talk
-    return found
 
 
-def length_of(
-    stream: dict[str, Any], found: dict[str, Any], rate: int
-) -> tuple[int | None, bool]:
-    """Return the samples of a stream as far as known, and whether that is a promise.
+def _length_of(
+    stream: dict[str, Any], form: dict[str, Any], *, is_guess: bool
+) -> tuple[float | None, bool]:
+    """Return the seconds of a stream as far as known, and whether that is a promise.
 
     The length of the file is that of its longest stream, and a guess in formats
     without an index.
     """
-    seconds = number(stream.get("duration"))
+    seconds = _number(stream.get("duration"))
     if seconds is None:
         seconds = _clock(stream.get("tags", {}).get("DURATION"))
-    if seconds is not None and not found["is_guess"]:
-        return round(seconds * rate), True
-    whole = number(found.get("format", {}).get("duration"))
-    return (None if whole is None else round(whole * rate)), False
+    if seconds is not None and not is_guess:
+        return seconds, True
+    return _number(form.get("duration")), False
+
+
+def _lead_of(stream: dict[str, Any], form: dict[str, Any]) -> float:
+    """Return how many seconds a stream starts after its file."""
+    start = _number(stream.get("start_time")) or 0.0
+    return start - min(_number(form.get("start_time")) or 0.0, start)
 
 
 def _clock(text: Any) -> float | None:
     """Read Matroska's 00:03:25.120000000 as seconds."""
     parts = str(text or "").split(":")
-    numbers = [number(part) for part in parts]
+    numbers = [_number(part) for part in parts]
     if len(parts) != 3 or None in numbers:
         return None
     hours, minutes, seconds = (float(n or 0) for n in numbers)
     return 3600 * hours + 60 * minutes + seconds
 
 
-def number(text: Any) -> float | None:
+def _number(text: Any) -> float | None:
     """Read a number; None of "N/A" and of what is not there."""
     try:
         value = float(text)
@@ -126,17 +188,7 @@ def number(text: Any) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def keep_places(stream: dict[str, Any]) -> tuple[str, ...]:
-    """Let lost frames of a lossless codec leave silence at their place.
-
-    10 ms is less than any frame, and more than containers round times to.
-    """
-    if stream.get("codec_name") not in LOSSLESS:
-        return ()
-    return ("-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0")
-
-
-def tags_of(stream: dict[str, Any], form: dict[str, Any]) -> dict[str, str]:
+def _tags_of(stream: dict[str, Any], form: dict[str, Any]) -> dict[str, str]:
     """Tags of the file and of the stream, by libsndfile's names."""
     names = {"track": "tracknumber", "album_artist": "albumartist"}
     found: dict[str, str] = {}
@@ -146,10 +198,10 @@ def tags_of(stream: dict[str, Any], form: dict[str, Any]) -> dict[str, str]:
     return {name: found[name] for name in known.split() if found.get(name)}
 
 
-def grid_of(stream: dict[str, Any]) -> tuple[Grid, bool]:
+def _grid_of(stream: dict[str, Any]) -> tuple[Grid, bool]:
     """Return the grid, and whether samples are floats without a grid of their own."""
     kind = str(stream.get("sample_fmt", "")).removesuffix("p")
-    bits = int(number(stream.get("bits_per_raw_sample")) or 0)
+    bits = int(_number(stream.get("bits_per_raw_sample")) or 0)
     codec = str(stream.get("codec_name"))
     if kind in ("u8", "s16", "s32"):
         width = bits or int(kind[1:])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.errors import AudioError
+from edgestem.sound.commit import repair
 from edgestem.sound.containers import EXTENSIONS, Details
 from edgestem.sound.descriptors import way_out
 from edgestem.sound.encoding import Encoder, open_encoder
@@ -91,6 +92,34 @@ def wrap(path: Path) -> Iterator[None]:
             code="unwritable",
             path=str(path),
         ) from cause
+
+
+def prepare(folder: Path) -> list[Path]:
+    """Make a folder and its parents, and end what killed processes left in it.
+
+    Returns those that are new, innermost first.
+
+    Raises
+    ------
+    AudioError
+        `unwritable`.
+    """
+    with wrap(folder):
+        made = _make_folders(folder)
+    repair(folder)
+    remove_dead_parts(folder)
+    return made
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that are new, innermost first."""
+    made = []
+    at = folder
+    while not at.exists():
+        made.append(at)
+        at = at.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
 
 
 def _create_locked(target: Path) -> tuple[Path, BinaryIO]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgestem.errors import AudioError
-from edgestem.sound.commit import commit, held_signals, repair
+from edgestem.sound.commit import commit, held_signals
 from edgestem.sound.containers import PLAIN, Details, extension
 from edgestem.sound.descriptors import WavOutput, write_all, writing_stdout
 from edgestem.sound.grid import GridSamples
-from edgestem.sound.parts import PartFile, remove_dead_parts, wrap
+from edgestem.sound.parts import PartFile, prepare, wrap
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat, pack
 
@@ -30,18 +30,14 @@ class StemFiles:
 
     Parameters
     ----------
-    folder : Path
-        Made when it is not there.
-    names : tuple of str
-        Stems to write.
+    targets : mapping of str to Path
+        Where each stem goes.  Folders are made; the stems of one folder get their
+        names together.
     file_format : str
-        One of `ALL_FORMATS`.
+        One of `ALL_CONTAINERS`.
     wav : WavFormat or None
         Grid, rate, channels and the expected length; None when somebody else
         writes into `descriptors`.
-    paths : mapping, optional
-        Where each stem goes instead of `folder`; those of one folder get their names
-        together.
 
     Raises
     ------
@@ -51,30 +47,23 @@ class StemFiles:
 
     def __init__(
         self,
-        folder: Path,
-        names: tuple[str, ...],
+        targets: Mapping[str, Path],
         file_format: str,
         wav: WavFormat | None,
         *,
         details: Details = PLAIN,
         is_forced: bool = False,
-        paths: Mapping[str, Path] | None = None,
     ) -> None:
-        self.paths = dict(paths or target_paths(folder, names, file_format))
         self._is_forced = is_forced
-        self._folders = sorted({path.parent for path in self.paths.values()})
+        self._folders = sorted({path.parent for path in targets.values()})
         self._files: dict[str, PartFile] = {}
         self._made: list[Path] = []
-        for own in self._folders:
-            with wrap(own):
-                self._made = _make_folders(own) + self._made
         try:
-            for own in self._folders:
-                repair(own)
-                remove_dead_parts(own)
-            for name, path in self.paths.items():
+            for folder in self._folders:
+                self._made = prepare(folder) + self._made
+            for name, target in targets.items():
                 said = replace(details, tags=stem_tags(details.tags, name))
-                self._files[name] = PartFile(path, file_format, wav, said)
+                self._files[name] = PartFile(target, file_format, wav, said)
         except BaseException:
             self.discard()
             raise
@@ -144,7 +133,6 @@ class WavStream:
     """One stem as WAV on a pipe, or in a file that stdout was sent to."""
 
     def __init__(self, file: BinaryIO, name: str, wav: WavFormat) -> None:
-        self.paths = {name: "-"}
         self._name, self._grid = name, wav.grid
         with writing_stdout():
             file.flush()  # what waits in the buffer comes first
@@ -185,17 +173,6 @@ def target_paths(
 ) -> dict[str, Path]:
     """Name the file of each stem."""
     return {name: folder / f"{name}.{extension(file_format)}" for name in names}
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return those that are new, innermost first."""
-    made = []
-    at = folder
-    while not at.exists():
-        made.append(at)
-        at = at.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return made
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ what gains and places learn from the stream.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -82,6 +83,13 @@ class FftwTransform:
         self._backward.execute()
         self._x *= self._scale
         return self._x
+
+
+# By back end; each takes n_fft.
+TRANSFORMS: dict[str, Callable[[int], Transform]] = {
+    "fftw": FftwTransform,
+    "numpy": NumpyTransform,
+}
 
 
 class _Held(NamedTuple):

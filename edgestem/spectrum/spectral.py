@@ -22,12 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestem import native
-from edgestem.spectrum.arrays import (
-    ArrayStages,
-    FftwTransform,
-    NumpyTransform,
-    Transform,
-)
+from edgestem.spectrum.arrays import TRANSFORMS, ArrayStages, Transform
 from edgestem.spectrum.kernel import NativeStages, NativeTransform
 from edgestem.spectrum.learners import DIRECTIONS_SIZE
 from edgestem.spectrum.memory import Memory
@@ -79,8 +74,7 @@ class Spectral:
             self._engine = NativeStages(t, native.level_of(simd))
             self.simd = self._engine.simd
         else:
-            transform = make_transform(t.n_fft, self.backend, simd)
-            self._engine = ArrayStages(t, transform)
+            self._engine = ArrayStages(t, TRANSFORMS[self.backend](t.n_fft))
 
     def analyse(
         self,
@@ -270,7 +264,7 @@ def make_transform(n_fft: int, backend: str = "auto", simd: str = "best") -> Tra
     backend = _pick(backend)
     if backend == "native":
         return NativeTransform(n_fft, native.level_of(simd))
-    return FftwTransform(n_fft) if backend == "fftw" else NumpyTransform(n_fft)
+    return TRANSFORMS[backend](n_fft)
 
 
 def _pick(backend: str) -> str:

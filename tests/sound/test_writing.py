@@ -165,10 +165,10 @@ def test_stems_carry_their_maker_and_the_tags_of_the_song(
     wav = WavFormat(GRIDS["16"], 44100, 2)
     x = (noise(20_000) * 3000).astype(np.int64)
     details = Details(tags=tags)
-    with StemFiles(tmp_path, ("vocals",), file_format, wav, details=details) as files:
+    path = tmp_path / f"vocals.{file_format}"
+    with StemFiles({"vocals": path}, file_format, wav, details=details) as files:
         files.write({"vocals": x})
         files.commit()
-    path = tmp_path / f"vocals.{file_format}"
     with soundfile.SoundFile(path) as sound:
         assert sound.title == "Größe 日本 (Vocals)"
         assert sound.artist == "Ünï 歌?"

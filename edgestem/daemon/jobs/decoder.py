@@ -265,7 +265,7 @@ def _folder_sink(
         targets = target_paths(folder, stems, file_format)
         check_targets(path, targets, is_forced=is_forced, source=fields["source"])
         with StemFiles(
-            folder, stems, file_format, wav, details=details, is_forced=is_forced
+            targets, file_format, wav, details=details, is_forced=is_forced
         ) as files:
             for part in files.descriptors():
                 os.fchmod(part, fields["mode"])

@@ -18,9 +18,8 @@ from edgestem.errors import EdgestemError, ModelError
 from edgestem.files.loop import (
     StemSink,
     VocalsSource,
-    new_report,
+    begin_song,
     separate_song,
-    stem_grid,
 )
 from edgestem.files.output import FileReport
 from edgestem.sound.grid import Grid, GridSamples
@@ -108,10 +107,8 @@ class JobSeparator:
             song = child.song(job.source.fileno())
             self._rate = song.sample_rate
             self._check_length(song, song.n_samples or 0)
-            grid, note = stem_grid(song, self._output)
-            source = self._source_for(song, grid)
-            report = new_report(job.name, song, grid, note, source)
-            wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
+            wav, report = begin_song(job.name, song, self._output)
+            grid, source = wav.grid, self._source_for(song, wav)
             sink = self._open_sink(child, wav)
             tee = Tee(sink, self._entry) if self._entry else sink
             level = self._output.vocals_db
@@ -141,9 +138,9 @@ class JobSeparator:
             memory_limit=(config.max_memory_mb << 20) // 8,
         )
 
-    def _source_for(self, song: ChildSong, grid: Grid) -> VocalsSource:
+    def _source_for(self, song: ChildSong, wav: WavFormat) -> VocalsSource:
         """Take the cached vocals, or a separator in turn with the others."""
-        replay = self._from_cache(song, grid)
+        replay = self._from_cache(song, wav)
         if replay is not None:
             self._is_replay = True
             self._held.callback(replay.close)
@@ -166,7 +163,7 @@ class JobSeparator:
         recipe = Recipe(digest_of_model(model), engine.place())
         return key_of(content, recipe, grid)
 
-    def _from_cache(self, song: ChildSong, grid: Grid) -> Replay | None:
+    def _from_cache(self, song: ChildSong, wav: WavFormat) -> Replay | None:
         cache, engine = self._shared.cache, self._shared.engine
         name = self._job.model or engine.default
         if cache is None or name not in engine.models:
@@ -175,10 +172,9 @@ class JobSeparator:
         if cache.is_too_large(n_bytes):
             return None
         content = song.digest_of_all(self._max_samples)
-        file = cache.find(self._key(content, grid), self._job.pulse)
+        file = cache.find(self._key(content, wav.grid), self._job.pulse)
         if file is not None:
             return Replay(file, song)
-        wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)
         self._entry = cache.entry(wav)
         if self._entry is not None:
             self._held.callback(self._entry.discard)

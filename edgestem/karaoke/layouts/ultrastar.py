@@ -144,9 +144,7 @@ def undo(text: Path) -> bool:
 
 def replace_text(path: Path, data: bytes, *, like: Path) -> None:
     """Write a text under a hidden name and give it its own, with the old rights."""
-    with StemFiles(
-        Path(), ("text",), "wav", None, is_forced=True, paths={"text": path}
-    ) as files:
+    with StemFiles({"text": path}, "wav", None, is_forced=True) as files:
         (fd,) = files.descriptors()
         os.fchmod(fd, like.stat().st_mode & 0o777)
         with os.fdopen(os.dup(fd), "wb") as file:
