@@ -84,13 +84,20 @@ def test_the_second_time_it_comes_from_the_store(
     assert len(store.receipts()) == 1
 
 
+@pytest.mark.parametrize("is_writable", [True, False])
 def test_another_song_under_the_same_numbers_is_found_out(
-    write_song: Write, tiny_model: Path, tmp_path: Path
+    write_song: Write,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_writable: bool,
 ) -> None:
     import os
 
     song = write_song(x=noise(2), subtype="PCM_16")
     store = Store(tmp_path / "store")
+    if not is_writable:  # as one that may only be read
+        monkeypatch.setattr(store, "forget_file", lambda *_: None)
     with Show([Item(song)], store=store) as show:
         show.wait(lambda: show.player.track.is_complete)
         show.wait(lambda: bool(store.receipts()))
