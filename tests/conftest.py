@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ POOL_ROLES = {
 }
 
 
-# What `sh tools/test.sh fast` leaves out: rooms and files that start other programs.
+# What `sh tools/test.sh fast` leaves out: what starts other programs or goes by the clock.
 SLOW = (
     "catalogue/",
     "cli/",
@@ -39,6 +40,7 @@ SLOW = (
     "devices/",
     "files/test_batch",
     "files/test_names",
+    "files/test_tags",
     "files/test_verify",
     "house/test_pages",
     "house/test_protocol_page",
@@ -48,6 +50,7 @@ SLOW = (
     "laws/",
     "live/test_jack",
     "live/test_pipe",
+    "live/test_rig",
     "native/test_kernel",
     "play/",
     "service/",
@@ -60,10 +63,23 @@ SLOW = (
 TESTS = Path(__file__).parent
 
 
+def is_slow(path: Path) -> bool:
+    return (path.relative_to(TESTS).as_posix() + "/" * path.is_dir()).startswith(SLOW)
+
+
+def pytest_ignore_collect(
+    collection_path: Path, config: pytest.Config
+) -> Literal[True] | None:
+    """Do not even import the slow files when they are left out: it takes a while."""
+    is_left_out = config.option.markexpr == "not slow"
+    is_inside = TESTS in collection_path.parents
+    return True if is_left_out and is_inside and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow files."""
     for item in items:
-        if item.path.relative_to(TESTS).as_posix().startswith(SLOW):
+        if is_slow(item.path):
             item.add_marker("slow")
 
 

@@ -78,6 +78,10 @@ tools_for_tests() {
     ldconfig -p 2>/dev/null | grep -q libportaudio || printf ' libportaudio2'
 }
 
+quick() {
+    bounded "$VENV/bin/python" -m pytest -q -m "not slow" "$@" tests --ignore tests/train
+}
+
 # tests_of WORDS...: pytest, a file at a time in a process for each core and one more,
 # for tests wait a lot: for daemons, sound, time limits.  Some of them are of real time,
 # and beside others a busy machine may be too slow for them: the few that failed are
@@ -121,8 +125,7 @@ busy "edgestem[$extras] into $VENV, about 180 MB to fetch, 600 MB on the disk" \
     -e ".[$extras]"
 
 case $tier in
-fast) stage tests watched tests_of -m "not slow" tests \
-    --ignore tests/train "$@" ;;
+fast) stage tests watched quick "$@" ;;
 train) stage tests watched bounded "$VENV/bin/python" -m pytest -q tests/train tests/tools/test_pool.py "$@" ;;
 whole)
     stage tests watched tests_of tests --ignore tests/train "$@"

@@ -160,6 +160,7 @@ def encode(source: Path, name: str, *options: str) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_ffmpeg")
 @pytest.mark.parametrize(
     ("name", "options"),
@@ -183,6 +184,7 @@ def test_ffmpeg_formats(separate, write_song, tmp_path, name, options) -> None:
     assert verify(tmp_path / "out", song).is_exact
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_ffmpeg")
 @pytest.mark.parametrize("bits", [16, 24])
 def test_lossless_songs_are_exact_through_ffmpeg_too(
@@ -337,6 +339,7 @@ def test_what_is_left_of_a_truncated_song_is_separated(
     assert verify(tmp_path / "out", song).is_exact
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_ffmpeg")
 def test_a_truncated_m4a_is_separated_or_refused(separate, write_song) -> None:
     x = np.random.default_rng(7).normal(0, 0.1, (6 * 44100, 2))
@@ -381,6 +384,7 @@ def test_flac_streams_without_a_length_are_read_to_their_end(
     ("content", "words"),
     [(b"", "is empty"), (b"la la la\n" * 99, "is no song"), (b"RIFF", "is no song")],
 )
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_ffmpeg")
 def test_files_that_are_no_songs(separate, tmp_path, content, words) -> None:
     song = tmp_path / "song.wav"
@@ -417,6 +421,7 @@ def test_any_file_name_will_do(separate, write_song, tmp_path, name: str) -> Non
     assert Path(report.outputs["vocals"]).parent.parent == tmp_path / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("needs_ffmpeg")
 def test_any_file_name_will_do_for_ffmpeg(separate, write_song, tmp_path) -> None:
     source = encode(write_song(), "b.m4a")
