@@ -50,7 +50,7 @@ def as_user(uid: int, function: Callable[..., Any], *args: Any) -> Iterator[Any]
     """
     result, said = os.pipe()
     until, end = os.pipe()
-    pid = forks.fork()
+    pid = forks.fork(3600)  # sieges take long
     if pid == 0:
         try:
             os.close(end)
@@ -72,6 +72,9 @@ def as_user(uid: int, function: Callable[..., Any], *args: Any) -> Iterator[Any]
             text = file.read()
         assert text, "the stranger failed"
         yield json.loads(text)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
     finally:
         os.close(end)
         os.waitpid(pid, 0)
