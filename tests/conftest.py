@@ -31,7 +31,7 @@ POOL_ROLES = {
 }
 
 
-# What `sh tools/test.sh fast` leaves out: what starts other programs or goes by the clock.
+# Left out by `sh tools/test.sh fast`: what starts other programs or goes by the clock.
 SLOW = (
     "catalogue/",
     "cli/",
