@@ -299,7 +299,9 @@ def _defuse(fd: int) -> None:
     """Let go at once of what no job takes, but for its number.
 
     A client's own end of its connection, held here, would keep it open for ever.
+    What belongs to a process that has ended cannot even be asked what it is.
     """
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return
     os.dup2(_NULL, fd, inheritable=False)

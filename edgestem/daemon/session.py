@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,6 @@ from edgestem.wire.protocol import (
     sequence_number,
 )
 
-log = logging.getLogger(__name__)
 LOOK_S = 0.2  # between looks whether a client that is served to the end still listens
 LINGER_S = 2.0  # time that the last words get when a connection is closed
 
@@ -181,7 +181,11 @@ class Session:
             self.outbox.put_soon(encode_error("idle", "nothing moved for too long"))
         except Exception:
             reason = "a bug"
-            log.exception("the session of pid %d failed", self.peer.pid)
+            note = self._shared.notes.about(self.peer.uid)
+            what = traceback.format_exc()
+            note(
+                logging.ERROR, "the session of pid %d failed:\n%s", self.peer.pid, what
+            )
             self.outbox.put_soon(encode_error("internal", "a bug: see the log"))
         finally:
             self._turns.end()

@@ -8,6 +8,7 @@ import os
 import random
 import select
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def kinds(song: Path) -> list[Callable[[], int]]:
     ]
     found += [lambda flags=flags: os.open(song, flags) for flags in (os.O_PATH, 0)]  # type: ignore[misc]
     found += [_pipe_end, _socket, _pair_end, _epoll, _event, _pidfd, _io_uring]
-    return [*found, _sealed, _unsealed, lambda: _hole(song)]
+    return [*found, _of_the_dead, _sealed, _unsealed, lambda: _hole(song)]
 
 
 def one(rng: random.Random, makers: list[Callable[[], int]]) -> int | None:
@@ -56,6 +57,16 @@ def _pair_end() -> int:
     mine, theirs = socket.socketpair()
     theirs.close()
     return mine.detach()
+
+
+def _of_the_dead() -> int:
+    """Open what belongs to a process that has ended: nobody can say what it is."""
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        return os.open(f"/proc/{process.pid}/fd", os.O_RDONLY)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _epoll() -> int:

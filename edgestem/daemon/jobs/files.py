@@ -43,6 +43,10 @@ def opened_input(path: str, allowed: AllowedFolders, max_bytes: int) -> BinaryIO
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise AudioError(f"{path} is not a file", code="unreadable", path=path)
         check_size(fd, path, max_bytes)
+    except OSError as cause:
+        os.close(fd)
+        text = f"{path} cannot be read: {cause.strerror}"
+        raise AudioError(text, code="unreadable", path=path) from cause
     except BaseException:
         os.close(fd)
         raise
@@ -68,7 +72,10 @@ def check_apart(source: BinaryIO, outputs: Descriptors | Folder) -> None:
 
 
 def _inode(file: BinaryIO) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(file.fileno())
+    except OSError as cause:
+        raise unfit("a passed descriptor cannot be used") from cause
     return status.st_dev, status.st_ino
 
 
