@@ -36,7 +36,8 @@ SETTLE_S, COMPARE_S = 5.0, 10.0
 def hurry(pid: int) -> None:
     """Let a process and the threads that it starts go before all others."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 def play(
