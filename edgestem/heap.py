@@ -11,7 +11,9 @@ import contextlib
 import ctypes
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
-_LARGE = 1 << 17  # bytes: glibc's own threshold, which a call of mallopt holds still
+# Bytes.  At glibc's own 128 KiB each call's arrays are mapped and cleared anew: a song
+# of 180 s has 273,000 page faults instead of 63,000, a tenth of its CPU, for 4 MiB.
+_LARGE = 1 << 21
 
 
 def keep_small() -> None:
