@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
-from daemons import wait_for
+import numpy as np
+from daemons import DATA, wait_for
 
-from edgestem.daemon.pool.schedule import FIRST, LAST, Scheduler
+from edgestem.daemon.pool.schedule import FIRST, LAST, PacedSeparator, Scheduler
 
 
 def start(scheduler: Scheduler, priority: int, order: list[int]) -> threading.Thread:
@@ -45,3 +48,17 @@ def test_jobs_leave_one_of_several_slots_free() -> None:
     scheduler.release(LAST)
     job.join(10)
     assert order == [FIRST, LAST]
+
+
+def test_a_separator_that_nobody_holds_frees_its_memory_at_once() -> None:
+    """At 384 kHz it is 130 MB, and the collector may not come for hours."""
+    gc.disable()
+    try:
+        made = PacedSeparator(Scheduler(1), 44_100, 2, model=DATA / "tiny.tflite")
+        made.push(np.zeros((100_000, 2), np.float32))
+        assert made.n_calls > 0
+        gone = weakref.ref(made)
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()

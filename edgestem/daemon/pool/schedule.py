@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -102,7 +103,10 @@ class PacedSeparator(Separator):
         self.is_sound = True
         """No call has failed: it may be lent to the next one."""
         super().__init__(*stream, **options)
-        self.turn = self._in_turn
+        # Not the method itself: a separator that holds itself keeps its memory until
+        # the collector comes, which in a quiet daemon it does not for hours.
+        in_turn = weakref.WeakMethod(self._in_turn)
+        self.turn = lambda: in_turn()()  # type: ignore[misc]
         self.call_s = self.geometry.call_s
         """Audio that one call covers, seconds."""
         self.forget_times()
