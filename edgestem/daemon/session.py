@@ -181,10 +181,9 @@ class Session:
             self.outbox.put_soon(encode_error("idle", "nothing moved for too long"))
         except Exception:
             reason = "a bug"
-            note = self._shared.notes.about(self.peer.uid)
-            what = traceback.format_exc()
-            note(
-                logging.ERROR, "the session of pid %d failed:\n%s", self.peer.pid, what
+            self._shared.notes.say(
+                *(logging.ERROR, self.peer.uid, "the session of pid %d failed:\n%s"),
+                *(self.peer.pid, traceback.format_exc()),
             )
             self.outbox.put_soon(encode_error("internal", "a bug: see the log"))
         finally:

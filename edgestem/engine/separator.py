@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,15 +30,13 @@ from numpy.typing import NDArray
 
 from edgestem.devices.opening import open_model
 from edgestem.engine.rows import Sliding
-from edgestem.errors import EdgestemError, StreamClosed
-from edgestem.mixture import as_float32, shape_hint
+from edgestem.errors import StreamClosed
+from edgestem.mixture import as_float32, check_stream, shape_hint
 from edgestem.network.catalogue import DEFAULT
 from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
 from edgestem.spectrum.spectral import Spectral
 from edgestem.stems import LIMIT, Samples, Stems
-
-MIN_RATE, MAX_RATE = 8_000, 384_000
 
 
 class Finished(NamedTuple):
@@ -379,28 +376,3 @@ class Separator:
         good = np.abs(block) <= LIMIT  # NaN compares false
         self.n_bad_samples += int(block.size - np.count_nonzero(good))
         return np.where(good, block, np.float32(0))
-
-
-def check_stream(sample_rate: int, n_channels: int) -> None:
-    """Refuse what no stream can be.
-
-    Raises
-    ------
-    EdgestemError
-        `unsupported_sample_rate` or `unsupported_channels`.
-    TypeError
-        The rate is no number.
-    """
-    if not isinstance(sample_rate, Real):
-        raise TypeError(f"sample_rate: expected a number of Hz, got {sample_rate!r}")
-    if not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise EdgestemError(
-            f"a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
-            code="unsupported_sample_rate",
-        )
-    if n_channels not in (1, 2):
-        raise EdgestemError(
-            f"{n_channels} channels: edgestem separates mono and stereo; "
-            "mix down first (ffmpeg -i IN -ac 2 OUT)",
-            code="unsupported_channels",
-        )

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Output
+from edgestem.mixture import check_stream
 from edgestem.sound.containers import choose_grid
 from edgestem.sound.grid import (
     GRIDS,

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 
-from edgestem.engine.separator import check_stream
 from edgestem.errors import AudioError, EdgestemError
+from edgestem.mixture import check_stream
 from edgestem.play.beginnings import Beginning
 from edgestem.play.loudness import tagged_gain
 from edgestem.play.track import Track

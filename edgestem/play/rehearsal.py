@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgestem.engine.separator import Separator, check_stream
+from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
+from edgestem.mixture import check_stream
 from edgestem.network.compute import Compute
 from edgestem.play.card_child import CARDS, card_number
 from edgestem.play.doors.pedals import device_name, is_pedal

@@ -20,8 +20,8 @@ from edgestem.daemon.pool.schedule import (
     n_slots,
 )
 from edgestem.daemon.system.config import DaemonConfig
-from edgestem.engine.separator import check_stream
 from edgestem.errors import EdgestemError, ModelError
+from edgestem.mixture import check_stream
 from edgestem.network.catalogue import (
     LIVE_DEFAULT,
     available_models,
