@@ -120,7 +120,7 @@ def _judge(
 
 def unread_bytes(fd: int, at: int) -> int:
     """Count bytes from a place to the end that are no chunk, tag or padding."""
-    end = _before_tags(fd, at, os.fstat(fd).st_size)
+    end = before_tags(fd, at, os.fstat(fd).st_size)
     if end - at < 8:  # a pad byte, or half of a header
         return 0
     for order in "<>":
@@ -133,7 +133,7 @@ def unread_bytes(fd: int, at: int) -> int:
     return 0 if _is_zero(fd, at, end) else end - at
 
 
-def _before_tags(fd: int, at: int, end: int) -> int:
+def before_tags(fd: int, at: int, end: int) -> int:
     """Where the tags at the end of a file begin: ID3v1, APE, Lyrics3."""
     while end > at:
         tail = os.pread(fd, min(_TAG_V1, end - at), max(at, end - _TAG_V1))
@@ -149,6 +149,21 @@ def _before_tags(fd: int, at: int, end: int) -> int:
     return max(end, at)
 
 
+def tag_bytes(fd: int, at: int) -> int:
+    """Bytes of the tag that begins at a place: ID3v2, ID3v1, APE; 0 of none."""
+    head = os.pread(fd, _APE_FOOTER, at)
+    if head[:3] == b"ID3" and len(head) >= 10:
+        size = 0
+        for byte in head[6:10]:  # seven bits a byte
+            size = size << 7 | byte & 0x7F
+        return 10 + size + 10 * bool(head[5] & 0x10)
+    if head[:3] == b"TAG":
+        return _TAG_V1
+    if head[:8] == b"APETAGEX" and len(head) == _APE_FOOTER:
+        return _APE_FOOTER + int(struct.unpack("<I", head[12:16])[0])
+    return 0
+
+
 def _is_zero(fd: int, at: int, end: int) -> bool:
     while at < end:
         block = os.pread(fd, min(1 << 20, end - at), at)
@@ -159,11 +174,15 @@ def _is_zero(fd: int, at: int, end: int) -> bool:
 
 
 def has_end_mark(fd: int) -> bool:
-    """Say whether the last page of an Ogg file ends its stream."""
+    """Say whether the last page of an Ogg file ends its stream, and is whole."""
     size = os.fstat(fd).st_size
     tail = os.pread(fd, 1 << 17, max(0, size - (1 << 17)))
     at = tail.rfind(b"OggS")
-    return at >= 0 and len(tail) > at + 5 and bool(tail[at + 5] & 4)
+    page = tail[at:] if at >= 0 else b""
+    if len(page) < 27 or not page[5] & 4:
+        return False
+    sizes = page[27 : 27 + page[26]]
+    return len(sizes) == page[26] and len(page) >= 27 + len(sizes) + sum(sizes)
 
 
 def is_voc_cut(fd: int) -> bool:
@@ -176,35 +195,6 @@ def is_voc_cut(fd: int) -> bool:
             return False
         at += 4 + int.from_bytes(head[1:], "little")
     return at > size
-
-
-def mp3_frames(fd: int) -> int | None:
-    """Frames that a Xing or Info header promises; None without one."""
-    at = _behind_id3(fd)
-    head = os.pread(fd, 4096, at)
-    frame = next((i for i in range(len(head) - 1) if _is_sync(head, i)), None)
-    if frame is None:
-        return None
-    for name in (b"Xing", b"Info"):
-        i = head.find(name, frame, frame + 64)
-        if i >= 0 and len(head) >= i + 12 and head[i + 7] & 1:
-            return int.from_bytes(head[i + 8 : i + 12], "big")
-    return None
-
-
-def _is_sync(head: bytes, i: int) -> bool:
-    return head[i] == 0xFF and head[i + 1] & 0xE0 == 0xE0
-
-
-def _behind_id3(fd: int) -> int:
-    """Where an ID3v2 tag at the start ends; 0 without one."""
-    head = os.pread(fd, 10, 0)
-    if head[:3] != b"ID3" or len(head) < 10:
-        return 0
-    size = 0
-    for byte in head[6:]:  # seven bits a byte
-        size = size << 7 | byte & 0x7F
-    return 10 + size + 10 * bool(head[5] & 0x10)
 
 
 def shift(file: BinaryIO, start: int, n_bytes: int) -> None:

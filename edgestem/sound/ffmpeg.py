@@ -27,6 +27,8 @@ from edgestem.sound.ffprobe import (
     probe,
 )
 from edgestem.sound.grid import GRIDS, GridSamples
+from edgestem.sound.mpeg import say_tears
+from edgestem.sound.promises import caf_bytes
 from edgestem.sound.song import NO_END, Song, unreadable
 from edgestem.sound.wav import WavFormat, unpack
 
@@ -41,6 +43,10 @@ _HARMLESS_BEHIND = re.compile(
 # Lost frames of a lossless codec leave silence at their place.  10 ms is less than any
 # frame, and more than containers round times to.
 _KEEP_PLACES = ("-af", "aresample=async=1:min_hard_comp=0.01:first_pts=0")
+_IN_TURN = ("-threads", "1")  # else damage is told seconds before its samples come
+# Decoders that look at their checksums only when told to, and give noise else.
+_CHECKED = {"tta", "wavpack"}
+_CHECKS = ("-err_detect", "crccheck+explode")
 _FRAME = 4096  # samples: the most that a lossy codec pads or trims
 _LATE_S = 0.1  # sound that starts so late in a film has silence in front
 
@@ -100,6 +106,8 @@ class FfmpegSong(Song):
         kind = {"float": "f32le", "double": "f64le"}.get(grid.name, "s32le")
         self._command = (
             *("ffmpeg", "-nostdin", "-v", "error", *ONLY_THE_FILE),
+            *(_CHECKS if stream.codec in _CHECKED else ()),
+            *(_IN_TURN if self._keeps_places else ()),
             *("-i", self._source.url, "-map", "0:a:0"),
             *(_KEEP_PLACES if self._keeps_places else ()),
             *("-ar", str(rate), "-ac", str(n_channels)),
@@ -140,7 +148,7 @@ class FfmpegSong(Song):
 
     def _take(self, n_bytes: int) -> bytes:
         assert self._process.stdout is not None
-        fd, parts = self._process.stdout.fileno(), []
+        fd, parts, n_taken = self._process.stdout.fileno(), [], 0
         while n_bytes > 0:
             if not select.select([fd], [], [], SILENT_S)[0]:
                 raise unreadable(
@@ -152,7 +160,9 @@ class FfmpegSong(Song):
                 break
             parts.append(part)
             n_bytes -= len(part)
-            self._damage.look(self._stderr, self.n_read)
+            n_taken += len(part)
+            at = self.n_read + n_taken // self._raw.bytes_per_sample
+            self._damage.look(self._stderr, at)
         return b"".join(parts)
 
     def _find_loss(self) -> None:
@@ -172,15 +182,21 @@ class FfmpegSong(Song):
         if (status or lines) and not self.is_damaged:
             first = lines[0] if lines else reason
             self.lose(f"is damaged{self._where()}: ffmpeg says {first}")
-        if not self.is_damaged and self._has_no_end():
-            self.lose(NO_END)
+        if not self.is_damaged and (what := self._how_cut()):
+            self.lose(what)
+        if self._container == "mp3" and not self.notes:
+            say_tears(self, self._source.file.fileno())
 
-    def _has_no_end(self) -> bool:
-        """Look for the end that containers without a length have."""
+    def _how_cut(self) -> str:
+        """Look for the end that containers without an exact length have."""
         fd = self._source.file.fileno()
+        if self._container == "caf":
+            promised, there = caf_bytes(fd) or (0, 0)
+            short = f"is incomplete: {there} of {promised} bytes of its sound are there"
+            return short if promised > there else ""
         if self._container == "ogg":
-            return not has_end_mark(fd)
-        return self._container == "voc" and is_voc_cut(fd)
+            return "" if has_end_mark(fd) else NO_END
+        return NO_END if self._container == "voc" and is_voc_cut(fd) else ""
 
     def _where(self) -> str:
         """Where ffmpeg first complained, to the second or two that pipes hold."""

@@ -30,6 +30,7 @@ _FORMATS = (
 )
 ONLY_THE_FILE = ("-format_whitelist", _FORMATS, "-protocol_whitelist", "file")
 _GUESS = b"Estimating duration"
+_NO_INDEX = (b"moov atom not found", b"Missing packet table")
 LOSSLESS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak", "shorten")
 SILENT_S = 60.0  # without a byte from ffmpeg: it hangs
 
@@ -104,9 +105,11 @@ def probe(source: Source, name: str) -> AudioStream:
         first = tracks[0]
         rate, n_channels = int(first["sample_rate"]), int(first["channels"])
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as cause:
-        raise unreadable(
-            name, "is no song: neither libsndfile nor ffmpeg finds sound in it"
-        ) from cause
+        what = "is no song: neither libsndfile nor ffmpeg finds sound in it"
+        if any(word in talk for word in _NO_INDEX):
+            what = "is incomplete: it ends before its index, without which none of it "
+            what += "can be read; fetch or record it again"
+        raise unreadable(name, what) from cause
     form = found.get("format", {})
     grid, is_lossy = _grid_of(first)
     length_s, is_exact = _length_of(first, form, is_guess=_GUESS in talk)

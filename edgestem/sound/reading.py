@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgestem.errors import AudioError
+from edgestem.sound import wavpack
 from edgestem.sound.chunks import wav_layout
 from edgestem.sound.descriptors import read_exactly
 from edgestem.sound.ffmpeg import FfmpegSong
@@ -145,4 +146,11 @@ def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
         return SndfileSong(file, name, path, has_ffmpeg=True)
     except (load_soundfile().LibsndfileError, NotForSndfile):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
+    found = wavpack.mended(file)
+    if found is None:
         return FfmpegSong(file, name, path)
+    file.close()
+    copy, lost_at = found
+    song = FfmpegSong(copy, name, None)
+    song.say_silence(lost_at)
+    return song

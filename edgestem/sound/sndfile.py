@@ -8,7 +8,6 @@ from that sample on, or said.  What comes after a decoding error, likewise.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,11 +15,13 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound.chatter import silenced
-from edgestem.sound.chunks import TRIFLE, has_end_mark, mp3_frames, unread_bytes
+from edgestem.sound.chunks import TRIFLE, has_end_mark, unread_bytes
 from edgestem.sound.ffmpeg import FfmpegSong
 from edgestem.sound.grid import GRIDS, GridSamples
+from edgestem.sound.mpeg import mp3_frames, say_tears, walk
+from edgestem.sound.promises import broken_promise
 from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
-from edgestem.sound.wav import WavFormat, is_open_end
+from edgestem.sound.wav import WavFormat
 
 # libsndfile's name of a sample format -> the grid its samples lie on.
 _SUBTYPES = {
@@ -36,13 +37,6 @@ _SUBTYPES = {
     "ALAC_24": "24",
     "ALAC_32": "32",
 }
-# What libsndfile notes, by container, when a header promises more bytes than there
-# are.  A RIFF size alone is wrong in many whole files.
-_PROMISES = {
-    "RF64": re.compile(r"Riff size : (\d+) \(should be (\d+)\)"),
-    "W64": re.compile(r"riff : (\d+) \(should be (\d+)\)"),
-}
-_PROMISE = re.compile(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)")
 _CUT = ("Seems to be a truncated file", "Ogg : File ended unexpectedly")
 _BLOCKS = "Seems to be a multi-segment file"
 OPUS_RATE = 48000  # whatever its header mentions (RFC 7845, section 5.1)
@@ -101,6 +95,7 @@ class SndfileSong(Song):
         self._sound, self._error = sound, soundfile.LibsndfileError
         self._rest: FfmpegSong | None = None
         self._n_before = 0  # samples that libsndfile gave
+        self._n_unread = 0  # bytes that it left to ffmpeg
         self._error_at = -1  # sample at which it gave up
         grid = _SUBTYPES.get(sound.subtype)
         # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
@@ -116,9 +111,13 @@ class SndfileSong(Song):
         """Libsndfile's name of the container: WAV, FLAC, MP3 ..."""
         return str(self._sound.format)
 
+    @property
+    def _is_mpeg(self) -> bool:
+        return self._sound.format in ("MP3", "MPEG")
+
     def _is_promised(self) -> bool:
         """Without a count in its header, an mp3's length is a guess."""
-        if self._sound.format not in ("MP3", "MPEG"):
+        if not self._is_mpeg:
             return True
         return mp3_frames(self._file.fileno()) is not None
 
@@ -161,7 +160,7 @@ class SndfileSong(Song):
         """Let ffmpeg read what libsndfile left, from this sample on."""
         if not self._has_ffmpeg or (not is_broken and self._n_left() <= TRIFLE):
             return False
-        self._n_before = self.n_read
+        self._n_before, self._n_unread = self.n_read, self._n_left()
         try:
             self._rest = FfmpegSong(
                 self._file,
@@ -186,33 +185,38 @@ class SndfileSong(Song):
     def _find_loss(self) -> None:
         if self._rest is not None:
             self._judge_rest(self._rest)
-        elif self._error_at >= 0:
+        elif self._error_at >= 0 and not self._is_whole:
             self._compare_or_say("decoding failed there")
         else:
             self._find_cut()
+        if self._is_mpeg and not self.notes:
+            say_tears(self, self._file.fileno())
 
     def _judge_rest(self, rest: FfmpegSong) -> None:
         """Hand on what ffmpeg says; without a word the song was read whole."""
-        if self._error_at >= 0 and rest.n_read > self._n_before:
-            self._say_damage()
-        elif self._error_at >= 0:
+        has_more, has_error = rest.n_read > self._n_before, self._error_at >= 0
+        if has_error and has_more:
+            # The zeros between joined songs are too many for libsndfile alone.
+            if not self._is_mpeg or walk(self._file.fileno()).tears:
+                self._say_damage()
+        elif has_error and not self._is_whole:
             self._compare_or_say("decoding failed there")
-        elif rest.notes:
+        elif rest.notes and not has_error:
             self.notes += rest.notes
             self.is_damaged |= rest.is_damaged
-        elif rest.n_read == self._n_before:
-            share = self._share(self._n_left())
-            if share >= 0.01:
-                self.note(f"ends with {share:.0%} of the file that is no sound")
+        elif not has_more and self._share(self._n_unread) >= 0.01:
+            share = f"{self._share(self._n_unread):.0%}"
+            self.note(f"ends with {share} of the file that is no sound")
 
     def _say_damage(self) -> None:
         """Say where decoding failed, and what became of the rest."""
-        what = "what is lost there is silent, all behind it is at its place"
-        if self.is_lossy:
-            what = "what follows was read on"
-            if self.is_exact and self.n_samples and self.n_samples > self.n_read:
-                lost = (self.n_samples - self.n_read) / self.sample_rate
-                what = f"{lost:.2f} s are lost, and what follows comes so much early"
+        if not self.is_lossy:
+            self.say_silence(self._error_at)
+            return
+        what = "what follows was read on"
+        if self.is_exact and self.n_samples and self.n_samples > self.n_read:
+            lost = (self.n_samples - self.n_read) / self.sample_rate
+            what = f"{lost:.2f} s are lost, and what follows comes so much early"
         at = self._error_at / self.sample_rate
         self.lose(f"is damaged at {at:.2f} s: {what}")
 
@@ -223,15 +227,17 @@ class SndfileSong(Song):
             at = self.n_read / self.sample_rate
             self.lose(f"is damaged or incomplete: {at:.1f} s could be read, {what}")
 
+    @property
+    def _is_whole(self) -> bool:
+        """All that the header promises was read, so an error behind it harms nobody."""
+        return self.is_exact and self.n_read == self.n_samples
+
     def _find_cut(self) -> None:
         """Compare with every promise, and with the bytes that are left."""
-        notes = self._sound.extra_info
-        promise = _PROMISES.get(self._sound.format, _PROMISE).search(notes)
+        promise = broken_promise(self._sound, self._file.fileno())
         if promise:
-            promised, there = int(promise[1]), int(promise[2])
-            if promised > there and not is_open_end(promised):
-                self._cut(promised, there)
-        elif any(word in notes for word in _CUT):
+            self._cut(*promise)
+        elif any(word in self._sound.extra_info for word in _CUT):
             self.lose(NO_END)
         elif self.is_exact and self.n_samples is not None:
             self._compare(self.n_samples)

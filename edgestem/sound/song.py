@@ -99,6 +99,13 @@ class Song:
         self.is_damaged = True
         self.note(what)
 
+    def say_silence(self, at: int) -> None:
+        """Remember that from this sample on something is lost, with silence there."""
+        self.lose(
+            f"is damaged at {at / self.sample_rate:.2f} s: what is lost there is "
+            "silent, all behind it is at its place"
+        )
+
     def close(self) -> None:
         """Let go of the file."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -185,3 +186,17 @@ def test_only_the_command_line_gathers_lazily() -> None:
         if i.is_lazy and room_of(i.file) not in (room_of(i.to), "cli"):
             lazy.setdefault(i.file, set()).add(room_of(i.to))
     assert not {name: rooms for name, rooms in lazy.items() if len(rooms) > 3}
+
+
+def test_the_top_level_holds_what_a_reader_expects() -> None:
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        pytest.skip("no checkout")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
+    )
+    found = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    folders = "docs edgestem examples models native packaging tests tools"
+    assert {name for name in found if (root / name).is_dir()} - {".ci"} == set(
+        folders.split()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -273,7 +274,129 @@ def test_lost_frames_of_a_counted_mp3_are_said(encode: Encode) -> None:
     assert notes and "of 4.0 s" in notes[0]
 
 
+CUT_AT_THE_END = {
+    "a.caf": (),  # by ffmpeg
+    "a.wv": (),
+    "bare.mp3": WHOLE["bare.mp3"],
+    "a.mp2": ("-b:a", "128k"),
+    "a.oga": WHOLE["a.oga"],
+    "a.spx": ("-ar", "16000", "-c:a", "libspeex"),
+}
+
+
+@pytest.mark.parametrize("name", CUT_AT_THE_END)
+def test_a_song_that_lacks_its_last_bytes_is_said(name: str, encode: Encode) -> None:
+    path = encode(name, *CUT_AT_THE_END[name])
+    whole, notes = read_all(path)
+    assert notes == []
+    os.truncate(path, path.stat().st_size - 100)
+    x, notes = read_all(path)
+    assert len(x) <= len(whole)
+    assert notes and notes[0].startswith(str(path))
+
+
+@pytest.mark.parametrize("form", ["AVR", "CAF", "MAT4", "MAT5", "MPC2K", "NIST", "WVE"])
+def test_counts_in_headers_are_held_against_what_is_there(
+    form: str, tmp_path: Path
+) -> None:
+    path, is_wve = tmp_path / "a", form == "WVE"
+    x, rate = (music(1)[:8000, :1], 8000) if is_wve else (music(1), RATE)
+    soundfile.write(path, x, rate, "ALAW" if is_wve else "PCM_16", format=form)
+    assert read_all(path)[1] == []
+    os.truncate(path, path.stat().st_size - 4000)
+    found, notes = read_all(path)
+    assert len(found) < len(x)
+    assert "incomplete" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["bare.mp3", "a.mp2"])
+@pytest.mark.parametrize("n_lost", [1, 100, 1000, 6001])
+def test_torn_frames_of_an_uncounted_mpeg_are_said_with_their_place(
+    name: str, n_lost: int, encode: Encode
+) -> None:
+    path = encode(name, "-b:a", "128k", *WHOLE["bare.mp3"][2:])
+    data = path.read_bytes()
+    at = len(data) // 2
+    path.write_bytes(data[:at] + data[at + n_lost :])
+    notes = read_all(path)[1]
+    assert "is damaged at 2.0" in notes[0] or "is damaged at 1.9" in notes[0]
+
+
+def test_an_mpeg_that_begins_within_a_frame_is_said(encode: Encode) -> None:
+    path = encode("bare.mp3", *WHOLE["bare.mp3"])
+    path.write_bytes(path.read_bytes()[500:])
+    assert "no sound, as if it were cut" in read_all(path)[1][0]
+
+
+@pytest.mark.parametrize("glue", [b"", bytes(3000), b"TAG".ljust(128, b"-")])
+def test_joined_mpegs_are_no_torn_ones(glue: bytes, encode: Encode) -> None:
+    path = encode("bare.mp3", *WHOLE["bare.mp3"])
+    other = encode("tagged.mp3", "-b:a", "192k", *WHOLE["bare.mp3"][2:4])
+    path.write_bytes(path.read_bytes() + glue + other.read_bytes() + glue)
+    assert read_all(path)[1] == []
+
+
+@pytest.mark.parametrize("name", ["a.wv", "a.tta"])
+@pytest.mark.parametrize("share", [0.01, 0.4])
+def test_checksums_that_ffmpeg_does_not_look_at_are_looked_at(
+    name: str, share: float, encode: Encode
+) -> None:
+    path = encode(name, song="long.wav")
+    data = bytearray(path.read_bytes())
+    start = round(len(data) * 0.45)
+    data[start : round(start + share * len(data))] = bytes(round(share * len(data)))
+    path.write_bytes(data)
+    x, notes = read_all(path)
+    whole = music(8)
+    assert len(x) == len(whole)
+    assert "damaged" in notes[0] and "silent" in notes[0]
+    wrong = np.flatnonzero((x != whole).any(1))
+    assert not x[wrong].any()  # silence, not noise
+    assert wrong[0] > 2 * RATE
+    assert np.array_equal(x[-RATE // 4 :], whole[-RATE // 4 :])  # at its place
+
+
+def test_wavpack_is_read_behind_bytes_that_are_missing(encode: Encode) -> None:
+    path = encode("a.wv", song="long.wav")
+    data = path.read_bytes()
+    at = len(data) // 2
+    path.write_bytes(data[:at] + data[at + 777 :])
+    x, notes = read_all(path)
+    whole = music(8)
+    assert len(x) == len(whole)
+    assert np.array_equal(x[-2 * RATE :], whole[-2 * RATE :])
+    assert "what is lost there is silent, all behind it is at its place" in notes[0]
+
+
+def test_a_film_without_its_index_is_called_incomplete(encode: Encode) -> None:
+    path = encode("a.m4a", "-c:a", "aac")
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(EdgestemError, match="is incomplete: it ends before its index"):
+        open_song(path)
+
+
 # ---- Guesses accuse nobody ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("tail", [b"TAG".ljust(128, b"-"), bytes(4096), b"dirt"])
+def test_what_stands_behind_a_whole_flac_is_no_damage(
+    tail: bytes, encode: Encode
+) -> None:
+    path = encode("a.flac")
+    path.write_bytes(path.read_bytes() + tail)
+    x, notes = read_all(path)
+    assert (len(x), notes) == (4 * RATE, [])
+
+
+@pytest.mark.parametrize("name", ["cbr.mp3", "a.ogg"])
+def test_noise_behind_a_song_is_said_with_its_share(name: str, encode: Encode) -> None:
+    path = encode(name, *WHOLE[name])
+    size = path.stat().st_size
+    junk = np.random.default_rng(3).bytes(size // 4)
+    path.write_bytes(path.read_bytes() + junk.replace(b"\xff", b"\x01"))
+    note = read_all(path)[1][0]
+    found = re.search(r"ends with (\d+)% of the file that is no sound", note)
+    assert found and 15 <= int(found[1]) <= 20  # libsndfile reads ahead
 
 
 def film(folder: Path, out: Path, seconds: int, delay: float = 0.0) -> Path:
