@@ -52,16 +52,15 @@ class StreamDoor:
         is_live = request.mode == "live"
         shared, uid = self._shared, self._peer.uid
         load = shared.config.live_load
+        priority = FIRST if is_live else LAST
+        wanted = (request.model, request.sample_rate, request.channels, priority)
         with stream_place(shared, uid):
-            separator = shared.engine.take(
-                request.model,
-                request.sample_rate,
-                request.channels,
-                FIRST if is_live else LAST,
-            )
             try:
-                self.memory = separator.memory_bytes
-                check_memory(shared, uid)
+                separator = shared.engine.take(*wanted, weigh=self._weigh)
+            except BaseException:
+                self.memory = 0
+                raise
+            try:
                 rtf = shared.engine.admit(separator, load) if is_live else None
                 self._begin(request, separator)
             except BaseException:
@@ -69,6 +68,11 @@ class StreamDoor:
                 shared.engine.give_back(separator)
                 raise
         return separator, rtf
+
+    def _weigh(self, n_bytes: int) -> None:
+        """Note the stream's memory down, if the user may take it."""
+        self.memory = n_bytes
+        check_memory(self._shared, self._peer.uid)
 
     def _begin(self, request: Open, separator: PacedSeparator) -> None:
         shared, uid = self._shared, self._peer.uid

@@ -429,6 +429,26 @@ def test_a_separator_whose_call_failed_is_never_lent_again() -> None:
     second.push(np.zeros((8000, 1), np.float32))
 
 
+def test_a_stream_is_weighed_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = DaemonConfig(models=(str(DATA / "tiny.tflite"),))
+    engine = Engine(config, lambda *_, **__: None)
+    separator = engine.take("", 384_000, 2)
+    told: list[int] = []
+    built: list[object] = []
+    monkeypatch.setattr(Engine, "_load", lambda *key: built.append(key))
+
+    def refuse(n_bytes: int) -> None:
+        told.append(n_bytes)
+        raise EdgestemError("too much", code="overloaded")
+
+    with pytest.raises(EdgestemError, match="too much"):
+        engine.take("", 384_000, 2, weigh=refuse)
+    assert told == [separator.memory_bytes]
+    assert not built
+
+
 def test_the_log_stays_where_stderr_was_at_the_start(tmp_path: Path) -> None:
     code = (
         "import logging, os; from edgestem.daemon.system.process import start_log;"

@@ -146,13 +146,18 @@ class JobSeparator:
             self._held.callback(replay.close)
             return replay
         engine = self._shared.engine
-        separator = engine.take(self._job.model, song.sample_rate, song.n_channels)
+        separator = engine.take(
+            *(self._job.model, song.sample_rate, song.n_channels), weigh=self._weigh
+        )
         self._held.callback(engine.give_back, separator)
-        self._job.memory = separator.memory_bytes
-        check_memory(self._shared, self._job.uid)
         separator.check = self._job.pulse
         self._separator = separator
         return separator
+
+    def _weigh(self, n_bytes: int) -> None:
+        """Note the job's memory down, if its user may take it."""
+        self._job.memory = n_bytes
+        check_memory(self._shared, self._job.uid)
 
     # ---- the cache ------------------------------------------------------------
 

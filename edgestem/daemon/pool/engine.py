@@ -18,6 +18,7 @@ from edgestem.daemon.pool.schedule import (
     PacedSeparator,
     Scheduler,
     n_slots,
+    stream_bytes,
 )
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.errors import EdgestemError, ModelError
@@ -72,14 +73,25 @@ class Engine:
         return self.models[name].sample_rate
 
     def take(
-        self, model: str, sample_rate: int, n_channels: int, priority: int = LAST
+        self,
+        model: str,
+        sample_rate: int,
+        n_channels: int,
+        priority: int = LAST,
+        weigh: Callable[[int], None] | None = None,
     ) -> PacedSeparator:
         """Lend a separator, loaded and reset.
+
+        Parameters
+        ----------
+        weigh : callable, optional
+            Told the bytes of the stream before any of them is taken; may refuse.
 
         Raises
         ------
         EdgestemError
-            `model_not_found`, `unsupported_sample_rate`, `unsupported_channels`.
+            `model_not_found`, `unsupported_sample_rate`, `unsupported_channels`, and
+            what `weigh` raises.
         """
         name = model or self.default
         if not model and priority != LAST and LIVE_DEFAULT in self.models:
@@ -91,6 +103,8 @@ class Engine:
                 code="model_not_found",
             )
         check_stream(sample_rate, n_channels)
+        if weigh is not None:
+            weigh(stream_bytes(self.models[name], sample_rate, n_channels))
         key = (name, sample_rate, n_channels)
         separator = self._take_spare(key)
         if separator is None:

@@ -19,6 +19,8 @@ from typing import Any
 
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
+from edgestem.network.geometry import frame_sizes
+from edgestem.network.sidecar import ModelConfig
 
 FIRST, LAST = 0, 1
 # Of the memory of a stream, each as measured with all our models at 44.1 and 384 kHz:
@@ -124,12 +126,7 @@ class PacedSeparator(Separator):
     @property
     def memory_bytes(self) -> int:
         """Estimate the memory of a stream with this separator."""
-        c = self.config
-        n_rows = c.left_context + c.group + c.lookahead_frames
-        row = 8 * self.n_channels * (c.n_fft // 2) * self.geometry.hop // c.hop
-        frame = 4 * self.n_channels * c.n_fft
-        weights = _WEIGHTS * c.n_bytes
-        return _BASE + weights + _MAPS * c.group * frame + _ROWS * n_rows * row
+        return stream_bytes(self.config, self.sample_rate, self.n_channels)
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -156,6 +153,15 @@ class PacedSeparator(Separator):
         weight = AVERAGE if self.n_calls else 1.0
         self.mean_s += weight * (took_s - self.mean_s)
         self.n_calls += 1
+
+
+def stream_bytes(config: ModelConfig, sample_rate: int, n_channels: int) -> int:
+    """Estimate the memory of a stream before its separator is there."""
+    c, (_, hop) = config, frame_sizes(config, sample_rate)
+    n_rows = c.left_context + c.group + c.lookahead_frames
+    row = 8 * n_channels * (c.n_fft // 2) * hop // c.hop
+    frame = 4 * n_channels * c.n_fft
+    return _BASE + _WEIGHTS * c.n_bytes + _MAPS * c.group * frame + _ROWS * n_rows * row
 
 
 def _nothing() -> None:
