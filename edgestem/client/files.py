@@ -169,9 +169,9 @@ class _Source:
         report.warnings = self.notes + said + report.sentences()
 
 
-# Containers whose samples libsndfile counts; what others hold is decoded here, where
-# ffmpeg may read on.
-_COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+# Containers whose samples stand in a row; what others hold is decoded here, where
+# ffmpeg may read on behind damage.
+_COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")
 
 
 @contextmanager

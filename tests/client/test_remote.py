@@ -78,6 +78,20 @@ def test_a_torn_song_and_its_tags(daemon: DaemonProcess, tmp_path: Path) -> None
         assert (stem.title, stem.artist, stem.date) == ("Ö (Vocals)", "B", "1999")
 
 
+def test_a_damaged_flac_is_read_past_its_damage(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    song = make_song(tmp_path / "song.flac", 6)
+    data = bytearray(song.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    song.write_bytes(data)
+    local, remote = both(daemon, song)
+    same_report(local, remote)
+    assert remote.n_samples == 6 * RATE
+    assert any("all behind it is at its place" in text for text in remote.warnings)
+
+
 def test_damaged_and_clipped_values_are_counted_once(
     daemon: DaemonProcess, tmp_path: Path
 ) -> None:
