@@ -71,8 +71,8 @@ def as_mixture(x: NDArray[Any]) -> NDArray[np.float32]:
     return x
 
 
-def check_stream(sample_rate: int, n_channels: int) -> None:
-    """Refuse what no stream can be.
+def check_stream(sample_rate: int, n_channels: int, name: str = "") -> None:
+    """Refuse what no stream can be; `name` is the song's, for the message.
 
     Raises
     ------
@@ -83,14 +83,15 @@ def check_stream(sample_rate: int, n_channels: int) -> None:
     """
     if not isinstance(sample_rate, Real):
         raise TypeError(f"sample_rate: expected a number of Hz, got {sample_rate!r}")
+    of = f"{name}: " if name else ""
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise EdgestemError(
-            f"a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
+            f"{of}a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
             code="unsupported_sample_rate",
         )
     if n_channels not in (1, 2):
         raise EdgestemError(
-            f"{n_channels} channels: edgestem separates mono and stereo; "
+            f"{of}{n_channels} channels: edgestem separates mono and stereo; "
             "mix down first (ffmpeg -i IN -ac 2 OUT)",
             code="unsupported_channels",
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgestem.cli.console import put
+from edgestem.cli.console import complain, put
 from edgestem.cli.hardware import add_network_options, add_options, make_compute
 from edgestem.cli.progress import Progress
 from edgestem.cli.usage import UsageError
@@ -18,6 +18,7 @@ from edgestem.network.catalogue import DEFAULT as DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edgestem.karaoke.activity import Activity
+    from edgestem.sound.singing import Thresholds
 
 Parser = argparse.ArgumentParser
 FORMATS = ("spans", "json", "labels", "lrc", "vtt", "svg", "png")
@@ -69,8 +70,6 @@ def run(args: argparse.Namespace) -> int:
     """
     from dataclasses import replace
 
-    from edgestem.karaoke.markers import FORMATS as WRITERS
-    from edgestem.karaoke.picture import png, svg
     from edgestem.sound.singing import DEFAULT
 
     said = {
@@ -88,6 +87,19 @@ def run(args: argparse.Namespace) -> int:
     if shape == "png" and sys.stdout.isatty():
         raise UsageError("--as png is no text: send it to a file, > song.png")
     activity = _measure(args)
+    for sentence in activity.warnings:
+        complain("warning", sentence)
+    _put(args, shape, activity, thresholds)
+    return 0
+
+
+def _put(
+    args: argparse.Namespace, shape: str, activity: Activity, thresholds: Thresholds
+) -> None:
+    """Write what was measured, in this shape."""
+    from edgestem.karaoke.markers import FORMATS as WRITERS
+    from edgestem.karaoke.picture import png, svg
+
     if shape == "json":
         put(json.dumps({"input": args.song, **activity.to_json(thresholds)}))
     elif shape == "spans":
@@ -99,7 +111,6 @@ def run(args: argparse.Namespace) -> int:
         put(png(activity, thresholds))
     else:
         put(WRITERS[shape](activity, thresholds).rstrip("\n"))
-    return 0
 
 
 def _measure(args: argparse.Namespace) -> Activity:

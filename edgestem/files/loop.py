@@ -68,10 +68,9 @@ def begin_song(path: str, song: Song, output: Output) -> tuple[WavFormat, FileRe
         was asked for.
     """
     try:
-        check_stream(song.sample_rate, song.n_channels)
+        check_stream(song.sample_rate, song.n_channels, song.name)
     except EdgestemError as cause:
-        text = f"{song.name}: {cause}"
-        raise AudioError(text, code=cause.code, path=song.name) from cause
+        raise AudioError(str(cause), code=cause.code, path=song.name) from cause
     own = GRIDS["16"] if song.is_lossy else song.grid
     grid, note = choose_grid(output.subtype, output.file_format, own)
     wav = WavFormat(grid, song.sample_rate, song.n_channels, song.n_samples)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edgestem.engine.separator import Separator
 from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK, Progress
+from edgestem.mixture import check_stream
 from edgestem.sound.grid import GRIDS, convert, to_float32
 from edgestem.sound.reading import open_song
 from edgestem.sound.singing import DEFAULT, FRAME_S, LEAST_DB, SILENT_DB, Thresholds
@@ -50,6 +51,8 @@ class Activity:
     """The same of the instrumental."""
     mixture_db: Levels
     """The same of the song."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the song: that a part of it is lost."""
 
     def spans(self, thresholds: Thresholds = DEFAULT) -> Spans:
         """Find where vocals are, in samples, (start, end) each."""
@@ -72,6 +75,7 @@ class Activity:
             "level_db": [round(float(x), 1) for x in self.vocals_db],
             "instrumental_db": [round(float(x), 1) for x in self.instrumental_db],
             "segments": [list(span) for span in self.spans(thresholds)],
+            "warnings": list(self.warnings),
         }
 
 
@@ -183,6 +187,7 @@ def of_song(
         As `files.separate.separate_file`.
     """
     with closing(open_song(path)) as song:
+        check_stream(song.sample_rate, song.n_channels, song.name)
         separator = Separator(song.sample_rate, song.n_channels, **options)
         meter, n_late = Meter(song.sample_rate), separator.latency_samples
         while True:
@@ -194,7 +199,7 @@ def of_song(
             n_late -= n_skip
             meter.add(stems.vocals[n_skip:], stems.instrumental[n_skip:])
             if is_end:
-                return meter.result()
+                return replace(meter.result(), warnings=tuple(song.notes))
             if progress is not None:
                 progress(song.n_read, song.n_samples)
 

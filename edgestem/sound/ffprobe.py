@@ -107,8 +107,8 @@ def probe(source: Source, name: str) -> AudioStream:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as cause:
         what = "is no song: neither libsndfile nor ffmpeg finds sound in it"
         if any(word in talk for word in _NO_INDEX):
-            what = "is incomplete: it ends before its index, without which none of it "
-            what += "can be read; fetch or record it again"
+            what = "is incomplete: its index is missing, without which none of it can "
+            what += "be read; fetch or record it again"
         raise unreadable(name, what) from cause
     form = found.get("format", {})
     grid, is_lossy = _grid_of(first)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 
 from edgestem.karaoke.activity import Activity, Meter, of_song
 from edgestem.karaoke.markers import labels, lrc, webvtt
@@ -138,3 +139,22 @@ def test_the_command(command, write_song, tmp_path, tiny_model) -> None:
     done = subprocess.run(bad, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_a_song_that_was_not_read_whole_is_said(
+    command, write_song, tiny_model
+) -> None:
+    song = write_song()
+    data = song.read_bytes()
+    song.write_bytes(data[: len(data) // 2])
+    line = command("activity", song, "--model", tiny_model, "--json")
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert "could be read" in done.stderr
+    assert json.loads(done.stdout)["warnings"]
+
+
+def test_a_song_that_is_refused_is_named(command, tmp_path, tiny_model) -> None:
+    soundfile.write(tmp_path / "six.wav", np.zeros((100, 6)), 44100)
+    line = command("activity", tmp_path / "six.wav", "--model", tiny_model)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert f"error: {tmp_path}/six.wav: 6 channels" in done.stderr

@@ -371,7 +371,7 @@ def test_wavpack_is_read_behind_bytes_that_are_missing(encode: Encode) -> None:
 def test_a_film_without_its_index_is_called_incomplete(encode: Encode) -> None:
     path = encode("a.m4a", "-c:a", "aac")
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(EdgestemError, match="is incomplete: it ends before its index"):
+    with pytest.raises(EdgestemError, match="is incomplete: its index is missing"):
         open_song(path)
 
 
