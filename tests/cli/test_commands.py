@@ -27,6 +27,7 @@ from edgestem.cli.main import main
 from edgestem.sound import wav
 from edgestem.sound.grid import GRIDS
 from edgestem.sound.wav import WavFormat
+from edgestem.spectrum.spectral import available_backends
 
 DATA = Path(__file__).parent.parent / "data"
 STEM_NAMES = ["instrumental.wav", "vocals.wav"]
@@ -286,7 +287,7 @@ def test_usage_errors_are_one_line_and_status_2(run, words) -> None:
 
 
 def test_a_fft_that_is_not_installed(run, write_song) -> None:
-    if "fftw" in edgestem.spectrum.spectral.available_backends():
+    if "fftw" in available_backends():
         pytest.skip("fftw is installed here")
     result = run("separate", write_song(), "--fft", "fftw")
     assert result.returncode == 2
