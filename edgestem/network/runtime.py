@@ -153,6 +153,8 @@ def open_interpreter(
                 experimental_delegates=delegates,
             )
             interpreter.allocate_tensors()
+        # Names of damaged files may be no text, which is a ValueError.
+        interpreter.get_input_details(), interpreter.get_output_details()
         _let_go_of(path)
     except (ValueError, RuntimeError, OSError, SystemError) as cause:
         using = f" with {library}" if library else ""
@@ -192,7 +194,12 @@ def constants(
     module, _ = runtime_module(distribution)
     interpreter = module.Interpreter(model_path=str(path))
     found = {}
-    details = interpreter.get_tensor_details()
+    try:
+        details = interpreter.get_tensor_details()
+    except ValueError as cause:
+        raise ModelError(
+            f"{path} is damaged: {cause}", code="model_mismatch", path=str(path)
+        ) from cause
     for detail in (d for d in details if d["name"].startswith(prefix)):
         with contextlib.suppress(ValueError):  # it is computed
             found[detail["name"]] = interpreter.get_tensor(detail["index"])

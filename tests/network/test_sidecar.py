@@ -94,6 +94,15 @@ def test_a_changed_model_file_is_refused(tmp_path: Path) -> None:
         check_digest(read_config(path))
 
 
+def test_a_tensor_whose_name_is_no_text_is_a_model_mismatch(tmp_path: Path) -> None:
+    path = copy_net(tmp_path)
+    net = path.read_bytes()
+    path.write_bytes(net.replace(b"features", b"\xa6eatures"))
+    with pytest.raises(ModelError) as caught:
+        open_on_cpu(path)
+    assert caught.value.code == "model_mismatch"
+
+
 @pytest.mark.parametrize("changes", [{"frames_per_call": 16}, {"n_features": 3}])
 def test_tensors_that_differ_from_the_sidecar_are_refused(tmp_path: Path, changes):
     with pytest.raises(ModelError) as caught:
