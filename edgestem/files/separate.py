@@ -212,7 +212,7 @@ class FileSeparator:
             ) as files:
                 separate_song(
                     *(song, separator, files, wav.grid, report, o.vocals_db, progress),
-                    is_overlapped=self._threads > 1,
+                    is_overlapped=True,
                 )
                 files.commit()
         finally:
@@ -234,7 +234,7 @@ class FileSeparator:
             sink = WavStream(file, stem, wav)
             separate_song(
                 *(song, separator, sink, wav.grid, report, o.vocals_db, progress),
-                is_overlapped=self._threads > 1,
+                is_overlapped=True,
             )
             sink.finish()
         finally:
