@@ -109,8 +109,14 @@ def sync_folder(folder: str) -> None:
 
 def sha256(path: str | Path) -> str:
     """Digest of a file's bytes, as hex."""
-    digest = hashlib.sha256()
     with Path(path).open("rb", buffering=0) as file:
-        while data := file.read(_READ):
-            digest.update(data)
+        return sha256_of(file.fileno())
+
+
+def sha256_of(descriptor: int) -> str:
+    """Digest of an open file's bytes, as hex; its place stays."""
+    digest, at = hashlib.sha256(), 0
+    while data := os.pread(descriptor, _READ, at):
+        digest.update(data)
+        at += len(data)
     return digest.hexdigest()
