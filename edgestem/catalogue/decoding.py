@@ -56,7 +56,9 @@ class Listener:
     def read(self, outputs: Mapping[str, int]) -> None:
         """Read finished files of stems, by their descriptors."""
         self.source = self._reading.result()
-        self.outputs = {name: receipt.sha256_of(fd) for name, fd in outputs.items()}
+        with ThreadPoolExecutor(len(outputs)) as beside:
+            sums = beside.map(receipt.sha256_of, outputs.values())
+            self.outputs = dict(zip(outputs, sums, strict=True))
 
     def heard(self) -> dict[str, Any]:
         """Say what the last song was: what a receipt calls `decoded`."""

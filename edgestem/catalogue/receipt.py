@@ -18,7 +18,7 @@ NAME = "edgestem.json"
 PART = ".edgestem.part"  # one that is being written; whoever comes next replaces it
 FORM = 1  # of the receipt; another number is not ours to read
 MAX_BYTES = 1 << 16  # a receipt has about 1,500
-_READ = 1 << 20  # bytes at a time
+_READ = 1 << 18  # bytes at a time: what stays in a core's cache
 Receipt = dict[str, Any]
 
 
