@@ -15,8 +15,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 # of 180 s has 273,000 page faults instead of 63,000, a tenth of its CPU, for 4 MiB.
 _LARGE = 1 << 21
 # Bytes.  Once the other one is set, glibc gives back what is free at the heap's end as
-# soon as it is 128 KiB, to clear it anew for the next block: 350 page faults a block of
-# 1.5 s, a twentieth of a song's CPU.
+# soon as it is 128 KiB, to clear it anew for the next block: a minute of a song has
+# 19,000 page faults instead of 3,000, 4 % of its CPU.
 _SPARE = 1 << 23
 
 
