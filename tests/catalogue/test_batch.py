@@ -194,11 +194,11 @@ def test_whoever_kills_every_worker_gets_it_said(tmp_path: Path, out: Path) -> N
     write_songs(tmp_path / "src", 1, seconds=60)
     run = begin(tmp_path / "src", "-o", out, "--retries", 1)
     for _ in range(2):
-        wait_for(lambda: list(out.rglob(".*.part")) and workers(run.pid))
+        wait_for(lambda: list(out.rglob(".*.wav.*.part")) and workers(run.pid))
         for pid in workers(run.pid):
             kill(pid)
             wait_for(lambda pid=pid: not is_there(pid))
-        for part in out.rglob(".*.part"):
+        for part in out.rglob(".*.wav.*.part"):
             part.unlink()
     _, said = run.communicate(timeout=60)
     assert run.returncode == 3 and "SIGKILL" in said and "(2 attempts)" in said
