@@ -88,6 +88,7 @@ class Publisher:
             recipe.model,
             recipe.compute(),
             opener=self._listener.open,
+            reader=self._listener.read,
             n_kept=_STREAMS,
         )
 
@@ -149,7 +150,6 @@ class Publisher:
 
     def _do(self, job: _Job, claim: Claim, check: Callable[[], None]) -> Outcome:
         status, started = _status(job.source), time.time()
-        digest = receipt.sha256(job.source)
         with _put_aside(job.place) as aside:
             is_ours = claim.was_begun or Path(job.place, OLD).exists()
             self._refuse_strangers(job.place, is_ours)
@@ -158,6 +158,7 @@ class Publisher:
             aside.clear()
             job.is_open = True
         _check_source(job.source, status, report)
+        digest = self._listener.source
         made = self._receipt(job, report) | {
             "source": {"path": job.source, **_when(status), "sha256": digest},
             "started": round(started, 3),
@@ -200,10 +201,10 @@ class Publisher:
         outputs = {
             Path(path).name: {
                 "size": Path(path).stat().st_size,
-                "sha256": receipt.sha256(path),
+                "sha256": self._listener.outputs[stem],
                 "samples": report.n_samples,
             }
-            for path in report.outputs.values()
+            for stem, path in report.outputs.items()
         }
         return {
             "receipt": receipt.FORM,

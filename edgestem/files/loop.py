@@ -6,6 +6,7 @@ child process) are protocols here; nothing grows with the length of a song.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
@@ -155,7 +156,7 @@ def _pairs(
     """
     n_clipped = 0
     n_late = source.latency_samples  # output that belongs to nothing
-    waiting: GridSamples = np.empty((0, song.n_channels), grid.dtype)
+    waiting = _Waiting()
     while True:
         x = song.read(FILE_BLOCK)
         block, n = convert(x, song.grid, grid)
@@ -165,10 +166,30 @@ def _pairs(
         n_skip = min(n_late, len(stems.vocals))
         n_late -= n_skip
         vocals = stems.vocals[n_skip:]
-        waiting = np.concatenate([waiting, block])
+        waiting.put(block)
         if len(vocals):
-            yield waiting[: len(vocals)], vocals, n_clipped
+            yield waiting.take(len(vocals)), vocals, n_clipped
             n_clipped = 0
-            waiting = waiting[len(vocals) :].copy()
         if is_end:
             return
+
+
+class _Waiting:
+    """Blocks of the mixture that wait for their vocals."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[GridSamples] = deque()
+
+    def put(self, block: GridSamples) -> None:
+        self._blocks.append(block)
+
+    def take(self, n_samples: int) -> GridSamples:
+        """Give the first so many; no more may be asked for than there are."""
+        parts, n_missing = [], n_samples
+        while n_missing:
+            block = self._blocks.popleft()
+            parts.append(block[:n_missing])
+            if len(block) > n_missing:
+                self._blocks.appendleft(block[n_missing:])
+            n_missing -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -28,7 +28,7 @@ from edgestem.sound.extras import read_extras
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.targets import check_stdout, check_targets
-from edgestem.sound.writing import StemFiles, WavStream, target_paths
+from edgestem.sound.writing import Reader, StemFiles, WavStream, target_paths
 from edgestem.stems import STEMS
 
 Opener = Callable[[str | Path], Song]
@@ -132,6 +132,8 @@ class FileSeparator:
         Without `threads`, one for each network, as far as there are cores.
     opener : callable, optional
         Opens a song, in the place of `open_song`, for who wants to hear it too.
+    reader : callable, optional
+        Reads the files before they have their names; see `StemFiles`.
     n_kept : int
         Rates and channel counts whose models stay loaded.
     """
@@ -143,11 +145,12 @@ class FileSeparator:
         compute: Compute = ANY,
         *,
         opener: Opener | None = None,
+        reader: Reader | None = None,
         n_kept: int = 1,
     ) -> None:
         self.output = output
         self._model, self._compute = model, compute
-        self._open, self._n_kept = opener, n_kept
+        self._open, self._reader, self._n_kept = opener, reader, n_kept
         self._kept: list[Separator] = []  # the one that was used last comes last
         self._separator: Separator | None = None
 
@@ -208,11 +211,14 @@ class FileSeparator:
             separator = self._separator_for(song)
             details = details_of(song, o)
             with StemFiles(
-                targets, o.file_format, wav, details=details, is_forced=o.is_forced
+                *(targets, o.file_format, wav),
+                details=details,
+                is_forced=o.is_forced,
+                reader=self._reader,
             ) as files:
                 separate_song(
                     *(song, separator, files, wav.grid, report, o.vocals_db, progress),
-                    is_overlapped=self._threads > 1,
+                    is_overlapped=True,
                 )
                 files.commit()
         finally:
@@ -234,7 +240,7 @@ class FileSeparator:
             sink = WavStream(file, stem, wav)
             separate_song(
                 *(song, separator, sink, wav.grid, report, o.vocals_db, progress),
-                is_overlapped=self._threads > 1,
+                is_overlapped=True,
             )
             sink.finish()
         finally:

@@ -47,8 +47,15 @@ class PartFile:
         return self._file.fileno()
 
     def finish(self) -> None:
+        """Complete it, and bring it to the disk."""
+        self.complete()
+        self.sync()
+
+    def complete(self) -> None:
         self.encoder.finish()
         self._file.flush()
+
+    def sync(self) -> None:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

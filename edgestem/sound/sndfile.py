@@ -17,7 +17,7 @@ from edgestem.errors import AudioError
 from edgestem.sound.chatter import silenced
 from edgestem.sound.chunks import TRIFLE, has_end_mark, unread_bytes
 from edgestem.sound.ffmpeg import FfmpegSong
-from edgestem.sound.grid import GRIDS, GridSamples
+from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.mpeg import mp3_frames, say_tears, walk
 from edgestem.sound.promises import broken_promise
 from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
@@ -51,6 +51,17 @@ def _is_misread(sound: Any) -> bool:
     is_slow_opus = sound.subtype == "OPUS" and sound.samplerate != OPUS_RATE
     # It plays the headers of all blocks but the first as samples.
     return is_slow_opus or (sound.format == "VOC" and _BLOCKS in sound.extra_info)
+
+
+def _raw_dtype(grid: Grid) -> type:
+    """Say what to ask libsndfile for.
+
+    Integers of any width come left-justified in 32 bits; 16 bits as they are come from
+    a WAV without a step in between, eight times as fast.
+    """
+    if grid.is_float:
+        return grid.dtype
+    return np.int16 if grid.bits == 16 else np.int32
 
 
 class SndfileSong(Song):
@@ -101,6 +112,7 @@ class SndfileSong(Song):
         # A FLAC stream whose length is not known "has" 2^63 - 1 samples.
         n_samples = sound.frames if sound.frames < 1 << 60 else None
         kind = GRIDS[grid or "float"]
+        self._raw = _raw_dtype(kind)
         wav = WavFormat(kind, sound.samplerate, sound.channels, n_samples)
         super().__init__(name, wav, is_lossy=grid is None)
         self.is_exact = n_samples is not None and self._is_promised()
@@ -127,16 +139,13 @@ class SndfileSong(Song):
         x, is_broken = self._read_raw(n_samples)
         if len(x) == 0 and not self._is_over and self._go_on(is_broken):
             return self._read(n_samples)
-        if self.grid.is_float:
-            return x
-        # libsndfile gives integers of any width left-justified in 32 bits.
-        x >>= 32 - self.grid.bits
+        if x.dtype == np.int32:
+            x >>= 32 - self.grid.bits
         return x.astype(self.grid.dtype, copy=False)
 
     def _read_raw(self, n_samples: int) -> tuple[GridSamples, bool]:
         """Read; also say whether decoding failed behind what was read."""
-        dtype = self.grid.dtype if self.grid.is_float else np.int32
-        out: GridSamples = np.empty((n_samples, self.n_channels), dtype)
+        out: GridSamples = np.empty((n_samples, self.n_channels), self._raw)
         if self._error_at >= 0:
             return out[:0], True
         # The length in a header may be wrong: read until nothing comes.

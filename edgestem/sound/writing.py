@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,8 @@ from edgestem.sound.grid import GridSamples
 from edgestem.sound.parts import PartFile, prepare, wrap
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat, pack
+
+Reader = Callable[[Mapping[str, int]], None]
 
 
 class StemFiles:
@@ -39,6 +42,12 @@ class StemFiles:
         Grid, rate, channels and the expected length; None when somebody else
         writes into `descriptors`.
 
+    is_forced : bool
+        Replace what is there.
+    reader : callable, optional
+        Gets the descriptor of each output once all are complete, and reads them while
+        the disk takes them, from anywhere but their own place.
+
     Raises
     ------
     AudioError
@@ -53,8 +62,9 @@ class StemFiles:
         *,
         details: Details = PLAIN,
         is_forced: bool = False,
+        reader: Reader | None = None,
     ) -> None:
-        self._is_forced = is_forced
+        self._is_forced, self._reader = is_forced, reader
         self._folders = sorted({path.parent for path in targets.values()})
         self._files: dict[str, PartFile] = {}
         self._made: list[Path] = []
@@ -90,7 +100,8 @@ class StemFiles:
         """
         for file in self._files.values():
             with wrap(file.target):
-                file.finish()
+                file.complete()
+        self._bring_to_disk()
         for folder in self._folders:
             self._name(folder)
         for file in self._files.values():
@@ -100,6 +111,17 @@ class StemFiles:
         for folder in self._folders:
             with contextlib.suppress(OSError):  # a folder that may only be written to
                 _sync_folder(folder)
+
+    def _bring_to_disk(self) -> None:
+        """Wait for the disk, while who wants to reads what was written."""
+        with ThreadPoolExecutor(1) as beside:
+            outputs = {name: file.fileno() for name, file in self._files.items()}
+            read = self._reader and beside.submit(self._reader, outputs)
+            for file in self._files.values():
+                with wrap(file.target):
+                    file.sync()
+            if read:
+                read.result()
 
     def _name(self, folder: Path) -> None:
         """Give the outputs in one folder their names."""

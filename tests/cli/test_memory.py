@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgestem.files.loop import FILE_BLOCK
 from edgestem.network.catalogue import model_path
 from edgestem.network.runtime import installed, open_interpreter
 
 SONG = Path(__file__).parents[2] / "examples/song.ogg"
+DATA = Path(__file__).parents[1] / "data"
 MOST_MIB = 150  # of the default model with ai-edge-litert
 FASTER = "ai-edge-litert"
 needs_litert = pytest.mark.skipif(FASTER not in installed(), reason=f"no {FASTER}")
@@ -105,3 +107,28 @@ print(start <= block < end)
     line = [sys.executable, "-c", code]
     result = subprocess.run(line, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == str(not is_kept)
+
+
+@glibc
+def test_a_song_s_blocks_are_not_cleared_anew_each_time(write_song, tmp_path) -> None:
+    """What a block has freed, the next one takes as it is."""
+    x = np.random.default_rng(5).normal(0, 0.1, (2_000_000, 2))
+    song = write_song("song.wav", x)
+    code = f"""
+import resource
+from pathlib import Path
+from edgestem import heap
+heap.keep_small()
+from edgestem.files.output import Output
+from edgestem.files.separate import FileSeparator
+from edgestem.network.compute import Compute
+made = FileSeparator(Output(), {str(DATA / "tiny.tflite")!r}, Compute(threads=1))
+for turn in "12":
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    made.to_folder({str(song)!r}, Path({str(tmp_path)!r}, turn))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    line = [sys.executable, "-c", code]
+    result = subprocess.run(line, capture_output=True, text=True, check=True)
+    n_blocks = len(x) / FILE_BLOCK
+    assert int(result.stdout) / n_blocks < 50, result.stdout

@@ -93,3 +93,16 @@ def test_threads_change_no_bit(write_song, tmp_path: Path, file_format: str) -> 
             )
         )
     assert found[0] == found[1]
+
+
+def test_one_thread_of_the_network_has_another_behind_it(write_song, tmp_path) -> None:
+    """What writes and encodes takes no time of the network's."""
+    names: set[str] = set()
+
+    def progress(*_: object) -> None:
+        names.add(threading.current_thread().name)
+
+    compute = Compute(threads=1)
+    made = FileSeparator(Output(), DATA / "tiny.tflite", compute)
+    made.to_folder(write_song(), tmp_path / "out", progress)
+    assert names == {"edgestem-behind"}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from edgestem.sound.encoding import open_encoder
 from edgestem.sound.grid import GRIDS
 from edgestem.sound.tags import is_stem
 from edgestem.sound.wav import WavFormat
+from edgestem.sound.writing import StemFiles
 
 RATES = (8000, 11025, 44100, 48000, 65535, 65537, 96000, 199_999, 200_000, 200_001)
 ENCODE = """
@@ -159,7 +160,6 @@ def test_stems_carry_their_maker_and_the_tags_of_the_song(
     from edgestem.sound.containers import Details
     from edgestem.sound.grid import GRIDS
     from edgestem.sound.wav import WavFormat
-    from edgestem.sound.writing import StemFiles
 
     tags = {"title": "Größe 日本", "artist": "Ünï\n歌\udcff", "date": "1999-01-02"}
     wav = WavFormat(GRIDS["16"], 44100, 2)
@@ -360,3 +360,37 @@ def test_a_lock_that_somebody_keeps_does_not_stop_a_run(
     commit(tmp_path, pairs(tmp_path), is_forced=False)
     assert contents(tmp_path) == SET
     os.close(held)
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac", "mp3"])
+def test_a_reader_reads_whole_files_before_they_have_names(
+    tmp_path: Path, file_format: str
+) -> None:
+    found: dict[str, bytes] = {}
+    wav = WavFormat(GRIDS["16"], 44100, 2, 5000)
+    targets = {name: tmp_path / f"{name}.{file_format}" for name in ("a", "b")}
+
+    def read(outputs: Mapping[str, int]) -> None:
+        for name, descriptor in outputs.items():
+            assert not targets[name].exists()
+            found[name] = os.pread(descriptor, 1 << 20, 0)
+
+    with StemFiles(targets, file_format, wav, reader=read) as files:
+        x = np.random.default_rng(3).integers(-9000, 9000, (5000, 2), np.int32)
+        files.write({"a": x, "b": -x})
+        files.commit()
+    assert found == {name: path.read_bytes() for name, path in targets.items()}
+
+
+def test_where_the_reader_fails_no_output_gets_its_name(tmp_path: Path) -> None:
+    def read(_: object) -> None:
+        raise OSError(5, "the song cannot be read again")
+
+    wav = WavFormat(GRIDS["16"], 44100, 1, 0)
+    target = {"a": tmp_path / "new" / "a.wav"}
+    with (
+        pytest.raises(OSError, match="read again"),
+        StemFiles(target, "wav", wav, reader=read) as files,
+    ):
+        files.commit()
+    assert list(tmp_path.iterdir()) == []
