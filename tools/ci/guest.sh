@@ -45,13 +45,14 @@ play)
         -m tools.ci.guest_play $(shift 3; echo "$*")"
     before="test -e /usr/bin/edgestem || dpkg -i /job/edgestem.deb"
     limit=$((limit * 2)) # two boots, and music in real time
-    # The guest's second serial line is qemu's monitor: so it pulls its own plugs.
+    # The guest's second serial line is qemu's monitor: so it pulls its own plugs.  A
+    # -drive would go with the first stick that is pulled; a -blockdev stays.
     monitor=$folder/monitor
     rm -f "$monitor" "$folder/stick.img"
     more="-chardev socket,id=monitor,path=$monitor,server=on,wait=off -mon chardev=monitor
         -chardev socket,id=line,path=$monitor -serial mon:stdio -serial chardev:line
         -device qemu-xhci,id=usb -audiodev none,id=quiet
-        -drive id=stick,file=$folder/stick.img,if=none,format=raw,cache=unsafe"
+        -blockdev driver=raw,node-name=stick,file.driver=file,file.filename=$folder/stick.img"
     ;;
 *) echo "$usage" >&2; exit 2 ;;
 esac
