@@ -49,6 +49,7 @@ def test_cells_are_whole_and_each_there_once() -> None:
         fields = {"system", "python", "machine", "runtime", "how"}
         if "unrun" not in cell:
             fields |= {"song", "first_song_s", "size_mb", "stems", "edgestem"}
+            assert isinstance(cell["size_mb"], int), cell
         assert fields <= set(cell), cell
 
 
