@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from edgestem import child
 from edgestem.errors import EdgestemError
 from edgestem.play.card_child import BEATS, HEADER, READ, STOP, WRITTEN, XRUNS, Shared
 from edgestem.play.player import Player
@@ -84,6 +85,7 @@ class CardSink:
         self._child = subprocess.Popen(
             [*words, json.dumps(said)], pass_fds=[fd], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=child.environment(), cwd=child.FOLDER,
             start_new_session=True,  # Ctrl-C is ours to hear
         )  # fmt: skip
         os.close(fd)

@@ -34,3 +34,14 @@ def test_training_libraries_stay_out_of_the_package() -> None:
                 names = [node.module or ""]
             for name in names:
                 assert name.split(".")[0] not in {"torch", "tensorflow", "scipy"}
+
+
+def test_a_child_finds_the_package_and_nothing_beside_a_song() -> None:
+    """The Debian package's program has a path of its own, which no child inherits."""
+    starts = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        if "sys.executable" in text and ("Popen(" in text or "subprocess.run(" in text):
+            starts.append(path.name)
+            assert "child.environment()" in text and "child.FOLDER" in text, path
+    assert len(starts) >= 4

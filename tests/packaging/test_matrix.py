@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from tools.ci import cell as tool
 from tools.ci import matrix
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +53,7 @@ def test_cells_are_whole_and_each_there_once() -> None:
         fields = {"system", "python", "machine", "runtime", "how"}
         if "unrun" not in cell:
             fields |= {"song", "first_song_s", "size_mb", "stems", "edgestem"}
+            assert isinstance(cell["size_mb"], int), cell
         assert fields <= set(cell), cell
 
 
@@ -82,3 +87,11 @@ def test_a_record_takes_the_place_of_an_old_one_and_of_unrun(tmp_path: Path) -> 
     log.write_text("it failed\n")
     with pytest.raises(SystemExit, match="holds no record"):
         matrix.records([log])
+
+
+def test_a_slow_machine_is_measured_with_one_song(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("edgestem")
+    song = tmp_path / "second.wav"
+    soundfile.write(song, np.zeros((4800, 2), np.int16), 48000)
+    found = tool.measure(str(program), "wheel, unpacked", song, song)
+    assert found["song"] == "second.wav" and found["stems"]

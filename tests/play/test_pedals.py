@@ -12,7 +12,8 @@ import pytest
 from shows import Show
 
 from edgestem.play.commands import Console
-from edgestem.play.doors.pedals import EVENT, SWITCHES, Gestures, Pedals
+from edgestem.play.doors.gestures import SWITCHES, Gestures
+from edgestem.play.doors.pedals import EVENT, Pedals
 from edgestem.play.items import Item
 
 RATE = 44100
@@ -142,6 +143,35 @@ def test_one_switch(stage: Callable[..., Stage]) -> None:
     s.show.wait(lambda: s.show.player.index == 1)
     s.show.wait_cued()
     assert len(s.ticks) == 3  # one a press
+
+
+@pytest.mark.parametrize(("mode", "key"), [("two", 109), ("one", 30)])
+def test_one_press_goes_on_when_a_card_is_back(
+    stage: Callable[..., Stage], mode: str, key: int
+) -> None:
+    s = stage(mode)
+    s.foot.tap(key)
+    s.show.wait(lambda: s.show.player.place() > RATE // 2)
+    s.show.player.lose_output()
+    s.wait("paused")
+    place = s.show.player.place()
+    s.show.player.regain_output(is_resumed=False)
+    s.foot.tap(key)
+    s.wait("playing")
+    s.show.wait(lambda: s.show.player.place() > place + RATE // 10)
+
+
+def test_a_foot_that_rests_does_not_take_a_song_back_that_goes_on(
+    stage: Callable[..., Stage],
+) -> None:
+    s = stage()
+    s.foot.tap(109)
+    s.show.wait(lambda: s.show.player.place() > RATE // 2)
+    s.show.player.lose_output()
+    s.wait("paused")
+    s.foot.hold(109)
+    s.wait("playing")
+    assert s.show.player.place() > RATE // 2
 
 
 def test_learn_says_codes_and_a_pedal_comes_back(stage: Callable[..., Stage]) -> None:

@@ -30,7 +30,8 @@ def measure(program: str, how: str, song: Path, second: Path) -> dict[str, objec
         _run(program, "separate", song, "-o", folder)
         seconds = time.monotonic() - started
         _run(program, "verify", Path(folder, song.stem), song)
-        _run(program, "separate", second, "-o", folder)
+        if song != second:  # an emulated machine has time for one
+            _run(program, "separate", second, "-o", folder)
         stems = Path(folder, second.stem)
         sums = [(stems / f"{n}.wav").read_bytes() for n in ("vocals", "instrumental")]
     return {

@@ -1,18 +1,18 @@
 #!/bin/sh
 # The Debian package in a booted Debian with a kernel of its own.
 #
-#   sudo sh tools/ci/guest.sh DEB FOLDER [daemon|play [pedals|cards|service]...]
+#   sudo sh tools/ci/guest.sh DEB FOLDER [daemon|play [pedals|cards|own|service]...]
 #
 # Builds an image of Debian 12 or 13 (as the package says) in FOLDER once, about 250 MB
 # to fetch and 3 GB on the disk, boots it without a network under
-# qemu-system-x86_64, in software (about 10 minutes) or with EDGESTEM_KVM=1 by KVM, and
+# qemu-system-x86_64, in software (10 to 40 minutes) or with EDGESTEM_KVM=1 by KVM, and
 # runs there: for the daemon (the default) tools/ci/guest_inside.sh, for the player
 # tools/ci/guest_play, which has pedals, sound cards and a USB stick come and go, and
 # boots twice.  FOLDER/guest.log is what its console said; the exit status is 0 when its
 # last line is ALL PASSED.
 # Needs debootstrap, qemu-system-x86 and e2fsprogs.
 set -eu
-usage="usage: guest.sh DEB FOLDER [daemon|play [pedals|cards|service]...]"
+usage="usage: guest.sh DEB FOLDER [daemon|play [pedals|cards|own|service]...]"
 deb=$(readlink -f "${1:?$usage}")
 folder=$(mkdir -p "${2:?$usage}" && cd "$2" && pwd)
 project=$(cd "$(dirname "$0")/../.." && pwd)
@@ -22,12 +22,14 @@ case $deb in
 *deb13*) release=trixie ;;
 *) echo "which release is $deb for?" >&2; exit 2 ;;
 esac
-# Without AVX2: qemu 7.2 computes a wrong address in its gathers, and numpy dies (seen).
-speed="-accel tcg,thread=multi -cpu Nehalem"
-limit=1500
+# The guest's clock counts instructions, a thousand million a second: nothing in it is
+# late because this machine is slow or busy.  Without AVX2: qemu 7.2 computes a wrong
+# address in its gathers, and numpy dies (seen).
+speed="-accel tcg -icount shift=0 -cpu Nehalem -smp 1"
+limit=3600
 # A nested KVM may hang or lose registers (seen): it is asked for by name.
 if [ -n "${EDGESTEM_KVM:-}" ]; then
-    speed="-accel kvm -cpu host"
+    speed="-accel kvm -cpu host -smp 2"
     limit=500
 fi
 case ${3:-daemon} in
@@ -42,13 +44,15 @@ play)
     start="/usr/bin/env PYTHONPATH=/job:/usr/lib/edgestem /usr/bin/python3 -u \
         -m tools.ci.guest_play $(shift 3; echo "$*")"
     before="test -e /usr/bin/edgestem || dpkg -i /job/edgestem.deb"
-    # The guest's second serial line is qemu's monitor: so it pulls its own plugs.
+    limit=$((limit * 2)) # two boots, and music in real time
+    # The guest's second serial line is qemu's monitor: so it pulls its own plugs.  A
+    # -drive would go with the first stick that is pulled; a -blockdev stays.
     monitor=$folder/monitor
     rm -f "$monitor" "$folder/stick.img"
     more="-chardev socket,id=monitor,path=$monitor,server=on,wait=off -mon chardev=monitor
         -chardev socket,id=line,path=$monitor -serial mon:stdio -serial chardev:line
         -device qemu-xhci,id=usb -audiodev none,id=quiet
-        -drive id=stick,file=$folder/stick.img,if=none,format=raw,cache=unsafe"
+        -blockdev driver=raw,node-name=stick,file.driver=file,file.filename=$folder/stick.img"
     ;;
 *) echo "$usage" >&2; exit 2 ;;
 esac
@@ -106,7 +110,7 @@ cp "$root"/boot/initrd.img-* "$folder/initrd"
 
 say "boot ($speed)"
 # shellcheck disable=SC2086 # the lists are lists
-timeout $limit qemu-system-x86_64 $speed -smp 2 -m 2048 -nographic -nic none $more \
+timeout $limit qemu-system-x86_64 $speed -m 2048 -nographic -nic none $more \
     -kernel "$folder/vmlinuz" -initrd "$folder/initrd" \
     -append "root=/dev/vda rw console=ttyS0 rootdelay=${ROOTDELAY:-5}" \
     -drive "file=$folder/disk.img,if=virtio,format=raw,cache=unsafe" \

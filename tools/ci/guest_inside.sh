@@ -19,7 +19,7 @@ property() { systemctl show -P "$1" edgestem.service; }
 status() { as alice timeout 200 edgestem client status; }
 refused() { ! as nobody edgestem client status 2>&1; }
 is() { [ "$1" = "$2" ] && echo "$1" || { echo "$1, not $2"; false; }; }
-# soon COMMAND...: within 60 s.
+# soon COMMAND...: within 200 s.
 soon() {
     for _ in $(seq 400); do
         ! "$@" >/tmp/soon 2>&1 || { cat /tmp/soon; return 0; }

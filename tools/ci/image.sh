@@ -37,7 +37,9 @@ busy "the base" minbase
 busy "the image" by build --isolation chroot -f "$project/packaging/Containerfile" \
     --build-arg BASE=localhost/debian:trixie -t edgestem "$folder/context"
 by images
-size=$(by images --json localhost/edgestem | sed -n 's/.*"size": "\(.*\)".*/\1/p')
+# In MB, whether it says "980 MB" or "1.09 GB".
+size=$(by images --json localhost/edgestem | sed -n 's/.*"size": "\(.*\)".*/\1/p' |
+    awk '{ print int($1 * ($2 == "GB" ? 1000 : 1)) }')
 say "inside"
 container=$(by from localhost/edgestem)
 trap 'by rm "$container" >/dev/null' EXIT

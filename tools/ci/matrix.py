@@ -27,8 +27,9 @@ install ([packages.md](packages.md)). What has no record is unrun.
 "First song" is the whole time of the first `edgestem separate` after the install, with
 the default model, on two x86-64 cores that others used at the same time: 24 s of music,
 or 1 s where that is said. "Size" is the disk that the install took, beside Python:
-edgestem, numpy, the runtime and the like. "Bits" compares the stems of one second of a
-song: the same letter, the same bits.
+edgestem, numpy, the runtime and the like; of an image it is all of it, with Debian and
+ffmpeg. "Bits" compares the stems of one second of a song: the same letter, the same
+bits.
 
 | system | Python | machine | runtime | installed by | first song | size | bits |
 |---|---|---|---|---|---|---|---|

@@ -16,6 +16,7 @@ import soundfile
 
 from tools.ci.guest_play import boot, feet, stage
 from tools.ci.guest_play.cards import Emulator, Loopback, load
+from tools.ci.guest_play.own import own as own_service
 from tools.ci.guest_play.show import SET, check, failed, run
 
 MARK = Path("/job/second-boot")
@@ -71,13 +72,17 @@ def cards() -> None:
     stage.usb(Emulator())
 
 
+def own() -> None:
+    own_service(Emulator())
+
+
 def service() -> None:
     boot.prepare(Emulator())
     if not failed:
         MARK.touch()
 
 
-PARTS = {"pedals": pedals, "cards": cards, "service": service}
+PARTS = {"pedals": pedals, "cards": cards, "own": own, "service": service}
 
 
 def first_boot(names: list[str]) -> None:
@@ -103,9 +108,6 @@ def main(names: list[str]) -> int:
         load("snd-dummy", "HDMI")
         boot.after()
     if failed:
-        print(
-            Path("/tmp/show.log").read_text() if Path("/tmp/show.log").exists() else ""
-        )
         print("FAILED:", "; ".join(failed))
         return 1
     say("the end")

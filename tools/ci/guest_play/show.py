@@ -14,6 +14,9 @@ from edgestem.wire.protocol import Decoder, encode
 
 USER = "singer"
 SET = Path("/srv/songs/set.toml")
+AS = ("runuser", "-u")
+# What finds our own modules is not to find the package's for it.
+CLEAN = ("--", "env", "-u", "PYTHONPATH")
 PATIENCE_S = 120.0  # an emulated machine is slow
 
 failed: list[str] = []
@@ -21,7 +24,8 @@ failed: list[str] = []
 
 def check(name: str, is_good: object, said: object = "") -> None:
     """Say how a check went."""
-    print(f"{'ok' if is_good else 'FAILED'}: {name}: {str(said)[:110]}", flush=True)
+    said = str(said)[:110] if is_good else said
+    print(f"{'ok' if is_good else 'FAILED'}: {name}: {said}", flush=True)
     if not is_good:
         failed.append(name)
 
@@ -29,7 +33,7 @@ def check(name: str, is_good: object, said: object = "") -> None:
 def run(*words: str, user: str = USER) -> tuple[int, str]:
     """Run edgestem as a user; return its exit status and what it said."""
     done = subprocess.run(
-        ["runuser", "-u", user, "--", "edgestem", *words],
+        [*AS, user, *CLEAN, "edgestem", *words],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, timeout=600, check=False,
     )  # fmt: skip
@@ -88,8 +92,9 @@ class Show(Door):
         super().__init__("/tmp/show.sock")
         self._log = Path("/tmp/show.log").open("wb")  # noqa: SIM115 - lives with it
         words = ("play", *words, "--socket", self.path, "--model", "live", "--unlocked")
+        self._n_failed = len(failed)
         self._process = subprocess.Popen(
-            ["runuser", "-u", USER, "--", "edgestem", *words],
+            [*AS, USER, *CLEAN, "edgestem", *words],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
         )  # fmt: skip
 
@@ -104,6 +109,8 @@ class Show(Door):
         self._log.close()
         if status:
             check("a show ends", False, f"exit {status}: {self.said()}")
+        if len(failed) > self._n_failed:
+            print(self.said(), flush=True)
 
     def said(self) -> str:
         return Path("/tmp/show.log").read_text(errors="replace")
