@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,16 @@ from numpy.typing import NDArray
 from edgestem.devices.opening import open_model
 from edgestem.engine.rows import Sliding
 from edgestem.errors import StreamClosed
-from edgestem.mixture import as_float32, check_stream, shape_hint
-from edgestem.network.catalogue import DEFAULT
+from edgestem.limits import check_stream
+from edgestem.mixture import as_float32, shape_hint
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
 from edgestem.spectrum.spectral import Spectral
-from edgestem.stems import LIMIT, Samples, Stems
+from edgestem.stems import LIMIT, Stems
+
+if TYPE_CHECKING:
+    from edgestem.stems import Samples
 
 
 class Finished(NamedTuple):

@@ -18,17 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgestem.errors import ModelError
+from edgestem.network.choices import RUNTIMES
 
 # Descriptor 2 belongs to the whole process: one load at a time borrows it.
 _BORROWED = threading.Lock()
 _MADV_DONTNEED = 4  # of sys/mman.h
-# More threads than this crash a runtime in C, and no net here gains from them.
-MAX_THREADS = 64
-# (import name of the interpreter's module, distribution that brings it)
-RUNTIMES = (
-    ("ai_edge_litert.interpreter", "ai-edge-litert"),
-    ("tflite_runtime.interpreter", "tflite-runtime"),
-)
 
 
 def version(distribution: str) -> str:

@@ -8,13 +8,14 @@ from typing import BinaryIO, Protocol
 
 from edgestem.errors import AudioError
 from edgestem.sound.chunks import shift
-from edgestem.sound.containers import BY_FFMPEG, PLAIN, Details, check_rate
-from edgestem.sound.descriptors import SURE
+from edgestem.sound.containers import PLAIN, Details, check_rate
+from edgestem.sound.formats import BY_FFMPEG
 from edgestem.sound.grid import GridSamples
 from edgestem.sound.programs import ProgramEncoder
 from edgestem.sound.sndfile_encoder import SndfileEncoder
 from edgestem.sound.tags import riff_info
 from edgestem.sound.wav import MAX_RIFF, ROOM, WavFormat, header, pack
+from edgestem.sound.wav_output import SURE
 
 
 class Encoder(Protocol):

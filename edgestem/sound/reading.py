@@ -18,8 +18,9 @@ from edgestem.sound import wavpack
 from edgestem.sound.chunks import wav_layout
 from edgestem.sound.descriptors import read_exactly
 from edgestem.sound.ffmpeg import FfmpegSong
+from edgestem.sound.refusals import unreadable
 from edgestem.sound.sndfile import NotForSndfile, SndfileSong
-from edgestem.sound.song import PipedSong, Song, WavSong, load_soundfile, unreadable
+from edgestem.sound.song import PipedSong, Song, WavSong, load_soundfile
 from edgestem.sound.wav import WavFormat, parse
 
 MAX_SPOOL = 8 << 30  # bytes of a pipe that is no WAV: ten days of mp3

@@ -20,7 +20,8 @@ from edgestem.sound.ffmpeg import FfmpegSong
 from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.mpeg import mp3_frames, say_tears, walk
 from edgestem.sound.promises import broken_promise
-from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
+from edgestem.sound.refusals import unreadable
+from edgestem.sound.song import NO_END, Song, load_soundfile
 from edgestem.sound.wav import WavFormat
 
 # libsndfile's name of a sample format -> the grid its samples lie on.

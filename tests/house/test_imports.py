@@ -7,11 +7,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import edgestem
 
 PACKAGE = Path(edgestem.__file__).parent
 
 HEAVY = {"soundfile", "socket", "pyfftw", "tflite_runtime", "ai_edge_litert", "torch"}
+HEAVY |= {"numpy", "ssl", "asyncio", "multiprocessing", "subprocess"}
+# What only a command that works has a use for.
+WORK = {"engine", "spectrum", "native", "devices", "mixture", "client", "wire"}
+WORK |= {f"sound.{name}" for name in ("reading", "song", "ffmpeg", "sndfile", "grid")}
+# Ends of a command line -> its exit status.
+SHORT = {
+    "--version": 0,
+    "--help": 0,
+    "help separate": 0,
+    "separate --help": 0,
+    "completion bash": 0,
+    "": 2,
+    "seperate": 2,
+    "separate song.wav --frobnicate": 2,
+    "separate song.wav --bitrate 3": 2,
+    "separate song.wav --bitrate 128": 2,
+    "separate song.wav --name {song}": 2,
+    "stream --block no": 2,
+    "separate /gone/song.wav": 1,
+    "separate /gone/song.wav /gone/more.wav --json": 1,
+}
 
 
 def test_importing_edgestem_loads_nothing_heavy_and_prints_nothing() -> None:
@@ -34,3 +57,23 @@ def test_training_libraries_stay_out_of_the_package() -> None:
                 names = [node.module or ""]
             for name in names:
                 assert name.split(".")[0] not in {"torch", "tensorflow", "scipy"}
+
+
+@pytest.mark.parametrize("words", SHORT)
+def test_a_command_line_that_does_no_work_loads_nothing_for_it(words: str) -> None:
+    """Numpy, the engine and libsndfile are a second or two on a small board."""
+    code = (
+        "import sys; from edgestem.__main__ import main\n"
+        "status = main()\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+        "sys.exit(status)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True
+    )
+    assert result.returncode == SHORT[words], result.stderr
+    loaded = set(result.stderr.splitlines()[-1].split())
+    assert "edgestem.cli.words" in loaded
+    assert not {name.split(".")[0] for name in loaded} & HEAVY
+    found = {name.removeprefix("edgestem.") for name in loaded}
+    assert not {name for name in found if {name, name.split(".")[0]} & WORK}
