@@ -32,7 +32,7 @@ class Opened:
 
     interpreter: Any
     runtime: str
-    """ "distribution version"."""
+    """Its distribution."""
     device: str
     """`cpu`, or the device's name."""
     threads: int

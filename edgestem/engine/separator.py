@@ -117,8 +117,7 @@ class Separator:
             ),
         )
         self.config = self._model.config
-        self.runtime, self.device = self._model.runtime, self._model.device
-        self.notes = self._model.notes
+        self.device, self.notes = self._model.device, self._model.notes
         self.sample_rate = sample_rate
         self.n_channels = n_channels
         self.geometry = Geometry.of(self.config, sample_rate)
@@ -172,6 +171,11 @@ class Separator:
     def latency(self) -> float:
         """How late a stem sample leaves after its mixture sample, seconds."""
         return self.latency_samples / self.sample_rate
+
+    @property
+    def runtime(self) -> str:
+        """Who runs the network: "distribution version"."""
+        return self._model.runtime
 
     @property
     def is_lost(self) -> bool:

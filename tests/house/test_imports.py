@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import edgestem
 
@@ -59,9 +61,8 @@ def test_training_libraries_stay_out_of_the_package() -> None:
                 assert name.split(".")[0] not in {"torch", "tensorflow", "scipy"}
 
 
-@pytest.mark.parametrize("words", SHORT)
-def test_a_command_line_that_does_no_work_loads_nothing_for_it(words: str) -> None:
-    """Numpy, the engine and libsndfile are a second or two on a small board."""
+def loaded_by(*words: str) -> tuple[int, set[str]]:
+    """Run a command line; return its exit status and every module that it loaded."""
     code = (
         "import sys; from edgestem.__main__ import main\n"
         "status = main()\n"
@@ -69,11 +70,29 @@ def test_a_command_line_that_does_no_work_loads_nothing_for_it(words: str) -> No
         "sys.exit(status)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, *words.split()], capture_output=True, text=True
+        [sys.executable, "-c", code, *words], capture_output=True, text=True
     )
-    assert result.returncode == SHORT[words], result.stderr
-    loaded = set(result.stderr.splitlines()[-1].split())
-    assert "edgestem.cli.words" in loaded
+    modules = set(result.stderr.splitlines()[-1].split())
+    assert "edgestem.cli.words" in modules, result.stderr
+    return result.returncode, modules
+
+
+@pytest.mark.parametrize("words", SHORT)
+def test_a_command_line_that_does_no_work_loads_nothing_for_it(words: str) -> None:
+    """Numpy, the engine and libsndfile are a second or two on a small board."""
+    status, loaded = loaded_by(*words.split())
+    assert status == SHORT[words]
     assert not {name.split(".")[0] for name in loaded} & HEAVY
     found = {name.removeprefix("edgestem.") for name in loaded}
     assert not {name for name in found if {name, name.split(".")[0]} & WORK}
+
+
+def test_a_wav_is_separated_without_ffmpeg_and_sockets(tmp_path: Path) -> None:
+    data, song = Path(__file__).parent.parent / "data", tmp_path / "song.wav"
+    soundfile.write(song, np.zeros((4410, 2)), 44100)
+    words = ("separate", str(song), "-o", str(tmp_path), "--json")
+    status, loaded = loaded_by(*words, "--model", str(data / "tiny.tflite"))
+    assert status == 0
+    assert "edgestem.engine.separator" in loaded
+    assert not loaded & {"socket", "ssl", "asyncio", "multiprocessing", "email.message"}
+    assert not loaded & {"edgestem.sound.ffmpeg", "edgestem.sound.programs"}
