@@ -2,20 +2,16 @@
 
 soundfile reads float64 and scipy int16, mono comes as one dimension, and librosa and
 torch put the channels first.  What has one meaning is converted, the rest is refused
-with the way out.  So is a stream of a rate or a number of channels that none can have.
+with the way out.
 """
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.errors import EdgestemError
-
-MIN_RATE, MAX_RATE = 8_000, 384_000  # Hz
 _FULL_SCALE = {"i2": 2.0**15, "i4": 2.0**31}
 
 
@@ -69,32 +65,6 @@ def as_mixture(x: NDArray[Any]) -> NDArray[np.float32]:
             + shape_hint(x.shape, "mixture")
         )
     return x
-
-
-def check_stream(sample_rate: int, n_channels: int, name: str = "") -> None:
-    """Refuse what no stream can be; `name` is the song's, for the message.
-
-    Raises
-    ------
-    EdgestemError
-        `unsupported_sample_rate` or `unsupported_channels`.
-    TypeError
-        The rate is no number.
-    """
-    if not isinstance(sample_rate, Real):
-        raise TypeError(f"sample_rate: expected a number of Hz, got {sample_rate!r}")
-    of = f"{name}: " if name else ""
-    if not MIN_RATE <= sample_rate <= MAX_RATE:
-        raise EdgestemError(
-            f"{of}a sample rate of {sample_rate} Hz is outside {MIN_RATE}..{MAX_RATE}",
-            code="unsupported_sample_rate",
-        )
-    if n_channels not in (1, 2):
-        raise EdgestemError(
-            f"{of}{n_channels} channels: edgestem separates mono and stereo; "
-            "mix down first (ffmpeg -i IN -ac 2 OUT)",
-            code="unsupported_channels",
-        )
 
 
 def shape_hint(shape: tuple[int, ...], what: str) -> str:

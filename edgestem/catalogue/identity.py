@@ -13,9 +13,10 @@ from typing import Any
 from edgestem.errors import ModelError
 from edgestem.files.output import Output
 from edgestem.network.catalogue import model_path
+from edgestem.network.choices import RUNTIMES
 from edgestem.network.compute import Compute
 from edgestem.network.reading import check_digest, read_config
-from edgestem.network.runtime import RUNTIMES, installed
+from edgestem.network.runtime import installed
 from edgestem.stems import STEMS
 from edgestem.version import __version__
 

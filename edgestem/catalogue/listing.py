@@ -17,8 +17,8 @@ from pathlib import Path
 from edgestem.catalogue import receipt
 from edgestem.errors import AudioError
 from edgestem.files.batch import check_song
+from edgestem.files.names import song_name
 from edgestem.files.search import Found, search
-from edgestem.files.separate import song_name
 from edgestem.files.spelling import fold, folds_case
 
 

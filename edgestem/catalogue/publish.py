@@ -24,8 +24,8 @@ from edgestem.errors import AudioError
 from edgestem.files.output import FileReport
 from edgestem.files.separate import FileSeparator
 from edgestem.sound.commit import is_there
+from edgestem.sound.formats import target_paths
 from edgestem.sound.parts import wrap
-from edgestem.sound.writing import target_paths
 
 OLD = ".edgestem.old"
 DONE, BEFORE, BUSY, STALE = "done", "before", "busy", "stale"

@@ -17,12 +17,13 @@ from edgestem.catalogue import receipt
 from edgestem.catalogue.decoding import Listener
 from edgestem.errors import AudioError
 from edgestem.sound.commit import is_there
-from edgestem.sound.containers import LOSSY, Details
+from edgestem.sound.containers import Details
+from edgestem.sound.formats import LOSSY, target_paths
 from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
-from edgestem.sound.writing import StemFiles, stem_exists, target_paths
+from edgestem.sound.writing import StemFiles, stem_exists
 from edgestem.stems import STEMS
 
 BLOCK = 65536  # samples

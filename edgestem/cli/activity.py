@@ -14,7 +14,7 @@ from edgestem.cli.hardware import add_network_options, add_options, make_compute
 from edgestem.cli.progress import Progress
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real
-from edgestem.network.catalogue import DEFAULT as DEFAULT_MODEL
+from edgestem.network.choices import DEFAULT as DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edgestem.karaoke.activity import Activity

@@ -17,9 +17,8 @@ from edgestem.cli.hardware import RUNTIMES, add_model_option
 from edgestem.cli.progress import clock
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled, real, whole
-from edgestem.files.output import SUBTYPES
-from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import CONTAINERS
+from edgestem.network.choices import DEFAULT
+from edgestem.sound.formats import CONTAINERS, SUBTYPES
 from edgestem.stems import STEMS
 
 if TYPE_CHECKING:

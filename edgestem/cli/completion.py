@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SHELLS = ("bash", "zsh", "fish")
 _ABOUT = """\
@@ -25,8 +25,7 @@ def add_parser(command: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="|".join(SHELLS))
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+class _Option(NamedTuple):
     command: str
     names: tuple[str, ...]
     about: str

@@ -15,7 +15,8 @@ import select
 import sys
 from typing import TextIO
 
-from edgestem.sound.descriptors import unwritable, write_all
+from edgestem.sound.descriptors import write_all
+from edgestem.sound.refusals import unwritable
 
 
 def prepare() -> None:

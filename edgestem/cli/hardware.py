@@ -9,13 +9,15 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgestem.cli.values import filled, real, threads
-from edgestem.network.catalogue import DEFAULT
-from edgestem.network.compute import Compute
-from edgestem.network.runtime import RUNTIMES as _MODULES
+from edgestem.network.choices import DEFAULT
+from edgestem.network.choices import RUNTIMES as _MODULES
+
+if TYPE_CHECKING:
+    from edgestem.network.compute import Compute
 
 RUNTIMES = tuple(distribution for _, distribution in _MODULES)
 Parser = argparse.ArgumentParser
@@ -78,6 +80,8 @@ def add_options(parser: Parser, is_bench: bool = True) -> None:
 
 def make_compute(args: argparse.Namespace) -> Compute:
     """Turn the options of the network and the device into what they ask for."""
+    from edgestem.network.compute import Compute
+
     return Compute(
         threads=args.threads,
         fft=getattr(args, "fft", "auto"),
@@ -118,6 +122,8 @@ def _devices(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _doctor(args: argparse.Namespace) -> tuple[str, int]:
+    from dataclasses import asdict
+
     from edgestem.diagnose.doctor import examine, worst
 
     lines = list(examine(args.model or DEFAULT))
@@ -128,6 +134,8 @@ def _doctor(args: argparse.Namespace) -> tuple[str, int]:
 
 
 def _bench(args: argparse.Namespace) -> tuple[str, int]:
+    from dataclasses import asdict
+
     from edgestem.diagnose.bench import Comparison, bench, compare, save, to_lines
 
     result = bench(

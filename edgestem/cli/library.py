@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from edgestem.cli.hardware import add_network_options, add_options, make_compute
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import filled
-from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.containers import ALL_CONTAINERS
+from edgestem.network.choices import DEFAULT
+from edgestem.sound.formats import ALL_CONTAINERS
 
 if TYPE_CHECKING:
     from edgestem.karaoke.layouts.layout import Layout

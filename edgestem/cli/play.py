@@ -173,7 +173,7 @@ def _store(args: argparse.Namespace, say: Callable[[str], None]) -> Store | None
 def _settings(
     args: argparse.Namespace, loudness: float | None, say: Callable[[str], None]
 ) -> ShowSettings:
-    from edgestem.network.catalogue import DEFAULT
+    from edgestem.network.choices import DEFAULT
     from edgestem.play.show import ShowSettings
 
     return ShowSettings(

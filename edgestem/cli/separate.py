@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -13,12 +14,12 @@ from edgestem.cli import interrupts
 from edgestem.cli.console import check_stdout, complain, put, say
 from edgestem.cli.hardware import make_compute
 from edgestem.cli.progress import Progress, clock
-from edgestem.cli.words import make_naming, make_output
+from edgestem.cli.separate_words import make_naming, make_output
 from edgestem.cli.world import as_error, bug
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.batch import Plan, Task, check_song, plan
-from edgestem.network.catalogue import DEFAULT
-from edgestem.sound.writing import target_paths
+from edgestem.network.choices import DEFAULT
+from edgestem.sound.formats import target_paths
 
 if TYPE_CHECKING:
     from edgestem.client.files import RemoteSeparator
@@ -75,7 +76,7 @@ class Batch:
             complain("warning", note)
         for problem in self._plan.problems:
             self._fail(problem.path, problem)
-        if self._plan.tasks:
+        if any(_is_song(task) for task in self._plan.tasks):  # else nothing is loaded
             self._separator = _separator(self._args, self._output)
         for task in self._plan.tasks:
             self._progress.begin(Path(task.path).name)
@@ -161,6 +162,13 @@ class Batch:
                 complain("warning", f"{path} is a link that leads nowhere or back")
             elif self._args.verbose:
                 _say(self._args, f"{path}: not looked at ({reason})")
+
+
+def _is_song(task: Task) -> bool:
+    with contextlib.suppress(AudioError):
+        check_song(task.path)
+        return True
+    return False
 
 
 def _separator(args: argparse.Namespace, output: Output) -> Separator:

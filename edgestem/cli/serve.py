@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,6 +77,8 @@ def serve(args: argparse.Namespace) -> str:
 
 def _check(config: Any) -> Iterator[str]:
     """List the configuration as TOML, and what it would use."""
+    from dataclasses import fields
+
     from edgestem.daemon.jobs.paths import AllowedFolders, insecure_parents
     from edgestem.daemon.pool.engine import Engine
     from edgestem.daemon.system.config import OCTAL
@@ -88,7 +89,7 @@ def _check(config: Any) -> Iterator[str]:
         AllowedFolders(key, getattr(config, key)).close()
     engine = Engine(config, lambda *_, **__: None)
     yield "[serve]"
-    for field in dataclasses.fields(config):
+    for field in fields(config):
         value = getattr(config, field.name)
         if field.name in OCTAL:
             value = f"{value:04o}"

@@ -14,9 +14,9 @@ from edgestem.cli.console import check_stdout
 from edgestem.cli.hardware import add_network_options, add_options
 from edgestem.cli.usage import UsageError
 from edgestem.cli.values import core, whole
-from edgestem.mixture import MAX_RATE, MIN_RATE
-from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT
-from edgestem.pcm.faders import MAX_BLOCK, parse_db
+from edgestem.limits import MAX_RATE, MIN_RATE
+from edgestem.network.choices import DEFAULT, LIVE_DEFAULT
+from edgestem.pcm.decibels import MAX_BLOCK, parse_db
 
 if TYPE_CHECKING:
     from edgestem.live.session import Live, LiveSettings

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable
 
-from edgestem.network.runtime import MAX_THREADS
+from edgestem.network.choices import MAX_THREADS
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

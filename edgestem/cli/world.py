@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from edgestem.errors import EdgestemError
-from edgestem.sound.descriptors import way_out
+from edgestem.sound.refusals import way_out
 
 _MEMORY = "there is not enough memory: end other programs, or use fewer threads"
 _NO_FOLDER = "no folder for temporary files can be written: set TMPDIR to one that can"

@@ -21,14 +21,16 @@ from edgestem.errors import EdgestemError
 from edgestem.files.loop import FILE_BLOCK, Progress
 from edgestem.files.output import FileReport, Output
 from edgestem.sound.encoding import open_encoder
+from edgestem.sound.formats import target_paths
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
+from edgestem.sound.refusals import unreadable
 from edgestem.sound.sndfile import SndfileSong
-from edgestem.sound.song import Song, unreadable
+from edgestem.sound.song import Song
 from edgestem.sound.tags import NAMES
 from edgestem.sound.targets import check_stdout, check_targets
 from edgestem.sound.wav import WavFormat
-from edgestem.sound.writing import StemFiles, copy_to_stdout, target_paths
+from edgestem.sound.writing import StemFiles, copy_to_stdout
 from edgestem.stems import MIN_DB
 from edgestem.wire.protocol import MAX_TAGS, MAX_TEXT, as_json
 

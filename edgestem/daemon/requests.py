@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from edgestem.errors import ProtocolError
-from edgestem.files.output import SUBTYPES
-from edgestem.sound.containers import CONTAINERS as FILE_FORMATS
-from edgestem.sound.containers import MAX_BITRATE, MIN_BITRATE
+from edgestem.sound.formats import CONTAINERS as FILE_FORMATS
+from edgestem.sound.formats import MAX_BITRATE, MIN_BITRATE, SUBTYPES
 from edgestem.sound.tags import NAMES
 from edgestem.stems import MAX_DB, OUTPUTS
 from edgestem.wire.protocol import (

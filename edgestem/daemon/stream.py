@@ -24,7 +24,8 @@ from edgestem.daemon.system.config import DaemonConfig
 from edgestem.daemon.system.process import raise_priority
 from edgestem.daemon.turns import Turns
 from edgestem.errors import EdgestemError
-from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.pcm.decibels import MAX_BLOCK
+from edgestem.pcm.faders import Levels
 from edgestem.pcm.stream import PcmStream
 from edgestem.sound.grid import GRIDS
 from edgestem.wire.protocol import WIRE_FORMATS, encode_error, encode_reply

@@ -17,7 +17,8 @@ from edgestem.devices.choice import (
     try_device,
 )
 from edgestem.errors import ModelError
-from edgestem.network.catalogue import DEFAULT, model_path
+from edgestem.network.catalogue import model_path
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY, Compute
 from edgestem.network.model import Model, per_net
 from edgestem.network.reading import check_digest, read_config
@@ -31,7 +32,7 @@ class Opened:
 
     interpreter: Any
     runtime: str
-    """ "distribution version"."""
+    """Its distribution."""
     device: str
     """`cpu`, or the device's name."""
     threads: int

@@ -19,7 +19,7 @@ from edgestem.errors import EdgestemError
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import Model
 from edgestem.network.reading import read_config
-from edgestem.network.runtime import n_partitions, open_interpreter
+from edgestem.network.runtime import n_partitions, named, open_interpreter
 from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum.spectral import Spectral
 
@@ -86,7 +86,7 @@ def _try(job: Trial) -> None:
     _tell(stage="cpu")
     interpreter, name = open_interpreter(config.path, distribution=job.runtime)
     wanted, cpu_ms = run_clip(config, interpreter)
-    _tell(stage="load", runtime=name)
+    _tell(stage="load", runtime=named(name))
     interpreter, _ = open_interpreter(
         Path(job.delegate_model),
         distribution=job.runtime,

@@ -28,7 +28,8 @@ from edgestem.diagnose.bench import RATE, Result, bench
 from edgestem.errors import EdgestemError
 from edgestem.lint.report import lint
 from edgestem.network import runtime
-from edgestem.network.catalogue import DEFAULT, LIVE_DEFAULT, model_path
+from edgestem.network.catalogue import model_path
+from edgestem.network.choices import DEFAULT, LIVE_DEFAULT
 from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import open_on_cpu

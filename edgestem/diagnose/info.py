@@ -10,8 +10,9 @@ from typing import Any
 
 from edgestem import native
 from edgestem.network import runtime
-from edgestem.network.catalogue import DEFAULT, available_models
+from edgestem.network.choices import DEFAULT
 from edgestem.network.geometry import Geometry
+from edgestem.network.reading import available_models
 from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum import spectral
 from edgestem.version import __version__

@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,16 @@ from numpy.typing import NDArray
 from edgestem.devices.opening import open_model
 from edgestem.engine.rows import Sliding
 from edgestem.errors import StreamClosed
-from edgestem.mixture import as_float32, check_stream, shape_hint
-from edgestem.network.catalogue import DEFAULT
+from edgestem.limits import check_stream
+from edgestem.mixture import as_float32, shape_hint
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import Compute
 from edgestem.network.geometry import Geometry
 from edgestem.spectrum.spectral import Spectral
-from edgestem.stems import LIMIT, Samples, Stems
+from edgestem.stems import LIMIT, Stems
+
+if TYPE_CHECKING:
+    from edgestem.stems import Samples
 
 
 class Finished(NamedTuple):
@@ -113,8 +117,7 @@ class Separator:
             ),
         )
         self.config = self._model.config
-        self.runtime, self.device = self._model.runtime, self._model.device
-        self.notes = self._model.notes
+        self.device, self.notes = self._model.device, self._model.notes
         self.sample_rate = sample_rate
         self.n_channels = n_channels
         self.geometry = Geometry.of(self.config, sample_rate)
@@ -168,6 +171,11 @@ class Separator:
     def latency(self) -> float:
         """How late a stem sample leaves after its mixture sample, seconds."""
         return self.latency_samples / self.sample_rate
+
+    @property
+    def runtime(self) -> str:
+        """Who runs the network: "distribution version"."""
+        return self._model.runtime
 
     @property
     def is_lost(self) -> bool:

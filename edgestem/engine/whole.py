@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgestem.engine.separator import Separator
 from edgestem.mixture import as_mixture
-from edgestem.network.catalogue import DEFAULT
-from edgestem.stems import Samples, Stems
+from edgestem.network.choices import DEFAULT
+from edgestem.stems import Stems
+
+if TYPE_CHECKING:
+    from edgestem.stems import Samples
 
 
 def separate(

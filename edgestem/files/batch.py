@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestem.errors import AudioError
-from edgestem.files.names import NameTemplate
+from edgestem.files.names import NameTemplate, song_name
 from edgestem.files.search import Found, search
-from edgestem.files.separate import song_name
 from edgestem.files.spelling import Owners, fold, folds_case
-from edgestem.sound.song import unreadable
+from edgestem.sound.refusals import unreadable
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 

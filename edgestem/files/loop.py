@@ -15,7 +15,7 @@ import numpy as np
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.files.behind import Behind
 from edgestem.files.output import FileReport, Output
-from edgestem.mixture import check_stream
+from edgestem.limits import check_stream
 from edgestem.sound.containers import choose_grid
 from edgestem.sound.grid import (
     GRIDS,
@@ -26,7 +26,8 @@ from edgestem.sound.grid import (
     split,
     to_float32,
 )
-from edgestem.sound.song import Song, unreadable
+from edgestem.sound.refusals import unreadable
+from edgestem.sound.song import Song
 from edgestem.sound.wav import WavFormat
 from edgestem.stems import MIX, Stems
 

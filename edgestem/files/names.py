@@ -12,8 +12,7 @@ import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgestem.sound.containers import extension
-from edgestem.sound.reading import open_song
+from edgestem.sound.formats import extension
 
 FIELDS = ("song", "stem", "ext", "artist", "title", "album", "track", "folder")
 _FROM_TAGS = {"artist", "title", "album", "track"}
@@ -21,6 +20,14 @@ _UNKNOWN = {"artist": "Unknown artist", "album": "Unknown album", "track": "00"}
 # What FAT and Windows shares refuse in names; tags hold it often.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 MAX_VALUE = 100  # bytes of a tag in a name: two, a stem and a format fit into 255
+
+
+def song_name(path: str | Path) -> str:
+    """Name of a song's folder: the file's name without its extension."""
+    if str(path) == "-":
+        return "stdin"
+    path = Path(path)
+    return path.name if path.stem in ("", ".", "..") else path.stem
 
 
 class NameTemplate:
@@ -100,6 +107,8 @@ class NameTemplate:
         """Read the tags that the template asks for."""
         if path == "-" or not self.fields & _FROM_TAGS:
             return dict(_UNKNOWN)
+        from edgestem.sound.reading import open_song
+
         song = open_song(path)
         song.close()
         return dict(_UNKNOWN) | tag_values(song.tags)

@@ -6,11 +6,14 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgestem.sound.containers import ALL_CONTAINERS, LOSSY, MAX_BITRATE, MIN_BITRATE
-from edgestem.sound.grid import GRIDS
+from edgestem.sound.formats import (
+    ALL_CONTAINERS,
+    LOSSY,
+    MAX_BITRATE,
+    MIN_BITRATE,
+    SUBTYPES,
+)
 from edgestem.stems import MAX_DB, MIN_DB, MIX, STEMS
-
-SUBTYPES = ("keep", *GRIDS)
 
 
 @dataclass(frozen=True, slots=True)

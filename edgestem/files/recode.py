@@ -8,10 +8,11 @@ from pathlib import Path
 
 from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK
-from edgestem.files.separate import song_name
-from edgestem.sound.containers import EXTENSIONS, Details, choose_grid
+from edgestem.files.names import song_name
+from edgestem.sound.containers import Details, choose_grid
 from edgestem.sound.covers import read_covers
 from edgestem.sound.extras import read_extras
+from edgestem.sound.formats import EXTENSIONS
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.wav import WavFormat

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestem.errors import AudioError
-from edgestem.sound.containers import EXTENSIONS as STEM_EXTENSIONS
-from edgestem.sound.tags import is_stem
+from edgestem.sound.formats import EXTENSIONS as STEM_EXTENSIONS
 from edgestem.stems import OUTPUTS
 
 # What a folder is searched for; a file that is named is tried whatever its name.
@@ -147,6 +146,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
 def _take(
     here: Path, songs: list[Path], found: Found, *, is_output: bool, is_root: bool
 ) -> None:
+    from edgestem.sound.tags import is_stem  # reads songs, a lot of code for one file
+
     named = [p for p in songs if p.stem in OUTPUTS and p.suffix[1:] in STEM_EXTENSIONS]
     if is_output:
         stems = set(named)

@@ -18,17 +18,20 @@ from typing import BinaryIO
 from edgestem.engine.separator import Separator
 from edgestem.errors import ModelError
 from edgestem.files.loop import Progress, begin_song, separate_song
+from edgestem.files.names import song_name
 from edgestem.files.output import FileReport, Output
-from edgestem.network.catalogue import DEFAULT, model_path
+from edgestem.network.catalogue import model_path
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY, Compute
 from edgestem.network.reading import read_config
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
 from edgestem.sound.extras import read_extras
+from edgestem.sound.formats import target_paths
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
 from edgestem.sound.targets import check_stdout, check_targets
-from edgestem.sound.writing import Reader, StemFiles, WavStream, target_paths
+from edgestem.sound.writing import Reader, StemFiles, WavStream
 from edgestem.stems import STEMS
 
 Opener = Callable[[str | Path], Song]
@@ -109,14 +112,6 @@ def separate_file(
     )
     folder = Path(out_dir) / song_name(path)
     return FileSeparator(output, model, compute).to_folder(path, folder, progress)
-
-
-def song_name(path: str | Path) -> str:
-    """Name of a song's folder: the file's name without its extension."""
-    if str(path) == "-":
-        return "stdin"
-    path = Path(path)
-    return path.name if path.stem in ("", ".", "..") else path.stem
 
 
 class FileSeparator:

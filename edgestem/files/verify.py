@@ -19,8 +19,8 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK
-from edgestem.files.separate import song_name
-from edgestem.sound.containers import EXTENSIONS
+from edgestem.files.names import song_name
+from edgestem.sound.formats import EXTENSIONS
 from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edgestem.engine.separator import Separator
 from edgestem.errors import AudioError
 from edgestem.files.loop import FILE_BLOCK, Progress
-from edgestem.mixture import check_stream
+from edgestem.limits import check_stream
 from edgestem.sound.grid import GRIDS, convert, to_float32
 from edgestem.sound.reading import open_song
 from edgestem.sound.singing import DEFAULT, FRAME_S, LEAST_DB, SILENT_DB, Thresholds

@@ -13,8 +13,8 @@ from edgestem.files.output import Output
 from edgestem.files.recode import find_stems, recode
 from edgestem.files.separate import FileSeparator
 from edgestem.network.compute import Compute
-from edgestem.sound.containers import CONTAINERS
 from edgestem.sound.covers import read_covers
+from edgestem.sound.formats import CONTAINERS
 
 Targets = Mapping[str, Path]
 

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgestem.errors import EdgestemError
-from edgestem.pcm.faders import Levels, parse_db
+from edgestem.pcm.decibels import parse_db
+from edgestem.pcm.faders import Levels
 
 MAX_LINE = 4096  # bytes; a longer line is no command
 

@@ -15,7 +15,7 @@ from edgestem.errors import EdgestemError
 from edgestem.live.jack_library import CAPTURE, PLAYBACK, JackLibrary, ignore_messages
 from edgestem.live.session import Live
 from edgestem.missing import way_to_install
-from edgestem.pcm.faders import midi_db
+from edgestem.pcm.decibels import midi_db
 
 MAX_PERIOD = 8192  # what JACK allows
 CONTROL_CHANGE = 0xB0

@@ -17,10 +17,10 @@ import numpy as np
 from edgestem.engine.separator import Separator
 from edgestem.errors import AudioError
 from edgestem.live.session import Live
-from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.pcm.decibels import MAX_BLOCK
+from edgestem.pcm.faders import Levels
 from edgestem.pcm.stream import PcmStream
 from edgestem.sound.descriptors import (
-    WavOutput,
     read_exactly,
     read_some,
     write_all,
@@ -29,6 +29,7 @@ from edgestem.sound.descriptors import (
 from edgestem.sound.grid import GRIDS, GridSamples, convert, to_float32
 from edgestem.sound.song import behind_wav
 from edgestem.sound.wav import WavFormat, pack, parse, unpack
+from edgestem.sound.wav_output import WavOutput
 
 PIPE_FORMATS = {"s16": "16", "s24": "24", "s32": "32", "f32": "float"}  # of raw PCM
 Write = Callable[[bytes], None]

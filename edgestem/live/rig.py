@@ -23,14 +23,17 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from edgestem.engine.separator import Separator
 from edgestem.pcm.faders import Levels
 from edgestem.spectrum.windows import fading_out
-from edgestem.stems import LIMIT, Samples
+from edgestem.stems import LIMIT
+
+if TYPE_CHECKING:
+    from edgestem.stems import Samples
 
 SUBSTITUTES = ("dry", "centre-cancel", "mute")
 MAX_PIECE = 4096  # samples that `process` does at a time

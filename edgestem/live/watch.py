@@ -11,7 +11,7 @@ import os
 
 from edgestem.live.rig import Rig
 from edgestem.live.worker import Count
-from edgestem.network.catalogue import LIVE_DEFAULT
+from edgestem.network.choices import LIVE_DEFAULT
 
 WATCH_S = 2.0  # of music, at least, between two looks
 MOST = 0.5  # of the time on the fall-back: that is no stall any more

@@ -1,17 +1,11 @@
-"""The models that come with the package: their names, files and sidecars."""
+"""The models that come with the package: their names and files."""
 
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from pathlib import Path
 
 from edgestem.errors import ModelError
-from edgestem.network.reading import read_config
-from edgestem.network.sidecar import ModelConfig
-
-DEFAULT = "karaoke"
-LIVE_DEFAULT = "live"  # the default where somebody plays along
 
 
 def models_dir() -> Path:
@@ -47,21 +41,3 @@ def model_path(model: str | Path) -> Path:
 def model_names() -> list[str]:
     """Names of the models that come with the package."""
     return sorted(path.stem for path in models_dir().glob("*.json"))
-
-
-def available_models() -> list[ModelConfig]:
-    """Sidecars of the models that come with the package, by name.
-
-    A damaged one, or one without its .tflite file, is left out with a RuntimeWarning.
-    """
-    found = (_read_or_warn(models_dir() / f"{name}.tflite") for name in model_names())
-    return [config for config in found if config is not None]
-
-
-def _read_or_warn(path: Path) -> ModelConfig | None:
-    try:
-        return read_config(path)
-    except ModelError as error:
-        text = f"{path.stem} is left out: {error}"
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
-        return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from edgestem.errors import EdgestemError
-from edgestem.network.runtime import MAX_THREADS
+from edgestem.network.choices import MAX_THREADS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

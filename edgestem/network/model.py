@@ -20,7 +20,7 @@ from edgestem.network.catalogue import model_path
 from edgestem.network.compute import CPU, Compute
 from edgestem.network.network import Network
 from edgestem.network.reading import check_digest, read_config
-from edgestem.network.runtime import open_interpreter
+from edgestem.network.runtime import named, open_interpreter
 from edgestem.network.sidecar import ModelConfig
 from edgestem.spectrum.levels import Scratch
 
@@ -38,12 +38,14 @@ class Model:
         What was asked for; `fft` is the back end of levels in float, and with two
         threads on the CPU two networks run side by side.
     runtime, device : str
-        Where they do run: "distribution version", and `cpu` or the device's name.
+        Where they do run: a distribution, and `cpu` or the device's name.
     notes : tuple of str
         Why devices that were tried are not used.
 
     Attributes
     ----------
+    runtime : str
+        "distribution version"; looked up when it is asked for, as few do.
     is_lost : bool
         It failed while it ran: nothing that it gives can be trusted any more.
     on_lost : callable
@@ -65,7 +67,7 @@ class Model:
         device: str = "cpu",
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.config, self.runtime, self.device = config, runtime, device
+        self.config, self._distribution, self.device = config, runtime, device
         self.notes, self.is_lost = notes, False
         self.on_lost: Callable[[], None] = _nothing
         self._crew: ThreadPoolExecutor | None = None
@@ -88,6 +90,10 @@ class Model:
             if not self._is_mean:
                 self.mask = self._networks[0].used_masks  # type: ignore[method-assign]
         self.reset()
+
+    @property
+    def runtime(self) -> str:
+        return named(self._distribution) if self._distribution else ""
 
     def _allocate(self) -> None:
         """Make room for what is heard and for the masks."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from edgestem.errors import ModelError
+from edgestem.network.catalogue import model_names, models_dir
 from edgestem.network.sidecar import ModelConfig
 
 _PIECE = 1 << 18  # bytes
@@ -54,6 +56,24 @@ def read_config(path: Path) -> ModelConfig:
             code="model_mismatch",
             path=str(sidecar),
         ) from cause
+
+
+def available_models() -> list[ModelConfig]:
+    """Sidecars of the models that come with the package, by name.
+
+    A damaged one, or one without its .tflite file, is left out with a RuntimeWarning.
+    """
+    found = (_read_or_warn(models_dir() / f"{name}.tflite") for name in model_names())
+    return [config for config in found if config is not None]
+
+
+def _read_or_warn(path: Path) -> ModelConfig | None:
+    try:
+        return read_config(path)
+    except ModelError as error:
+        text = f"{path.stem} is left out: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        return None
 
 
 def _fields(text: bytes) -> dict[str, Any]:

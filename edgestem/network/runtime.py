@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.util
 import os
 import platform
 import sys
@@ -18,17 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgestem.errors import ModelError
+from edgestem.network.choices import RUNTIMES
 
 # Descriptor 2 belongs to the whole process: one load at a time borrows it.
 _BORROWED = threading.Lock()
 _MADV_DONTNEED = 4  # of sys/mman.h
-# More threads than this crash a runtime in C, and no net here gains from them.
-MAX_THREADS = 64
-# (import name of the interpreter's module, distribution that brings it)
-RUNTIMES = (
-    ("ai_edge_litert.interpreter", "ai-edge-litert"),
-    ("tflite_runtime.interpreter", "tflite-runtime"),
-)
 
 
 def version(distribution: str) -> str:
@@ -42,8 +37,19 @@ def version(distribution: str) -> str:
 
 def installed() -> dict[str, str]:
     """Distribution -> version of each installed runtime, the preferred one first."""
-    found = {name: version(name) for _, name in RUNTIMES}
-    return {name: number for name, number in found.items() if number}
+    found = (name for module, name in RUNTIMES if _is_there(module))
+    return {name: version(name) or "unknown" for name in found}
+
+
+def named(distribution: str) -> str:
+    """Name an installed runtime: "distribution version"."""
+    return f"{distribution} {version(distribution) or 'unknown'}"
+
+
+def _is_there(module: str) -> bool:
+    """Look for a package without asking which version it is, which is slower."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    return spec is not None and spec.origin is not None  # else a folder left behind
 
 
 INSTALL = {
@@ -68,7 +74,9 @@ def _check_numpy(distribution: str) -> None:
     """Refuse tflite-runtime beside numpy 2: it imports, then fails when used."""
     if distribution != "tflite-runtime":
         return
-    major = int(version("numpy").split(".")[0])
+    import numpy as np
+
+    major = int(np.__version__.split(".")[0])
     if major >= 2:
         raise ModelError(
             f"tflite-runtime does not work with numpy {major}; "
@@ -78,7 +86,7 @@ def _check_numpy(distribution: str) -> None:
 
 
 def runtime_module(distribution: str | None = None) -> tuple[Any, str]:
-    """Return (interpreter module, "distribution version").
+    """Return (interpreter module, distribution).
 
     Parameters
     ----------
@@ -90,16 +98,15 @@ def runtime_module(distribution: str | None = None) -> tuple[Any, str]:
     ModelError
         No runtime is installed, or the installed one cannot work.
     """
-    versions = installed()
     for module, name in RUNTIMES:
-        if name not in versions or distribution not in (None, name):
+        if distribution not in (None, name) or not _is_there(module):
             continue
         _check_numpy(name)
         try:
-            return importlib.import_module(module), f"{name} {versions[name]}"
+            return importlib.import_module(module), name
         except ImportError as cause:
             raise ModelError(
-                f"{name} {versions[name]} does not load here: {cause}",
+                f"{named(name)} does not load here: {cause}",
                 code="runtime_missing",
             ) from cause
     raise _missing(distribution)
@@ -134,7 +141,7 @@ def open_interpreter(
 
     Returns
     -------
-    interpreter, runtime : the Interpreter, and "distribution version"
+    interpreter, distribution : the Interpreter, and what brought it
 
     Raises
     ------
@@ -159,7 +166,7 @@ def open_interpreter(
     except (ValueError, RuntimeError, OSError, SystemError) as cause:
         using = f" with {library}" if library else ""
         raise ModelError(
-            f"{name}{using} cannot load {path}: {cause}",
+            f"{named(name)}{using} cannot load {path}: {cause}",
             code="model_mismatch",
             path=str(path),
         ) from cause

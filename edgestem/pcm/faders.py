@@ -7,16 +7,14 @@ or seen by half.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestem.stems import MAX_DB, SILENT_DB
+from edgestem.pcm.decibels import MAX_BLOCK, gain_of
 
-MAX_BLOCK = 16384  # samples of one `take`
 MAX_MOVES = 4096  # that wait for a block; of more the oldest are forgotten
 RAMP_MS = 20.0  # of a move: no click, and felt as immediate
 # Gains of vocals and instrumental, None: as it is; samples of the ramp.
@@ -95,30 +93,3 @@ class Levels:
         self._start, self._target = (vocals, instrumental), wanted
         self._at, self._n_ramp = 0, n_ramp
         self._still[:] = wanted
-
-
-def gain_of(level_db: float) -> float:
-    """Turn decibels into a factor."""
-    return 0.0 if level_db <= SILENT_DB else float(10 ** (level_db / 20))
-
-
-def parse_db(text: str) -> float:
-    """Read a level: a number of decibels up to 20, or -inf.
-
-    Raises
-    ------
-    ValueError
-        It is something else; the message says what is wanted.
-    """
-    try:
-        level = float(text)
-    except ValueError:
-        level = math.nan
-    if math.isnan(level) or level > MAX_DB:
-        raise ValueError(f"expected decibels up to {MAX_DB:.0f}, or -inf, got {text}")
-    return max(level, SILENT_DB)
-
-
-def midi_db(value: int) -> float:
-    """Level of a controller's position 0..127: the usual square law, 0 is silence."""
-    return 40 * math.log10(value / 127) if value else SILENT_DB

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgestem.engine.separator import Separator
-from edgestem.pcm.faders import MAX_BLOCK, Levels
+from edgestem.pcm.decibels import MAX_BLOCK
+from edgestem.pcm.faders import Levels
 from edgestem.sound.grid import GRIDS, Grid, GridSamples, convert, split, to_float32
 from edgestem.sound.wav import WavFormat, pack, unpack
 from edgestem.stems import OUTPUTS, Stems

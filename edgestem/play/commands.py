@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgestem.errors import EdgestemError
-from edgestem.pcm.faders import parse_db
+from edgestem.pcm.decibels import parse_db
 from edgestem.play.command_words import (
     Wanted,
     db_text,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from edgestem.errors import AudioError, EdgestemError
-from edgestem.mixture import check_stream
+from edgestem.limits import check_stream
 from edgestem.play.beginnings import Beginning
 from edgestem.play.loudness import tagged_gain
 from edgestem.play.track import Track

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.mixture import check_stream
+from edgestem.limits import check_stream
 from edgestem.network.compute import Compute
 from edgestem.play.card_child import CARDS, card_number
 from edgestem.play.doors.pedals import device_name, is_pedal

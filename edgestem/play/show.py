@@ -12,7 +12,7 @@ from typing import Protocol
 
 from edgestem.errors import EdgestemError
 from edgestem.live.realtime import SWITCH_S, prepare_thread
-from edgestem.network.catalogue import DEFAULT
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY, Compute
 from edgestem.play.ahead import Ahead
 from edgestem.play.commands import Console

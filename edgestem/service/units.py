@@ -13,9 +13,12 @@ import importlib.util
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgestem.errors import EdgestemError
-from edgestem.service.installation import Installation
+
+if TYPE_CHECKING:
+    from edgestem.service.installation import Installation
 
 SYSTEM, USER = "system", "user"
 UNITS = {

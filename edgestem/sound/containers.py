@@ -10,12 +10,6 @@ from edgestem.errors import AudioError
 from edgestem.sound.covers import Cover
 from edgestem.sound.grid import GRIDS, Grid
 
-CONTAINERS = ("wav", "flac", "ogg", "mp3")  # libsndfile's, and the daemon's
-BY_FFMPEG = ("m4a", "alac", "opus")  # what the program `ffmpeg` writes
-ALL_CONTAINERS = CONTAINERS + BY_FFMPEG
-EXTENSIONS = ("wav", "flac", "ogg", "mp3", "m4a", "opus")  # of stems
-LOSSY = ("ogg", "mp3", "m4a", "opus")
-MIN_BITRATE, MAX_BITRATE = 64, 320  # kbit/s: below, mp3 cannot say its exact length
 # Grids that the lossless formats besides wav hold, and the wider one for others.
 _LOSSLESS = {"flac": ("8", "16", "24"), "alac": ("16", "24")}
 _AAC_RATES: tuple[int, ...] = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000)
@@ -28,7 +22,7 @@ class Details:
     """What only some containers have."""
 
     bitrate: int | None = None
-    """kbit/s of ogg (about) and mp3, default `MAX_BITRATE`; of m4a and opus."""
+    """kbit/s of ogg (about) and mp3, default `formats.MAX_BITRATE`; of m4a and opus."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Of every container; the names are those of `tags.NAMES`."""
     covers: tuple[Cover, ...] = ()
@@ -40,11 +34,6 @@ class Details:
 PLAIN = Details()
 
 
-def extension(file_format: str) -> str:
-    """Name the extension of a format's files."""
-    return "m4a" if file_format == "alac" else file_format
-
-
 def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
     """Find the grid the stems are written on.
 
@@ -53,7 +42,7 @@ def choose_grid(subtype: str, file_format: str, own: Grid) -> tuple[Grid, str]:
     subtype : str
         "keep" or the name of a grid.
     file_format : str
-        One of `ALL_CONTAINERS`.
+        One of `formats.ALL_CONTAINERS`.
     own : Grid
         What keeping means for this song.
 

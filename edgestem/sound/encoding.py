@@ -8,13 +8,12 @@ from typing import BinaryIO, Protocol
 
 from edgestem.errors import AudioError
 from edgestem.sound.chunks import shift
-from edgestem.sound.containers import BY_FFMPEG, PLAIN, Details, check_rate
-from edgestem.sound.descriptors import SURE
+from edgestem.sound.containers import PLAIN, Details, check_rate
+from edgestem.sound.formats import BY_FFMPEG
 from edgestem.sound.grid import GridSamples
-from edgestem.sound.programs import ProgramEncoder
-from edgestem.sound.sndfile_encoder import SndfileEncoder
 from edgestem.sound.tags import riff_info
 from edgestem.sound.wav import MAX_RIFF, ROOM, WavFormat, header, pack
+from edgestem.sound.wav_output import SURE
 
 
 class Encoder(Protocol):
@@ -49,7 +48,11 @@ def open_encoder(
         return _WavEncoder(file, wav, details)
     check_rate(file_format, wav.sample_rate, path)
     if file_format in BY_FFMPEG:
+        from edgestem.sound.programs import ProgramEncoder
+
         return ProgramEncoder(file, file_format, wav, details)
+    from edgestem.sound.sndfile_encoder import SndfileEncoder
+
     try:
         return SndfileEncoder(file, file_format, wav, details)
     except (RuntimeError, ValueError) as cause:  # ValueError: an older libsndfile

@@ -29,7 +29,8 @@ from edgestem.sound.ffprobe import (
 from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.mpeg import say_tears
 from edgestem.sound.promises import caf_bytes
-from edgestem.sound.song import NO_END, Song, unreadable
+from edgestem.sound.refusals import unreadable
+from edgestem.sound.song import NO_END, Song
 from edgestem.sound.wav import WavFormat, unpack
 
 # Said of whole files; and of files joined to others.

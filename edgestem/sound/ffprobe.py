@@ -14,7 +14,7 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound.grid import GRIDS, Grid
-from edgestem.sound.song import unreadable
+from edgestem.sound.refusals import unreadable
 
 _SHOW = (
     "stream=codec_type,codec_name,sample_rate,channels,bits_per_raw_sample,sample_fmt,"

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestem.sound.formats import SAMPLES
+
 GridSamples = NDArray[Any]
 _HUGE = 2.0**30  # int32 holds the difference to any sample of 24 bits
 
@@ -55,12 +57,8 @@ class Grid:
 
 
 GRIDS = {
-    "8": Grid("8", 8, np.int32),
-    "16": Grid("16", 16, np.int32),
-    "24": Grid("24", 24, np.int32),
-    "32": Grid("32", 32, np.int64),
-    "float": Grid("float", 32, np.float32),
-    "double": Grid("double", 64, np.float64),
+    name: Grid(name, bits, np.dtype(dtype).type)
+    for name, (bits, dtype) in SAMPLES.items()
 }
 
 

@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 from edgestem.errors import AudioError
 from edgestem.sound.commit import repair
-from edgestem.sound.containers import EXTENSIONS, Details
-from edgestem.sound.descriptors import way_out
+from edgestem.sound.containers import Details
 from edgestem.sound.encoding import Encoder, open_encoder
+from edgestem.sound.formats import EXTENSIONS
 from edgestem.sound.grid import GridSamples
+from edgestem.sound.refusals import way_out
 from edgestem.sound.wav import WavFormat
 
 # What the karaoke room writes besides stems; nobody else's parts are removed.

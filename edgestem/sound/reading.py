@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgestem.errors import AudioError
-from edgestem.sound import wavpack
 from edgestem.sound.chunks import wav_layout
 from edgestem.sound.descriptors import read_exactly
-from edgestem.sound.ffmpeg import FfmpegSong
+from edgestem.sound.refusals import unreadable
 from edgestem.sound.sndfile import NotForSndfile, SndfileSong
-from edgestem.sound.song import PipedSong, Song, WavSong, load_soundfile, unreadable
+from edgestem.sound.song import PipedSong, Song, WavSong, load_soundfile
 from edgestem.sound.wav import WavFormat, parse
 
 MAX_SPOOL = 8 << 30  # bytes of a pipe that is no WAV: ten days of mp3
@@ -146,6 +145,13 @@ def _open_file(file: BinaryIO, name: str, path: Path | None) -> Song:
         return SndfileSong(file, name, path, has_ffmpeg=True)
     except (load_soundfile().LibsndfileError, NotForSndfile):
         os.lseek(file.fileno(), 0, os.SEEK_SET)
+        return _open_by_ffmpeg(file, name, path)
+
+
+def _open_by_ffmpeg(file: BinaryIO, name: str, path: Path | None) -> Song:
+    from edgestem.sound import wavpack  # most songs do without either
+    from edgestem.sound.ffmpeg import FfmpegSong
+
     found = wavpack.mended(file)
     if found is None:
         return FfmpegSong(file, name, path)

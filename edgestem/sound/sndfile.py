@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound.chatter import silenced
 from edgestem.sound.chunks import TRIFLE, has_end_mark, unread_bytes
-from edgestem.sound.ffmpeg import FfmpegSong
 from edgestem.sound.grid import GRIDS, Grid, GridSamples
 from edgestem.sound.mpeg import mp3_frames, say_tears, walk
 from edgestem.sound.promises import broken_promise
-from edgestem.sound.song import NO_END, Song, load_soundfile, unreadable
+from edgestem.sound.refusals import unreadable
+from edgestem.sound.song import NO_END, Song, load_soundfile
 from edgestem.sound.wav import WavFormat
+
+if TYPE_CHECKING:
+    from edgestem.sound.ffmpeg import FfmpegSong
 
 # libsndfile's name of a sample format -> the grid its samples lie on.
 _SUBTYPES = {
@@ -169,6 +172,8 @@ class SndfileSong(Song):
         """Let ffmpeg read what libsndfile left, from this sample on."""
         if not self._has_ffmpeg or (not is_broken and self._n_left() <= TRIFLE):
             return False
+        from edgestem.sound.ffmpeg import FfmpegSong
+
         self._n_before, self._n_unread = self.n_read, self._n_left()
         try:
             self._rest = FfmpegSong(

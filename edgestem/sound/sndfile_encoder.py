@@ -13,9 +13,10 @@ import numpy as np
 
 from edgestem.errors import AudioError
 from edgestem.sound import flac, ogg
-from edgestem.sound.containers import LOSSY, MAX_BITRATE, Details
+from edgestem.sound.containers import Details
 from edgestem.sound.covers import PICTURE, flac_blocks, picture_comment
 from edgestem.sound.extras import as_comments, frames
+from edgestem.sound.formats import LOSSY, MAX_BITRATE
 from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.song import load_soundfile
 from edgestem.sound.tags import id3

@@ -159,11 +159,6 @@ def load_soundfile() -> Any:
     return soundfile
 
 
-def unreadable(name: str, what: str) -> AudioError:
-    """Make the error of a song that cannot be read: "<name> <what>"."""
-    return AudioError(f"{name} {what}", code="unreadable", path=name)
-
-
 class PipedSong(Song):
     """WAV from a pipe.
 

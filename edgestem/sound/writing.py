@@ -18,12 +18,13 @@ from typing import BinaryIO
 
 from edgestem.errors import AudioError
 from edgestem.sound.commit import commit, held_signals
-from edgestem.sound.containers import PLAIN, Details, extension
-from edgestem.sound.descriptors import WavOutput, write_all, writing_stdout
+from edgestem.sound.containers import PLAIN, Details
+from edgestem.sound.descriptors import write_all, writing_stdout
 from edgestem.sound.grid import GridSamples
 from edgestem.sound.parts import PartFile, prepare, wrap
 from edgestem.sound.tags import stem_tags
 from edgestem.sound.wav import WavFormat, pack
+from edgestem.sound.wav_output import WavOutput
 
 Reader = Callable[[Mapping[str, int]], None]
 
@@ -188,13 +189,6 @@ def stem_exists(target: str | Path) -> AudioError:
         code="exists",
         path=str(target),
     )
-
-
-def target_paths(
-    folder: Path, names: tuple[str, ...], file_format: str
-) -> dict[str, Path]:
-    """Name the file of each stem."""
-    return {name: folder / f"{name}.{extension(file_format)}" for name in names}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ from edgestem.cli.words import make_parser, parse
 from edgestem.daemon.system.config import ConfigError, DaemonConfig
 from edgestem.engine.separator import Separator
 from edgestem.errors import EdgestemError
-from edgestem.network.runtime import MAX_THREADS
+from edgestem.network.choices import MAX_THREADS
 
 TINY = str(Path(__file__).parent.parent / "data" / "tiny.tflite")
 NONSENSE = (

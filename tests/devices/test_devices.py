@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 import time
@@ -458,25 +457,23 @@ def test_every_installed_runtime_runs_a_model(name: str) -> None:
     assert model.mask().shape == (5, 64, 2)
 
 
-def versions(monkeypatch: pytest.MonkeyPatch, **known: str) -> None:
-    def version(name: str) -> str:
-        try:
-            return known[name.replace("-", "_")]
-        except KeyError:
-            raise importlib.metadata.PackageNotFoundError(name) from None
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
+def only(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """Hide the packages of the other runtimes."""
+    for package in {"ai_edge_litert", "tflite_runtime"} - {*packages}:
+        monkeypatch.setitem(sys.modules, package, None)
 
 
 def test_numpy_2_is_caught_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions(monkeypatch, tflite_runtime="2.14.0", numpy="2.4.6")
+    only(monkeypatch, "tflite_runtime")
+    monkeypatch.setattr(np, "__version__", "2.4.6")
     with pytest.raises(ModelError, match='pip install "numpy<2"') as caught:
         runtime.runtime_module()
     assert caught.value.code == "runtime_missing"
 
 
 def test_no_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions(monkeypatch)
+    only(monkeypatch)
+    assert runtime.installed() == {}
     with pytest.raises(ModelError, match=r"no TFLite runtime is installed; pip inst"):
         runtime.runtime_module()
     with pytest.raises(ModelError, match="no tflite-runtime is installed; pip install"):
@@ -486,10 +483,22 @@ def test_no_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_runtime_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions(monkeypatch, ai_edge_litert="9.9.9", numpy="1.26.4")
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(ModelError, match=r"ai-edge-litert 9\.9\.9 does not load"):
+    name = RUNTIMES[0]
+    package = name.replace("-", "_")
+    only(monkeypatch, package)
+    monkeypatch.setitem(sys.modules, f"{package}.interpreter", None)
+    with pytest.raises(ModelError, match=rf"{name} [0-9.]+ does not load"):
         runtime.runtime_module()
+
+
+def test_a_folder_that_pip_left_behind_is_no_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tflite_runtime/__pycache__").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tflite_runtime", raising=False)
+    only(monkeypatch, "tflite_runtime")
+    assert runtime.installed() == {}
 
 
 @pytest.mark.parametrize(

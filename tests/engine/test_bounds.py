@@ -15,10 +15,9 @@ import pytest
 import edgestem
 from edgestem import ModelError
 from edgestem.live.realtime import prepare_thread
-from edgestem.network.catalogue import available_models
 from edgestem.network.geometry import Geometry
 from edgestem.network.model import open_on_cpu
-from edgestem.network.reading import read_config
+from edgestem.network.reading import available_models, read_config
 from edgestem.spectrum.spectral import Spectral
 
 DATA = Path(__file__).parent.parent / "data"
@@ -119,6 +118,7 @@ def test_a_sidecar_without_its_network_is_left_out(
     for suffix in (".json", ".tflite"):
         shutil.copy(DATA / f"tiny{suffix}", tmp_path)
     shutil.copy(DATA / "tiny.json", tmp_path / "alone.json")
-    monkeypatch.setattr("edgestem.network.catalogue.models_dir", lambda: tmp_path)
+    for module in ("catalogue", "reading"):
+        monkeypatch.setattr(f"edgestem.network.{module}.models_dir", lambda: tmp_path)
     with pytest.warns(RuntimeWarning, match="alone is left out"):
         assert [c.name for c in available_models()] == ["tiny"]

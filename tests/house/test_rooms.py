@@ -16,7 +16,8 @@ import edgestem
 
 PACKAGE = Path(edgestem.__file__).parent
 # Files of the ground floor, which every room may import; `native` only where it says.
-GROUND = {"child", "errors", "heap", "missing", "mixture", "stems", "version"}
+GROUND = {"child", "errors", "heap", "limits", "missing"}
+GROUND |= {"mixture", "stems", "version"}
 MAY: dict[str, set[str]] = {
     "native": {"_native"},
     "spectrum": {"native"},

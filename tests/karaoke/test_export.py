@@ -22,7 +22,7 @@ from edgestem.karaoke.items import Item
 from edgestem.karaoke.layouts.choice import make_layout
 from edgestem.karaoke.layouts.layout import Settings
 from edgestem.karaoke.makers import Separating
-from edgestem.network.catalogue import DEFAULT
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY
 from edgestem.sound import mp4
 from edgestem.sound.tags import is_stem

@@ -19,7 +19,8 @@ from edgestem.live.rig import SUBSTITUTES, Rig
 from edgestem.live.session import Live, LiveSettings
 from edgestem.live.worker import Crew, Worker
 from edgestem.pcm import faders
-from edgestem.pcm.faders import MAX_BLOCK, Levels, gain_of, midi_db, parse_db
+from edgestem.pcm.decibels import MAX_BLOCK, gain_of, midi_db, parse_db
+from edgestem.pcm.faders import Levels
 
 HERE = Path(__file__).parent.parent
 DATA = HERE / "data"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edgestem.errors import ModelError
-from edgestem.network.catalogue import available_models, model_path, models_dir
+from edgestem.network.catalogue import model_path, models_dir
 from edgestem.network.model import Model, open_on_cpu
-from edgestem.network.reading import read_config
+from edgestem.network.reading import available_models, read_config
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from edgestem.engine.separator import Separator
 from edgestem.live.realtime import SWITCH_S
-from edgestem.network.catalogue import DEFAULT
+from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY
 from edgestem.play.ahead import Ahead
 from edgestem.play.chain import SongSettings

@@ -14,8 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgestem.network.catalogue import available_models
 from edgestem.network.geometry import Geometry
+from edgestem.network.reading import available_models
 from edgestem.network.sidecar import ModelConfig
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -24,12 +24,14 @@ from edgestem.daemon.jobs.disk import is_in_memory
 from edgestem.daemon.jobs.files import Descriptors
 from edgestem.errors import AudioError, EdgestemError
 from edgestem.sound.containers import Details
+from edgestem.sound.formats import target_paths
 from edgestem.sound.grid import GRIDS, GridSamples
+from edgestem.sound.refusals import unreadable
 from edgestem.sound.sndfile import SndfileSong
-from edgestem.sound.song import Song, unreadable
+from edgestem.sound.song import Song
 from edgestem.sound.targets import check_targets
 from edgestem.sound.wav import WavFormat, pack, unpack
-from edgestem.sound.writing import StemFiles, target_paths
+from edgestem.sound.writing import StemFiles
 from edgestem.wire.protocol import Decoder, Message, encode_error, encode_reply
 
 BLOCK = 65536  # samples a reply; stereo doubles just fit a payload

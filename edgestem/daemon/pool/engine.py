@@ -22,14 +22,10 @@ from edgestem.daemon.pool.schedule import (
 )
 from edgestem.daemon.system.config import DaemonConfig
 from edgestem.errors import EdgestemError, ModelError
-from edgestem.mixture import check_stream
-from edgestem.network.catalogue import (
-    LIVE_DEFAULT,
-    available_models,
-    model_path,
-    models_dir,
-)
-from edgestem.network.reading import read_config
+from edgestem.limits import check_stream
+from edgestem.network.catalogue import model_path, models_dir
+from edgestem.network.choices import LIVE_DEFAULT
+from edgestem.network.reading import available_models, read_config
 from edgestem.network.sidecar import ModelConfig
 from edgestem.wire.protocol import MAX_TEXT
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestem.errors import EdgestemError
-from edgestem.network.runtime import MAX_THREADS
+from edgestem.network.choices import MAX_THREADS
 from edgestem.wire.place import PREFIX
 
 SYSTEM_FILE = Path("/etc/edgestem.toml")

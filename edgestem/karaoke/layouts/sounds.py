@@ -10,7 +10,7 @@ from edgestem.files.names import NameTemplate
 from edgestem.karaoke.items import CDG, SONG, VIDEO, ZIP, Item
 from edgestem.karaoke.layouts.layout import Settings, Targets, is_newer, sound_of
 from edgestem.karaoke.makers import Maker
-from edgestem.sound.containers import ALL_CONTAINERS, extension
+from edgestem.sound.formats import ALL_CONTAINERS, extension
 from edgestem.stems import STEMS
 
 

@@ -24,7 +24,7 @@ from edgestem.karaoke.ultrastar import (
     with_stems,
     without_stems,
 )
-from edgestem.sound.containers import ALL_CONTAINERS, EXTENSIONS, extension
+from edgestem.sound.formats import ALL_CONTAINERS, EXTENSIONS, extension
 from edgestem.sound.writing import StemFiles
 
 BACKUP = ".edgestem-backup"

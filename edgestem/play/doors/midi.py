@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edgestem.pcm.faders import midi_db
+from edgestem.pcm.decibels import midi_db
 from edgestem.play.commands import Console, Refused
 from edgestem.stems import SILENT_DB
 
