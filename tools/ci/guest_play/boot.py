@@ -141,7 +141,8 @@ def on_stage(door: Door) -> None:
     ).stdout.strip()  # fmt: skip
     print(said.splitlines()[-1])
     status, said = run("service", "remove", "play", user="root")
-    check("service remove play", status == 0 and of_unit("ActiveState") == "inactive")
+    state = of_unit("ActiveState")
+    check("service remove play", not status and state == "inactive", (state, said))
     pedal.unplug()
 
 
