@@ -74,5 +74,5 @@ def options(program: str, words: str) -> set[str]:
     room = ROOT / program.removeprefix("python -m ").rpartition(".")[0].replace(
         ".", "/"
     )
-    sources = "\n".join(path.read_text() for path in room.glob("*.py"))
+    sources = "\n".join(path.read_text() for path in room.rglob("*.py"))
     return {"--help", *WORD.findall(sources)}
