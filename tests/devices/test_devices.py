@@ -463,8 +463,15 @@ def only(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
         monkeypatch.setitem(sys.modules, package, None)
 
 
-def test_numpy_2_is_caught_before_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_2_is_caught_before_it_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     only(monkeypatch, "tflite_runtime")
+    package = tmp_path / "tflite_runtime"  # from Python 3.12 on there is none
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(np, "__version__", "2.4.6")
     with pytest.raises(ModelError, match='pip install "numpy<2"') as caught:
         runtime.runtime_module()
