@@ -240,9 +240,11 @@ def _doors(
         )
     if args.page is not None:
         from edgestem.play.doors.page import PORT, Page
+        from edgestem.play.doors.token import kept_token
 
         is_lan, port = _page(args.page, PORT)
-        doors.append(Page(console, say, is_lan=is_lan, port=port))
+        token = kept_token()
+        doors.append(Page(console, say, is_lan=is_lan, port=port, token=token))
     if args.socket is not None:
         from edgestem.play.doors.wire_door import WireDoor
 

@@ -17,6 +17,7 @@ from shows import Show
 from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console
 from edgestem.play.doors.page import COOKIE, MAX_LISTENERS, Page
+from edgestem.play.doors.token import kept_token
 from edgestem.play.items import Item
 from edgestem.play.set_file import SetFile
 from edgestem.play.setlist import read_set_list
@@ -182,6 +183,58 @@ def test_a_fader_moved_on_the_page_is_heard(page: Page, show: Show) -> None:
         show.wait_cued()
         b.click("[data-do=next]")
         show.wait(lambda: b.text("#title") == "2. Second song")
+
+
+@pytest.mark.skipif(not is_installed(), reason="chromium is not installed")
+def test_a_phone_finds_a_player_that_is_started_again(
+    show: Show, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The page shows the new player's state without a touch."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    console = Console(show.player)
+    page = Page(console, show.said.append, port=0, token=kept_token())
+    page.start()
+    with browser() as b:
+        b.open(page.address)
+        show.wait(lambda: b.text("#health") == "good", 30)
+        page.close()
+        show.wait(lambda: b.text("#health") == "no player", 30)
+        console.do("next")
+        again = Page(console, show.said.append, port=page.port, token=kept_token())
+        again.start()
+        show.wait(lambda: b.text("#health") == "good", 30)
+        show.wait(lambda: b.text("#title") == "2. Second song")
+        b.click("#play")
+        show.wait_state("playing")
+        again.close()
+
+
+def test_a_token_is_kept_for_an_evening_by_its_owner(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    path = tmp_path / "edgestem/page-token"
+    token = kept_token()
+    assert token == kept_token() == path.read_text().strip()
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.stat().st_mtime
+    os.utime(path, (before - 11 * 3600,) * 2)
+    assert kept_token() == token and path.stat().st_mtime >= before
+    os.utime(path, (before - 13 * 3600,) * 2)
+    second = kept_token()
+    assert second != token
+    path.chmod(0o644)  # others may have read it
+    third = kept_token()
+    assert third != second
+    path.write_text("x")  # half written by somebody else
+    assert len(kept_token()) == len(third)
+    path.unlink()
+    path.mkdir()
+    assert kept_token() != kept_token()
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    assert len(kept_token()) == len(third)
 
 
 @pytest.mark.skipif(not is_installed(), reason="chromium is not installed")

@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console, Refused
 from edgestem.play.doors.qr import MAX_BYTES, qr_code, to_lines
+from edgestem.play.doors.token import new_token
 from edgestem.play.waves import waves
 
 LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"
@@ -49,7 +50,7 @@ class Page:
     port : int
         0: any that is free.
     token : str, optional
-        Else a new one for each show.
+        Of phones that are known; else a new one.
 
     Raises
     ------
@@ -67,7 +68,7 @@ class Page:
         token: str = "",
     ) -> None:
         self.console = console
-        self.token = token or secrets.token_urlsafe(9)
+        self.token = token or new_token()
         self.is_over = threading.Event()
         self.n_listeners = 0
         self._is_lan = is_lan
