@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cards import player_on_card, write_alsa_config
 
 from edgestem.errors import EdgestemError
 from edgestem.play.card import CardSink
 from edgestem.play.card_child import card_number, find_device
-from edgestem.play.routes import Routes
+from edgestem.play.player import Player
 
 RATE = 44100
 SERVER = f"es-play-{os.getpid()}"
@@ -42,13 +43,7 @@ def alsa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A PCM that writes what it plays to a file, in time as long as nobody hurries."""
     config = tmp_path / "asound.conf"
     out = tmp_path / "heard.raw"
-    config.write_text(
-        f"pcm.stage {{ type file slave.pcm null file {out} format raw "
-        'hint { show on description "stage" } }\n'
-        "ctl.!default { type hw card 0 }\n"
-    )
-    if Path("/usr/share/alsa/alsa.conf").exists():
-        config.write_text("</usr/share/alsa/alsa.conf>\n" + config.read_text())
+    write_alsa_config(config, out)
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
     return out
 
@@ -82,18 +77,8 @@ def has_portaudio() -> None:
 
 def show_on_card(
     write_song: Callable[..., Path], x: np.ndarray
-) -> tuple[object, CardSink]:
-    from edgestem.network.compute import ANY
-    from edgestem.play.ahead import Ahead
-    from edgestem.play.items import Item
-    from edgestem.play.player import Player
-
-    model = Path(__file__).parents[1] / "data" / "tiny.tflite"
-    song = write_song(x=x, subtype="FLOAT")
-    ahead = Ahead(str(model), ANY, None, lambda text: None)
-    player = Player([Item(song)], ahead, RATE)
-    player.desk.faders.set(0.0, 0.0, 0)
-    return player, CardSink(player, Routes(), "stage")
+) -> tuple[Player, CardSink]:
+    return player_on_card(write_song(x=x, subtype="FLOAT"), RATE)
 
 
 def test_a_card_that_goes_is_waited_for(

@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from feet import Foot
 from shows import Show
 
 from edgestem.play.commands import Console
 from edgestem.play.doors.gestures import SWITCHES, Gestures
-from edgestem.play.doors.pedals import EVENT, Pedals
+from edgestem.play.doors.pedals import Pedals
 from edgestem.play.items import Item
 
 RATE = 44100
 Write = Callable[..., Path]
-
-
-class Foot:
-    """A pedal on a FIFO."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        os.mkfifo(path)
-        self.open()
-
-    def open(self) -> None:
-        self._fd = os.open(self.path, os.O_RDWR)
-
-    def send(self, code: int, *values: int) -> None:
-        now = time.time()
-        at = (int(now), int(now % 1 * 1e6))
-        for value in values:
-            key, end = (1, code, value), (0, 0, 0)
-            os.write(self._fd, EVENT.pack(*at, *key) + EVENT.pack(*at, *end))
-
-    def tap(self, code: int) -> None:
-        self.send(code, 1)
-        time.sleep(0.03)
-        self.send(code, 0)
-
-    def hold(self, code: int) -> None:
-        self.send(code, 1, *[2] * 30)  # autorepeat
-        time.sleep(0.95)
-        self.send(code, 0)
 
 
 class Stage:
@@ -183,7 +154,7 @@ def test_learn_says_codes_and_a_pedal_comes_back(stage: Callable[..., Stage]) ->
     assert s.console.n_commands == 0
     # It sleeps: the reader gets the end of it, drops it, and finds it again.
     (fd,) = s.pedals._fds
-    os.close(s.foot._fd)
+    s.foot.close()
     s.show.wait(lambda: any("sleeps" in text for text in s.said))
     s.foot.open()
     s.show.wait(lambda: s.said.count(f"pedal {s.foot.path}") == 2)

@@ -135,14 +135,19 @@ def test_damaged_vocals_are_separated_anew(
         show.wait(lambda: bool(store.receipts()))
 
 
+@pytest.mark.parametrize(
+    ("names", "subtype"),
+    [(("a.wav", "b.flac"), "PCM_16"), (("a.mp3", "b.mp3"), "MPEG_LAYER_III")],
+)
 def test_songs_follow_without_a_gap(
-    write_song: Write, tiny_model: Path, tmp_path: Path
+    write_song: Write, names: tuple[str, str], subtype: str
 ) -> None:
+    """A sine cut in two; an mp3's tag says how much its encoder put around it."""
     t = np.arange(3 * RATE) / RATE
     sine = np.repeat(0.3 * np.sin(2 * np.pi * 441.3 * t)[:, None], 2, 1)
     cut = RATE + 1234
-    a = write_song("a.wav", sine[:cut].astype(np.float32), subtype="PCM_16")
-    b = write_song("b.flac", sine[cut:].astype(np.float32), subtype="PCM_16")
+    a = write_song(names[0], sine[:cut].astype(np.float32), subtype=subtype)
+    b = write_song(names[1], sine[cut:].astype(np.float32), subtype=subtype)
     items = [Item(a, is_followed=True), Item(b)]
     with Show(items) as show:
         show.player.desk.faders.set(0.0, 0.0, 0)
@@ -151,7 +156,9 @@ def test_songs_follow_without_a_gap(
         assert show.player.index == 1
     heard = show.sound()
     whole = np.concatenate([soundfile.read(p, dtype="float32")[0] for p in (a, b)])
-    assert np.array_equal(heard, whole)
+    assert len(heard) == len(sine)
+    # An mp3 plays on the grid of its stems, 16 bits.
+    assert np.abs(heard - whole).max() <= (0.5 / 32768 if subtype[0] == "M" else 0)
 
 
 def test_stop_and_cue_waits_for_the_foot(write_song: Write) -> None:
