@@ -18,6 +18,8 @@ case ${1:-} in fast | train | whole)
     ;;
 esac
 failed=
+# Tests start a thousand programs: each would compile the package anew.
+unset PYTHONDONTWRITEBYTECODE
 
 # stage NAME COMMAND...: run it, remember whether it failed.
 stage() {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from edgestem.daemon.channel import OUTBOX, STREAM_OUTBOX, Outbox
 from edgestem.daemon.pool.admission import check_memory, stream_place
 from edgestem.daemon.pool.schedule import FIRST, LAST, PacedSeparator
@@ -54,20 +56,17 @@ class StreamDoor:
         load = shared.config.live_load
         priority = FIRST if is_live else LAST
         wanted = (request.model, request.sample_rate, request.channels, priority)
-        with stream_place(shared, uid):
-            try:
-                separator = shared.engine.take(*wanted, weigh=self._weigh)
-            except BaseException:
-                self.memory = 0
-                raise
-            try:
-                rtf = shared.engine.admit(separator, load) if is_live else None
-                self._begin(request, separator)
-            except BaseException:
-                self.memory = 0
-                shared.engine.give_back(separator)
-                raise
+        with stream_place(shared, uid), ExitStack() as refused:
+            refused.callback(self._weigh_nothing)
+            separator = shared.engine.take(*wanted, weigh=self._weigh)
+            refused.callback(shared.engine.give_back, separator)
+            rtf = shared.engine.admit(separator, load) if is_live else None
+            self._begin(request, separator)
+            refused.pop_all()  # it was taken
         return separator, rtf
+
+    def _weigh_nothing(self) -> None:
+        self.memory = 0
 
     def _weigh(self, n_bytes: int) -> None:
         """Note the stream's memory down, if the user may take it."""

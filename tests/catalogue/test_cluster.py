@@ -32,7 +32,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """Start programs; at the end they end, and what they have started."""
     started = []
@@ -53,14 +53,26 @@ def start() -> Iterator[Start]:
             process.wait()
 
 
-@pytest.fixture
-def scheduler(start: Start, tmp_path: Path) -> str:
-    """Address of a scheduler without workers."""
-    file = tmp_path / "scheduler.json"
+def start_scheduler(start: Start, folder: Path) -> str:
+    file = folder / "scheduler.json"
     options = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard")
     start("scheduler", *options, "--scheduler-file", file, "--dashboard-address", ":0")
     wait_for(lambda: file.exists() and file.read_text().endswith("}"), 60)
     return json.loads(file.read_text())["address"]
+
+
+@pytest.fixture
+def scheduler(start: Start, tmp_path: Path) -> str:
+    """Address of a scheduler without workers."""
+    return start_scheduler(start, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cluster(start: Start, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of a scheduler with two workers, which its nanny starts anew."""
+    address = start_scheduler(start, tmp_path_factory.mktemp("cluster"))
+    start("worker", address, "--nthreads", 1, "--nworkers", 2, "--no-dashboard")
+    return address
 
 
 def pids(scheduler: str, n: int) -> list[int]:
@@ -71,11 +83,10 @@ def pids(scheduler: str, n: int) -> list[int]:
 
 
 @pytest.fixture
-def two(start: Start, scheduler: str) -> str:
-    """Address of a scheduler with two workers."""
-    start("worker", scheduler, "--nthreads", 1, "--nworkers", 2, "--no-dashboard")
-    pids(scheduler, 2)
-    return scheduler
+def two(cluster: str) -> str:
+    """The cluster, when both workers are there."""
+    pids(cluster, 2)
+    return cluster
 
 
 def test_each_song_once_with_the_bytes_of_separate(tmp_path: Path, two: str) -> None:
@@ -134,7 +145,7 @@ def test_a_killed_child_is_replaced(tmp_path: Path, two: str) -> None:
 
 
 def test_an_interrupted_run_leaves_no_child(tmp_path: Path, two: str) -> None:
-    write_songs(tmp_path / "src", 4, seconds=200)
+    write_songs(tmp_path / "src", 2, seconds=200)
     out = tmp_path / "out"
     run = begin(tmp_path / "src", "-o", out, "--dask", two)
     wait_for(lambda: len(list(out.rglob(".*.part"))) == 4, 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,10 @@ def options(program: str, words: str) -> set[str]:
         name = words.partition(" ")[0]
         found = [command for command in commands() if command.name == name]
         return common.union(*(o.names for c in found for o in c.options))
-    room = ROOT / program.removeprefix("python -m ").rpartition(".")[0].replace(
-        ".", "/"
-    )
-    sources = "\n".join(path.read_text() for path in room.rglob("*.py"))
-    return {"--help", *WORD.findall(sources)}
+    return {"--help", *words_of_room(program.split(".")[1])}
+
+
+@cache
+def words_of_room(room: str) -> list[str]:
+    paths = (ROOT / "tools" / room).rglob("*.py")
+    return WORD.findall("\n".join(path.read_text() for path in paths))

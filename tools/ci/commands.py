@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from edgestem.cli.words import STATUSES, make_parser
@@ -51,22 +52,23 @@ class Command:
         return " ".join(option.value for option in self.options if option.is_word)
 
 
-def commands() -> list[Command]:
+@cache
+def commands() -> tuple[Command, ...]:
     """List all commands, in the order of `edgestem --help`."""
     parsers = _subparsers(make_parser())
     helps = {choice.dest: str(choice.help) for choice in parsers._choices_actions}
-    return [
+    return tuple(
         _command(name, helps[name], parser) for name, parser in parsers.choices.items()
-    ]
+    )
 
 
-def common_options() -> list[Option]:
+@cache
+def common_options() -> tuple[Option, ...]:
     """List what every command takes, and the version."""
-    return [
-        _option(action, make_parser())
-        for action in make_parser()._actions
-        if action.option_strings
-    ]
+    parser = make_parser()
+    return tuple(
+        _option(action, parser) for action in parser._actions if action.option_strings
+    )
 
 
 def exit_statuses() -> list[tuple[str, str]]:
