@@ -145,7 +145,7 @@ def test_a_killed_child_is_replaced(tmp_path: Path, two: str) -> None:
 
 
 def test_an_interrupted_run_leaves_no_child(tmp_path: Path, two: str) -> None:
-    write_songs(tmp_path / "src", 2, seconds=200)
+    write_songs(tmp_path / "src", 4, seconds=200)
     out = tmp_path / "out"
     run = begin(tmp_path / "src", "-o", out, "--dask", two)
     wait_for(lambda: len(list(out.rglob(".*.part"))) == 4, 60)
