@@ -130,3 +130,64 @@ def test_a_release_wants_a_clean_tag(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert re.match(r"release: (the tree is not clean|HEAD is not tagged)", done.stderr)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Make a repository with nothing but what a release looks at first."""
+    folder = tmp_path / "sources"
+    (folder / "tools").mkdir(parents=True)
+    (folder / "edgestem").mkdir()
+    for name in ("release.sh", "say.sh"):
+        shutil.copy(PROJECT / "tools" / name, folder / "tools")
+    return folder
+
+
+def release(sources: Path, version: str, title: str, *words: str) -> str:
+    """Commit and tag a version, release it; what was said."""
+    (sources / "edgestem/version.py").write_text(f'__version__ = "{version}"\n')
+    (sources / "CHANGELOG.md").write_text(f"# Changelog\n\n## {title}\n\nNew.\n")
+    git = ["git", "-C", sources, "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    for line in (["init", "-q"], ["add", "."], ["commit", "-qm", version]):
+        subprocess.run([*git, *line], check=True)
+    subprocess.run([*git, "tag", f"v{version}"], check=True)
+    done = subprocess.run(
+        ["sh", sources / "tools/release.sh", sources.parent / "out", *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr + done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.parametrize(
+    ("version", "title", "said"),
+    [
+        ("1.2.dev0", "1.2 (unreleased)", "1.2.dev0 is a version in the making"),
+        ("1.2", "1.2 (unreleased)", "says that 1.2 is unreleased: write its day"),
+        ("1.3rc1", "1.2 (2026-11-30)", "begins with ## 1.2 (2026-11-30), not with 1.3"),
+        ("1.2", "1.20 (2026-11-30)", "not with 1.2"),
+    ],
+)
+def test_a_release_refuses_before_anything_is_built(
+    sources: Path, version: str, title: str, said: str
+) -> None:
+    found = release(sources, version, title)
+    assert found.startswith("release: ") and said in found
+    assert not (sources.parent / "out/TABLE.md").exists()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.parametrize(
+    ("version", "title"), [("1.2", "1.2 (2026-11-30)"), ("1.2rc1", "1.2 (unreleased)")]
+)
+def test_what_a_release_leaves_out_stands_in_its_table(
+    sources: Path, version: str, title: str
+) -> None:
+    words = ("--no-tests", "run before", "--no-arm", "slow")
+    found = release(sources, version, title, *words)
+    assert "nothing to pack" in found  # there are no scripts here that make wheels
+    table = (sources.parent / "out/TABLE.md").read_text()
+    assert table.startswith(f"# edgestem {version}: what was run on what\n")
+    assert table.count("| unrun: run before |") == 3
+    assert "| FAILED (" in table
