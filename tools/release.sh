@@ -6,6 +6,7 @@
 #   sh tools/release.sh OUT --dry-run   whatever is committed, without the long tests
 #   sh tools/release.sh OUT --no-tests WHY   all but the tests; WHY stands in the table
 #   sh tools/release.sh OUT --no-arm WHY     all but clean ARM systems under qemu-user
+#   sh tools/release.sh OUT --no-guests WHY  all but booted Debians under qemu
 #
 # docs/packages.md says how a release is made.  Needs what tools/test.sh needs, and debhelper, gcc-aarch64-linux-gnu, qemu-user-static;
 # as root with debootstrap, the packages' lives in clean systems and in a booted guest
@@ -14,18 +15,20 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/say.sh
-usage="usage: release.sh OUT [--dry-run] [--no-tests WHY] [--no-arm WHY]"
+usage="usage: release.sh OUT [--dry-run] [--no-tests|--no-arm|--no-guests WHY]..."
 out=${1:?$usage}
 shift
 dry=
 untested=
 armless=
+bootless=
 while [ $# != 0 ]; do
     case $#-$1 in
-    *---dry-run) dry=1 untested=--dry-run armless=--dry-run ;;
+    *---dry-run) dry=1 untested=--dry-run ;;
     1-*) echo "$usage" >&2; exit 2 ;;
     *---no-tests) untested=$2; shift ;;
     *---no-arm) armless=$2; shift ;;
+    *---no-guests) bootless=$2; shift ;;
     *) echo "$usage" >&2; exit 2 ;;
     esac
     shift
@@ -116,24 +119,27 @@ for release in bookworm trixie; do
             sh tools/ci/deb.sh "$out"/edgestem-*$machine.whl "$out" $release
     done
 done
-# on ARCH WHAT WHERE COMMAND...: run it, unless it is for ARM and that is left out.
-on() {
-    arch=$1
+# unless WHY WHAT WHERE COMMAND...: run it if there is no reason not to.
+unless() {
+    why=$1
     shift
-    if [ "$arch" != amd64 ] && [ -n "$armless" ]; then
-        unrun "$1" "$2" "$armless"
+    if [ -n "$why" ]; then
+        unrun "$1" "$2" "$why"
     else
         run "$@"
     fi
 }
+# reason ARCH: why clean systems of this machine are left out; or nothing.
+reason() { [ "$1" = amd64 ] || echo "$armless"; }
 # clean WAY FILE RELEASE/ARCH WHERE: an installation in a clean system.
 clean() {
-    on "${3#*/}" "installed: $1" "$4" sh tools/ci/clean.sh "$1" "$2" "$3" "$work/clean"
+    unless "$(reason "${3#*/}")" "installed: $1" "$4" \
+        sh tools/ci/clean.sh "$1" "$2" "$3" "$work/clean"
 }
 # lives NUMBER ARCH: of a Debian package.
 lives() {
     base=$work/clean/base-$([ "$1" = 12 ] && echo bookworm || echo trixie)-$2
-    on "$2" "install, upgrade, remove, purge" "Debian $1, $2" \
+    unless "$(reason "$2")" "install, upgrade, remove, purge" "Debian $1, $2" \
         sh tools/ci/deb_life.sh "$out"/edgestem_*deb$1_$2.deb "$base" "$work/life"
 }
 if [ -n "$dry" ] || [ "$(id -u)" != 0 ]; then
@@ -164,10 +170,11 @@ else
     fi
     how=${EDGESTEM_KVM:+, KVM}
     for number in 12 13; do
-        run "booted: activation, reload, SIGKILL, watchdog" "Debian $number, amd64$how" \
-            sh tools/ci/guest.sh "$out"/edgestem_*deb${number}_amd64.deb "$work/guest"
+        unless "$bootless" "booted: activation, reload, SIGKILL, watchdog" \
+            "Debian $number, amd64$how" sh tools/ci/guest.sh \
+            "$out"/edgestem_*deb${number}_amd64.deb "$work/guest"
     done
-    run "booted: the player" "Debian 12, amd64$how" \
+    unless "$bootless" "booted: the player" "Debian 12, amd64$how" \
         sh tools/ci/guest.sh "$out"/edgestem_*deb12_amd64.deb "$work/guest" play
 fi
 unrun "a board" "Raspberry Pi 3, 4, 5" "none at hand"
