@@ -5,7 +5,8 @@
 #   sh tools/release.sh OUT             the tag at HEAD is vVERSION, the tree is clean
 #   sh tools/release.sh OUT --dry-run   whatever is committed, without the long tests
 #   sh tools/release.sh OUT --no-tests WHY   all but the tests; WHY stands in the table
-#   sh tools/release.sh OUT --no-arm WHY     all but clean ARM systems under qemu-user
+#   sh tools/release.sh OUT --no-clean WHY   all but installations in clean systems
+#   sh tools/release.sh OUT --no-arm WHY     all but those of ARM under qemu-user
 #   sh tools/release.sh OUT --no-guests WHY  all but booted Debians under qemu
 #
 # docs/packages.md says how a release is made.  Needs what tools/test.sh needs, and debhelper, gcc-aarch64-linux-gnu, qemu-user-static;
@@ -15,11 +16,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/say.sh
-usage="usage: release.sh OUT [--dry-run] [--no-tests|--no-arm|--no-guests WHY]..."
+usage="usage: release.sh OUT [--dry-run] [--no-tests|--no-clean|--no-arm|--no-guests WHY]..."
 out=${1:?$usage}
 shift
 dry=
 untested=
+cleanless=
 armless=
 bootless=
 while [ $# != 0 ]; do
@@ -27,6 +29,7 @@ while [ $# != 0 ]; do
     *---dry-run) dry=1 untested=--dry-run ;;
     1-*) echo "$usage" >&2; exit 2 ;;
     *---no-tests) untested=$2; shift ;;
+    *---no-clean) cleanless=$2; shift ;;
     *---no-arm) armless=$2; shift ;;
     *---no-guests) bootless=$2; shift ;;
     *) echo "$usage" >&2; exit 2 ;;
@@ -82,6 +85,15 @@ run() {
 }
 unrun() { say "not run: $1 ($2): $3"; row "$1" "$2" "unrun: $3"; }
 
+# What is missing is said now, not after an hour.
+missing=
+for pair in dh:debhelper qemu-aarch64-static:qemu-user-static; do
+    command -v ${pair%:*} >/dev/null || missing="$missing ${pair#*:}"
+done
+echo "#include <stdlib.h>" | aarch64-linux-gnu-gcc -E - >/dev/null 2>&1 ||
+    missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+[ -z "$missing" ] || refuse "apt-get install$missing"
+
 mkdir -p "$work"
 {
     echo "# edgestem $version: what was run on what"
@@ -130,7 +142,7 @@ unless() {
     fi
 }
 # reason ARCH: why clean systems of this machine are left out; or nothing.
-reason() { [ "$1" = amd64 ] || echo "$armless"; }
+reason() { echo "${cleanless:-$([ "$1" = amd64 ] || echo "$armless")}"; }
 # clean WAY FILE RELEASE/ARCH WHERE: an installation in a clean system.
 clean() {
     unless "$(reason "${3#*/}")" "installed: $1" "$4" \
@@ -162,8 +174,8 @@ else
         lives 12 $machine
         lives 13 $machine
     done
-    if command -v buildah >/dev/null; then
-        run "OCI image" "Debian 13, amd64" sh tools/ci/image.sh \
+    if [ -n "$cleanless" ] || command -v buildah >/dev/null; then
+        unless "$cleanless" "OCI image" "Debian 13, amd64" sh tools/ci/image.sh \
             "$out"/edgestem_*deb13_amd64.deb "$work/clean/base-trixie-amd64" "$work/image"
     else
         unrun "OCI image" "Debian 13, amd64" "no buildah here"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -140,6 +142,11 @@ def sources(tmp_path: Path) -> Path:
     (folder / "edgestem").mkdir()
     for name in ("release.sh", "say.sh"):
         shutil.copy(PROJECT / "tools" / name, folder / "tools")
+    (tmp_path / "bin").mkdir()
+    for name in ("dh", "qemu-aarch64-static", "aarch64-linux-gnu-gcc"):
+        path = tmp_path / "bin" / name
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
     return folder
 
 
@@ -153,6 +160,7 @@ def release(sources: Path, version: str, title: str, *words: str) -> str:
     subprocess.run([*git, "tag", f"v{version}"], check=True)
     done = subprocess.run(
         ["sh", sources / "tools/release.sh", sources.parent / "out", *words],
+        env=os.environ | {"PATH": f"{sources.parent / 'bin'}:{os.environ['PATH']}"},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
@@ -175,6 +183,24 @@ def test_a_release_refuses_before_anything_is_built(
     found = release(sources, version, title)
     assert found.startswith("release: ") and said in found
     assert not (sources.parent / "out/TABLE.md").exists()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it needs no such compiler")
+def test_a_release_without_a_cross_compiler_s_headers_is_told_so_first(
+    sources: Path,
+) -> None:
+    compiler = sources.parent / "bin/aarch64-linux-gnu-gcc"
+    compiler.write_text("#!/bin/sh\nexit 1\n")  # as it ends without <stdlib.h>
+    found = release(sources, "1.2", "1.2 (2026-11-30)")
+    said = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+    assert found == f"release: {said}\n"
+    done = subprocess.run(
+        ["sh", PROJECT / "tools/ci/wheels.sh", sources.parent / "wheels", "aarch64"],
+        env=os.environ | {"PATH": f"{compiler.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, f"{said}\n")
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="no git here")
