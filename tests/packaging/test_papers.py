@@ -101,13 +101,30 @@ def test_files_are_laid_where_they_are_looked_for(wheel: Path, tmp_path: Path) -
 
 SCRIPTS = (
     *("wheels", "wheel_arm", "deb", "deb_life", "deb_inside", "guest", "chroots"),
-    *("clean", "clean_inside", "image", "services_inside"),
+    *("clean", "clean_inside", "image", "services_inside", "arm/run", "arm/inside"),
 )
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "guest_inside", "../release"])
 def test_scripts_are_shell(name: str) -> None:
     subprocess.run(["sh", "-n", PROJECT / f"tools/ci/{name}.sh"], check=True)
+
+
+def test_tests_on_arm_ask_nothing_that_its_pytest_does_not_know(tmp_path: Path) -> None:
+    """Debian 12's is 7.2 without plugins, and it takes no unknown option."""
+    script = (PROJECT / "tools/ci/arm/inside.sh").read_text()
+    (line,) = re.findall(r"sed -E '(.*)' /job/pyproject.toml", script)
+    done = subprocess.run(
+        ["sed", "-E", line, PROJECT / "pyproject.toml"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    options = done.stdout.split("[tool.pytest.ini_options]\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^(\w+) = ", options, re.M)) <= {
+        *("testpaths", "addopts", "pythonpath", "xfail_strict", "markers"),
+        *("faulthandler_timeout", "filterwarnings"),
+    }
+    for part in re.findall(r"for part in (.*); do", script)[0].split():
+        assert (PROJECT / "tests" / part).exists()
 
 
 @pytest.mark.parametrize("name", ["wheels", "wheel_arm", "deb", "deb_life", "guest"])

@@ -107,13 +107,15 @@ fi
 lay_processor "$root" $arch
 mount -t proc proc "$root/proc"
 mount --bind "$root/cpuinfo" "$root/proc/cpuinfo"
+failed=0
 stage "inside, on $(chroot "$root" uname -m)"
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU="$QEMU_CPU" \
     SHORT="${EDGESTEM_ARM_SHORT:-}" RUNTIMES="$runtimes" WHEELS="$wheels" \
-    chroot "$root" sh /job/inside.sh
+    chroot "$root" sh /job/inside.sh || failed=$?
 
 stage "the same stems on $(uname -m)"
 for model in "$root"/job/out/*/; do
     "$PYTHON" "$here/compare.py" "$root/job/song.wav" "$model" "$MODELS"
 done
+[ $failed = 0 ] || { stage "FAILED, see above"; exit 1; }
 stage "done"
