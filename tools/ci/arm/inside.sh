@@ -42,4 +42,7 @@ for model in models/*.tflite tests/data/stateful8.tflite tests/data/tiny.tflite;
         echo "$runtime" >"$out/runtime"
     done
 done
+size=$(($(du -sk /venv | cut -f 1) / 1000))
+/venv/bin/python tools/ci/cell.py /venv/bin/edgestem "sdist, compiled" second.wav second.wav \
+    under=qemu-user size_mb=$size
 [ -z "$failed" ] || { echo "FAILED:$failed"; exit 1; }
