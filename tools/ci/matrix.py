@@ -20,9 +20,9 @@ FILE = Path(__file__).parents[2] / "docs/matrix.json"
 HEAD = """\
 # What was installed where
 
-`python -m tools.ci.matrix` writes this page from the records in matrix.json, which
-`tools/ci/clean.sh`, `tools/ci/deb_life.sh`, `tools/ci/image.sh`, `tools/ci/wheel_arm.sh`
-and `tools/ci/arm/run.sh` print where they install ([packages.md](packages.md)). What has no record is unrun.
+`python -m tools.ci.matrix` writes this page from the records in matrix.json. Scripts
+print them where they install: `tools/ci/clean.sh`, `deb_life.sh`, `image.sh`,
+`wheel_arm.sh`, `arm/run.sh` ([packages.md](packages.md)). What has no record is unrun.
 
 "First song" is the whole time of the first `edgestem separate` after the install, with
 the default model, on two x86-64 cores that others used at the same time: 24 s of music,
