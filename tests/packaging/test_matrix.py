@@ -95,3 +95,33 @@ def test_a_slow_machine_is_measured_with_one_song(tmp_path: Path) -> None:
     soundfile.write(song, np.zeros((4800, 2), np.int16), 48000)
     found = tool.measure(str(program), "wheel, unpacked", song, song)
     assert found["song"] == "second.wav" and found["stems"]
+
+
+PROGRAM = """\
+#!{python}
+import json, pathlib, sys
+import soundfile
+word, song, out = sys.argv[1], sys.argv[2], sys.argv[-1]
+if word == "info":
+    names = ("python", "machine", "edgestem", "numpy", "simd")
+    print(json.dumps(dict.fromkeys(names, "1") | {{"runtimes": {{"r": "1"}}}}))
+elif word == "separate":
+    folder = pathlib.Path(out, pathlib.Path(song).stem)
+    folder.mkdir(exist_ok=True)
+    for stem in ("vocals", "instrumental"):
+        with soundfile.SoundFile(folder / f"{{stem}}.wav", "w", 48000, 2) as file:
+            file.software = "edgestem {version}, " + stem
+            file.write(soundfile.read(song)[0] + {more})
+"""
+
+
+def test_the_digest_is_of_what_is_heard_not_of_the_version(tmp_path: Path) -> None:
+    song, program = tmp_path / "second.wav", tmp_path / "edgestem"
+    soundfile.write(song, np.zeros((4800, 2), np.int16), 48000)
+    found = []
+    for version, more in (("1.2.dev0", 0), ("1.2", 0), ("1.2", 0.1)):
+        text = PROGRAM.format(python=sys.executable, version=version, more=more)
+        program.write_text(text)
+        program.chmod(0o755)
+        found.append(tool.measure(str(program), "wheel", song, song)["stems"])
+    assert found[0] == found[1] != found[2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -99,13 +101,30 @@ def test_files_are_laid_where_they_are_looked_for(wheel: Path, tmp_path: Path) -
 
 SCRIPTS = (
     *("wheels", "wheel_arm", "deb", "deb_life", "deb_inside", "guest", "chroots"),
-    *("clean", "clean_inside", "image", "services_inside"),
+    *("clean", "clean_inside", "image", "services_inside", "arm/run", "arm/inside"),
 )
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, "guest_inside", "../release"])
 def test_scripts_are_shell(name: str) -> None:
     subprocess.run(["sh", "-n", PROJECT / f"tools/ci/{name}.sh"], check=True)
+
+
+def test_tests_on_arm_ask_nothing_that_its_pytest_does_not_know(tmp_path: Path) -> None:
+    """Debian 12's is 7.2 without plugins, and it takes no unknown option."""
+    script = (PROJECT / "tools/ci/arm/inside.sh").read_text()
+    (line,) = re.findall(r"sed -E '(.*)' /job/pyproject.toml", script)
+    done = subprocess.run(
+        ["sed", "-E", line, PROJECT / "pyproject.toml"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    options = done.stdout.split("[tool.pytest.ini_options]\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^(\w+) = ", options, re.M)) <= {
+        *("testpaths", "addopts", "pythonpath", "xfail_strict", "markers"),
+        *("faulthandler_timeout", "filterwarnings"),
+    }
+    for part in re.findall(r"for part in (.*); do", script)[0].split():
+        assert (PROJECT / "tests" / part).exists()
 
 
 @pytest.mark.parametrize("name", ["wheels", "wheel_arm", "deb", "deb_life", "guest"])
@@ -130,3 +149,88 @@ def test_a_release_wants_a_clean_tag(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert re.match(r"release: (the tree is not clean|HEAD is not tagged)", done.stderr)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Make a repository with nothing but what a release looks at first."""
+    folder = tmp_path / "sources"
+    (folder / "tools").mkdir(parents=True)
+    (folder / "edgestem").mkdir()
+    for name in ("release.sh", "say.sh"):
+        shutil.copy(PROJECT / "tools" / name, folder / "tools")
+    (tmp_path / "bin").mkdir()
+    for name in ("dh", "qemu-aarch64-static", "aarch64-linux-gnu-gcc"):
+        path = tmp_path / "bin" / name
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    return folder
+
+
+def release(sources: Path, version: str, title: str, *words: str) -> str:
+    """Commit and tag a version, release it; what was said."""
+    (sources / "edgestem/version.py").write_text(f'__version__ = "{version}"\n')
+    (sources / "CHANGELOG.md").write_text(f"# Changelog\n\n## {title}\n\nNew.\n")
+    git = ["git", "-C", sources, "-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    for line in (["init", "-q"], ["add", "."], ["commit", "-qm", version]):
+        subprocess.run([*git, *line], check=True)
+    subprocess.run([*git, "tag", f"v{version}"], check=True)
+    done = subprocess.run(
+        ["sh", sources / "tools/release.sh", sources.parent / "out", *words],
+        env=os.environ | {"PATH": f"{sources.parent / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    return done.stderr + done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.parametrize(
+    ("version", "title", "said"),
+    [
+        ("1.2.dev0", "1.2 (unreleased)", "1.2.dev0 is a version in the making"),
+        ("1.2", "1.2 (unreleased)", "says that 1.2 is unreleased: write its day"),
+        ("1.3rc1", "1.2 (2026-11-30)", "begins with ## 1.2 (2026-11-30), not with 1.3"),
+        ("1.2", "1.20 (2026-11-30)", "not with 1.2"),
+    ],
+)
+def test_a_release_refuses_before_anything_is_built(
+    sources: Path, version: str, title: str, said: str
+) -> None:
+    found = release(sources, version, title)
+    assert found.startswith("release: ") and said in found
+    assert not (sources.parent / "out/TABLE.md").exists()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it needs no such compiler")
+def test_a_release_without_a_cross_compiler_s_headers_is_told_so_first(
+    sources: Path,
+) -> None:
+    compiler = sources.parent / "bin/aarch64-linux-gnu-gcc"
+    compiler.write_text("#!/bin/sh\nexit 1\n")  # as it ends without <stdlib.h>
+    found = release(sources, "1.2", "1.2 (2026-11-30)")
+    said = "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+    assert found == f"release: {said}\n"
+    done = subprocess.run(
+        ["sh", PROJECT / "tools/ci/wheels.sh", sources.parent / "wheels", "aarch64"],
+        env=os.environ | {"PATH": f"{compiler.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, f"{said}\n")
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="no git here")
+@pytest.mark.parametrize(
+    ("version", "title"), [("1.2", "1.2 (2026-11-30)"), ("1.2rc1", "1.2 (unreleased)")]
+)
+def test_what_a_release_leaves_out_stands_in_its_table(
+    sources: Path, version: str, title: str
+) -> None:
+    words = ("--no-tests", "run before", "--no-arm", "slow", "--no-guests", "slow")
+    found = release(sources, version, title, *words)
+    assert "nothing to pack" in found  # there are no scripts here that make wheels
+    table = (sources.parent / "out/TABLE.md").read_text()
+    assert table.startswith(f"# edgestem {version}: what was run on what\n")
+    assert table.count("| unrun: run before |") == 3
+    assert "| FAILED (" in table

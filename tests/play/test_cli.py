@@ -87,6 +87,26 @@ def test_lines_are_commands(
     assert answers[6] == "ok"
 
 
+def test_told_to_end_in_a_song_it_says_143(
+    command: Callable[..., list[str]],
+    write_song: Callable[..., Path],
+    tiny_model: Path,
+    tmp_path: Path,
+) -> None:
+    """Its unit takes that for a good end: `SuccessExitStatus=143`."""
+    song = write_song(x=np.zeros((20 * RATE, 2), np.float32))
+    line = command("play", song, "--null", "timed", *words(tiny_model, tmp_path))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"vocals -12\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"vocals -12 dB\n"
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (143, b"")
+
+
 def test_what_is_not_there_is_said_before_the_show(
     run: Run, write_song: Callable[..., Path], tiny_model: Path, tmp_path: Path
 ) -> None:

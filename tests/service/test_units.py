@@ -84,6 +84,14 @@ def test_every_unit_has_its_kind() -> None:
             assert "/usr/bin/edgestem " in texts[names[0]]
 
 
+def test_a_service_that_was_told_to_end_has_not_failed() -> None:
+    """143 is the status of every command that SIGTERM ends (tests/play, tests/cli)."""
+    for kind, names in UNITS.items():
+        for scope in (SYSTEM, USER):
+            text = fill(kind, scope, PACKAGED, {})[names[0]]
+            assert "\nSuccessExitStatus=143\n" in text
+
+
 def test_units_need_no_program_that_a_small_debian_lacks() -> None:
     """minbase has /bin/sh and no /bin/kill, which is a package of its own there."""
     for kind in UNITS:

@@ -40,6 +40,7 @@ wheel)
     echo "README: $line"
     quiet unshare -n runuser -u pi -- env HOME=/home/pi PATH="$PATH" \
         sh -euc "cd /job && $line"
+    as_pi $pip check
     how="wheel, venv, no network"
     ;;
 pipx)

@@ -3,7 +3,7 @@
     python -m tools.ci.matrix > docs/matrix.md
     python -m tools.ci.matrix add LOG...
 
-LOG: what tools/ci/clean.sh or tools/ci/deb_life.sh printed; its `cell: {...}` takes the
+LOG: what tools/ci/clean.sh or one of its like printed; its `cell: {...}` takes the
 place of the record, or of the cell marked unrun, of the same system, Python, machine
 and way.  What the page says was run has a record; the rest stands there as unrun.
 """
@@ -20,16 +20,16 @@ FILE = Path(__file__).parents[2] / "docs/matrix.json"
 HEAD = """\
 # What was installed where
 
-`python -m tools.ci.matrix` writes this page from the records in matrix.json, which
-`tools/ci/clean.sh`, `tools/ci/deb_life.sh` and `tools/ci/image.sh` print where they
-install ([packages.md](packages.md)). What has no record is unrun.
+`python -m tools.ci.matrix` writes this page from the records in matrix.json. Scripts
+print them where they install: `tools/ci/clean.sh`, `deb_life.sh`, `image.sh`,
+`wheel_arm.sh`, `arm/run.sh` ([packages.md](packages.md)). What has no record is unrun.
 
 "First song" is the whole time of the first `edgestem separate` after the install, with
 the default model, on two x86-64 cores that others used at the same time: 24 s of music,
 or 1 s where that is said. "Size" is the disk that the install took, beside Python:
-edgestem, numpy, the runtime and the like; of an image it is all of it, with Debian and
-ffmpeg. "Bits" compares the stems of one second of a song: the same letter, the same
-bits.
+edgestem, numpy, the runtime and the like (on armv7l numpy is Debian's and not counted);
+of an image it is all of it, with Debian and ffmpeg. "Bits" compares the stems of one
+second of a song: the same letter, the same bits.
 
 | system | Python | machine | runtime | installed by | first song | size | bits |
 |---|---|---|---|---|---|---|---|

@@ -18,6 +18,13 @@ shift
 . "$project/tools/say.sh"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
+for machine; do # a cross compiler may be there without its headers
+    [ "$machine" = "$(uname -m)" ] ||
+        echo "#include <stdlib.h>" | "$machine-linux-gnu-gcc" -E - >/dev/null 2>&1 || {
+        echo "apt-get install gcc-$machine-linux-gnu libc6-dev-arm64-cross" >&2
+        exit 1
+    }
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 umask 022 # modes are part of the bytes
@@ -71,10 +78,6 @@ build() {
 }
 
 for machine; do
-    [ "$machine" = "$(uname -m)" ] || command -v "$machine-linux-gnu-gcc" >/dev/null || {
-        echo "apt-get install gcc-$machine-linux-gnu libc6-dev-arm64-cross" >&2
-        exit 1
-    }
     build "$machine" 1
     build "$machine" 2
     same "$work/$machine-1/wheel" "$work/$machine-2/wheel"

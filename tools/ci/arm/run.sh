@@ -8,6 +8,7 @@
 # file system without nodev.  Builds the userland, installs, runs the tests of the
 # kernel, the engine, runtimes and delegates, separates SONG (default: 6 seconds
 # of synthetic music) with every model and compares the stems with this machine's.
+# The line `cell: ...` is a record for docs/matrix.md.
 # About 15 minutes at first, then 7.  Needs debootstrap, qemu-user-static, and a
 # python3 here with edgestem, both runtimes and build installed (PYTHON=...).
 # MODELS=DIR: other models than the shipped ones.  EDGESTEM_ARM_SHORT=1: no tests.
@@ -98,6 +99,7 @@ cp -r "$project/tests" "$project/tools" "$project/pyproject.toml" "$root/job"
 cp -r "$MODELS" "$root/job/models"
 cp -r "$project/native" "$root/job/native"
 cp "$here/inside.sh" "$root/job"
+"$PYTHON" "$project/tools/ci/cell.py" cut "$project/examples/song.ogg" "$root/job/second.wav"
 if [ -n "$song" ]; then
     cp "$song" "$root/job/song.wav"
 else
@@ -107,13 +109,15 @@ fi
 lay_processor "$root" $arch
 mount -t proc proc "$root/proc"
 mount --bind "$root/cpuinfo" "$root/proc/cpuinfo"
+failed=0
 stage "inside, on $(chroot "$root" uname -m)"
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 QEMU_CPU="$QEMU_CPU" \
     SHORT="${EDGESTEM_ARM_SHORT:-}" RUNTIMES="$runtimes" WHEELS="$wheels" \
-    chroot "$root" sh /job/inside.sh
+    chroot "$root" sh /job/inside.sh || failed=$?
 
 stage "the same stems on $(uname -m)"
 for model in "$root"/job/out/*/; do
     "$PYTHON" "$here/compare.py" "$root/job/song.wav" "$model" "$MODELS"
 done
+[ $failed = 0 ] || { stage "FAILED, see above"; exit 1; }
 stage "done"

@@ -86,6 +86,8 @@ def own(emulator: Emulator) -> None:
     check("exposure of 3.0 at most", found and float(found[1]) <= 3, found and found[0])
     said = mine("edgestem", "service", "remove", "play", "--user")
     check("remove", "exit" not in said, said)
+    said = mine("systemctl", "--user", "list-units", "--failed", "--no-legend")
+    check("nothing of it has failed", "edgestem" not in said, said)
     subprocess.run(["loginctl", "disable-linger", USER], check=True)
 
 
