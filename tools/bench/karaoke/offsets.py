@@ -26,10 +26,17 @@ _TIMED = ("-af", "aresample=async=1:first_pts=0")  # silence until the first sam
 
 
 def picture_starts(path: Path) -> float:
+    """Seconds from the file's own start, from which ffmpeg counts, to its picture."""
     line = ("ffprobe", "-v", "error", "-select_streams", "v", "-of", "csv=p=0")
-    line += ("-show_entries", "frame=pts_time", "-read_intervals", "%+#1", str(path))
-    done = subprocess.run(line, capture_output=True, check=True, text=True)
-    return float(done.stdout.strip(",\n"))
+    line += ("-show_entries", "frame=pts_time:format=start_time")
+    done = subprocess.run(
+        [*line, "-read_intervals", "%+#1", str(path)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    picture, file = (float(x.strip(",")) for x in done.stdout.split())
+    return picture - file
 
 
 def compare(what: str, old: Path, new: Path, stream: str = "0:a:0") -> Row:
