@@ -523,3 +523,34 @@ def test_a_library_that_cannot_be_written_is_said(export, library) -> None:
     assert found.returncode == 1
     assert "choose another folder with -o [unwritable]" in found.stderr
     assert (library / "nonvocal").read_bytes() == b""
+
+
+# As root of a user namespace: the folder that is named first cannot be written.
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
+def test_a_read_only_library_is_named_and_can_be_read(
+    command, library, tmp_path, tiny_model
+) -> None:
+    before = ("unshare", "-rUm", "sh", "-c", READ_ONLY, library)
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no user namespaces here")
+    old = tree(library)
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        line = [*before, *command(*words, "--model", tiny_model)]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    for layout in ("openhome", "pikaraoke", "ultrastar"):
+        done = run("export", library, "--layout", layout, "-q")
+        lines = done.stderr.splitlines()
+        assert done.returncode == 1
+        assert lines and all(text.endswith("[unwritable]") for text in lines), lines
+    done = run("watch", library, "--layout", "openhome", "--once")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.endswith("[unwritable]\n")
+    out = tmp_path / "out"
+    song = library / "Plain.wav"
+    assert run("export", song, "-o", out, "--layout", "flat").returncode == 0
+    assert len(list(out.iterdir())) == 2
+    assert tree(library) == old
