@@ -147,17 +147,18 @@ def test_a_growing_file_waits_and_a_download_too(start, tmp_path) -> None:
             time.sleep(0.25)
             assert not list(out.glob("*.flac"))
     (library / "load.wav.part").unlink()
-    deadline = time.monotonic() + 120
-    while len(list(out.glob("*.flac"))) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    events: list[dict] = []
+    while words_of(events).count("written") < 2:
+        events.append(json.loads(process.stdout.readline()))
     frames = soundfile.info(out / "slow (vocals).flac").frames
     assert frames == soundfile.info(tmp_path / "whole.wav").frames
     process.send_signal(signal.SIGTERM)
     found, err = process.communicate(timeout=20)
     assert process.returncode == 143
     assert err.count("error") == 0
-    assert [json.loads(x)["event"] for x in found.splitlines()].count("written") == 2
+    events += map(json.loads, found.splitlines())
+    assert words_of(events) == ["written"] * 2
+    assert len(list(out.glob("*.flac"))) == 4
 
 
 def test_a_disk_that_vanishes_holds_all_and_deletes_nothing(start, tmp_path) -> None:

@@ -52,8 +52,8 @@ def make_library(folder: Path, n_songs: int) -> None:
     """Write songs, each with its own noise, and the broken ones among them."""
     folder.mkdir(parents=True)
     bad = broken()
-    for name, data in bad:
-        (folder / f"Broken - {name}").write_bytes(data)
+    for number, (name, data) in enumerate(bad):
+        (folder / f"Broken {number} - {name}").write_bytes(data)
     for number in range(n_songs - len(bad)):
         x = np.random.default_rng(number).normal(0, 0.1, (RATE * SECONDS, 2))
         kind = _KINDS[number % len(_KINDS)]
