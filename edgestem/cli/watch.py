@@ -31,8 +31,9 @@ _WATCH = """\
 Does what edgestem export does, again and again: files that are new or have changed
 are separated when they have not changed for --settle seconds.  A disk of this machine
 tells of changes at once.  Network disks do not: there it looks at the folder every
---interval seconds.  Nothing is ever deleted.  When more than half of the songs that
-were done are gone, a disk is probably missing: nothing is done until they are back.
+--interval seconds, less often where there is very much to look at.  Nothing is ever
+deleted.  When more than half of the songs that were done are gone, a disk is probably
+missing: nothing is done until they are back.
 
 The file .edgestem-watch.jsonl in the -o folder, else in the watched one, lists what
 was done, so a new start goes on where the last one ended.  Songs that cannot be read
@@ -56,6 +57,7 @@ _FULL_S = 600.0  # between two looks, whatever the disk told: events may get los
 _SETTLE_S = {True: 5.0, False: 15.0}  # by whether the disk tells of changes
 _BEAT_S = 5.0  # between two signs of life
 _HELD = 3
+_REST = 9  # times as long as a look took: nine tenths of the time at least are rest
 
 
 def add_parser(command: Callable[..., Parser]) -> None:
@@ -147,6 +149,7 @@ class _Watcher:
         self._counts: Counter[str] = Counter()
         self._last: dict[str, Any] = {}
         self._changes = Changes()
+        self._look_s = 0.0
 
     def run(self, watch: Watch) -> int:
         """Look and do until somebody ends it; return the exit status."""
@@ -156,7 +159,9 @@ class _Watcher:
         while True:
             interrupts.check()
             self._changes.drain()
+            started = time.monotonic()
             scan = watch.look()
+            self._look_s = time.monotonic() - started
             is_troubled = False
             waiting = list(scan.ready)
             while waiting:
@@ -215,7 +220,7 @@ class _Watcher:
         if is_troubled:
             self._sleep(_RETRY_S)
         elif told is Told.NOTHING:
-            self._sleep(every_s)
+            self._sleep(max(every_s, _REST * self._look_s))
         elif scan.n_settling:
             self._sleep(min(every_s, settle_s or every_s))
         elif told is Told.ALL:

@@ -31,7 +31,12 @@ class Behind(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name="edgestem-behind")
 
     def __enter__(self) -> Behind[Item]:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException as error:  # a signal, when it has begun already
+            self._error = error
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -42,10 +47,26 @@ class Behind(Generic[Item]):
     ) -> None:
         if error is not None:  # what waits is of no use any more
             self._error = self._error or error
-        self._queue.put(None)
-        self._thread.join()
+        raised = self._end()
+        if raised is not None:
+            raise raised
         if error is None and self._error is not None:
             raise self._error
+
+    def _end(self) -> BaseException | None:
+        """Wait for the thread, whatever signals raise here; return the first of that.
+
+        A thread that was left behind would keep the process from ending.
+        """
+        raised: BaseException | None = None
+        while self._thread.is_alive():
+            try:
+                self._queue.put(None)
+                self._thread.join()
+            except BaseException as error:  # noqa: PERF203 - it has to go on
+                self._error = self._error or error
+                raised = raised or error
+        return raised
 
     def put(self, item: Item) -> None:
         """Hand over an item; wait while two are waiting."""

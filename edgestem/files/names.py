@@ -19,6 +19,8 @@ _FROM_TAGS = {"artist", "title", "album", "track"}
 _UNKNOWN = {"artist": "Unknown artist", "album": "Unknown album", "track": "00"}
 # What FAT and Windows shares refuse in names; tags hold it often.
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+# What Windows takes for a device, whatever stands behind a dot.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)", re.I)
 MAX_VALUE = 100  # bytes of a tag in a name: two, a stem and a format fit into 255
 
 
@@ -116,7 +118,7 @@ class NameTemplate:
     def _render(self, values: Mapping[str, str], folder: str) -> str:
         """Fill the fields; a {folder} of nothing leaves no empty part."""
         text = self.template.format_map({**values, "folder": folder or "."})
-        return os.path.normpath(text)
+        return "/".join(map(_no_device, os.path.normpath(text).split("/")))
 
 
 def tag_values(tags: Mapping[str, str]) -> dict[str, str]:
@@ -135,6 +137,12 @@ def _clean(text: str, *, is_tag: bool) -> str:
     text = _UNFIT.sub("_", " ".join(text.split()))
     # A character that is cut in the middle goes as a whole.
     return text.encode("utf-8")[:MAX_VALUE].decode("utf-8", "ignore").strip(" .")
+
+
+def _no_device(part: str) -> str:
+    """Keep a part of a path from being one of Windows' devices: Aux becomes Aux_."""
+    match = _DEVICES.match(part)
+    return f"{match[1]}_{part[match.end(1) :]}" if match else part
 
 
 def _below(out_dir: Path, name: str) -> Path:

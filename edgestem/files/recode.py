@@ -11,7 +11,7 @@ from edgestem.files.loop import FILE_BLOCK
 from edgestem.files.names import song_name
 from edgestem.sound.containers import Details, choose_grid
 from edgestem.sound.covers import read_covers
-from edgestem.sound.extras import read_extras
+from edgestem.sound.extras import corrected, read_extras
 from edgestem.sound.formats import EXTENSIONS
 from edgestem.sound.grid import GRIDS, convert
 from edgestem.sound.reading import open_song
@@ -63,7 +63,9 @@ def recode(
     """
     original = open_song(song)
     original.close()
-    details = Details(None, original.tags, read_covers(song), read_extras(song))
+    extras = read_extras(song)
+    tags = corrected(original.tags, extras)
+    details = Details(None, tags, read_covers(song), extras)
     n_samples = 0
     with ExitStack() as stack:
         stems = {

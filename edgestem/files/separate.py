@@ -26,7 +26,7 @@ from edgestem.network.compute import ANY, Compute
 from edgestem.network.reading import read_config
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
-from edgestem.sound.extras import read_extras
+from edgestem.sound.extras import corrected, read_extras
 from edgestem.sound.formats import target_paths
 from edgestem.sound.reading import open_song
 from edgestem.sound.song import Song
@@ -277,4 +277,5 @@ def details_of(song: Song, output: Output) -> Details:
     if not is_held:
         return Details(output.bitrate, song.tags)
     covers, extras = read_covers(song.name), read_extras(song.name)
-    return Details(output.bitrate, song.tags, covers, extras)
+    tags = corrected(song.tags, extras)
+    return Details(output.bitrate, tags, covers, extras)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -40,7 +40,7 @@ class Item:
     @property
     def cdg(self) -> Path | None:
         """The picture of an MP3+G pair."""
-        return cdg_of(self.path)
+        return cdg_of(self.path) if self.kind == CDG else None
 
 
 @dataclass(slots=True)
@@ -83,8 +83,11 @@ def _add_folder(folder: Path, out_dir: Path, library: Library) -> None:
     search(folder, out_dir, found)
     library.problems += found.problems
     library.folders += found.folders
+    # From the listing: asking the disk for each mp3 costs more than all the rest.
+    pictures = {p.with_suffix("") for _, p in found.left_out if _is_cdg(p)}
     for path in found.songs:
-        library.items.append(Item(path, folder, kind_of(path)))
+        kind = kind_of(path, pictures)
+        library.items.append(Item(path, folder, kind))
     for reason, path in found.left_out:
         if reason == "stem":
             library.n_own += 1
@@ -99,8 +102,14 @@ def _add_folder(folder: Path, out_dir: Path, library: Library) -> None:
             library.n_left_out += 1
 
 
-def kind_of(path: Path) -> str:
-    """Tell what a file is by its name and its company."""
+def kind_of(path: Path, pictures: Set[Path] | None = None) -> str:
+    """Tell what a file is by its name and its company.
+
+    Parameters
+    ----------
+    pictures : set of Path, optional
+        The .cdg files that are there, without their endings; else the disk is asked.
+    """
     suffix = path.suffix[1:].lower()
     if suffix == "zip":
         return ZIP
@@ -108,7 +117,13 @@ def kind_of(path: Path) -> str:
         return TEXT
     if suffix in VIDEOS:
         return VIDEO
-    return CDG if cdg_of(path) else SONG
+    if pictures is None or suffix != "mp3":
+        return CDG if cdg_of(path) else SONG
+    return CDG if pictures and path.with_suffix("") in pictures else SONG
+
+
+def _is_cdg(path: Path) -> bool:
+    return path.suffix in (".cdg", ".CDG")
 
 
 def cdg_of(path: Path) -> Path | None:

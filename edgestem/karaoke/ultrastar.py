@@ -15,7 +15,8 @@ from edgestem.errors import AudioError
 KEYS = ("INSTRUMENTAL", "VOCALS")
 MAX_BYTES = 4 << 20  # of a text: songs have some 20 kB
 _BOM = b"\xef\xbb\xbf"
-_ENCODINGS = {"utf8": "utf-8", "utf-8": "utf-8", "cp1250": "cp1250"}
+_ENCODINGS = {"utf8": "utf-8", "utf-8": "utf-8"}
+_ENCODINGS |= {"cp1250": "cp1250", "cp1252": "cp1252"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,23 @@ def encoding_of(data: bytes) -> str:
     """Name the encoding in which programs read the text.
 
     What is valid UTF-8 is taken for it; else #ENCODING counts, or Windows' western
-    code page as UltraStar guesses.
+    code page as UltraStar guesses.  In a text of ASCII alone #ENCODING counts as well,
+    up to version 1: UltraStar would not find an instrumental that is named otherwise.
     """
+    said = value_of(data, "ENCODING").decode("latin-1").lower()
+    if data.isascii() and not _is_new(data):
+        return _ENCODINGS.get(said, "utf-8")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
-        said = value_of(data, "ENCODING").decode("latin-1").lower()
         found = _ENCODINGS.get(said, "cp1252")
         return "cp1252" if found == "utf-8" else found
     return "utf-8"
+
+
+def _is_new(data: bytes) -> bool:
+    """Say whether a text is of format 1.0.0 or later."""
+    return value_of(data, "VERSION")[:1] not in (b"", b"0")
 
 
 def value_of(data: bytes, *keys: str) -> bytes:
@@ -97,8 +106,7 @@ def audio_of(data: bytes) -> str:
     ValueError
         There is none.
     """
-    has_version = bool(value_of(data, "VERSION"))
-    keys = ("AUDIO", "MP3") if has_version else ("MP3", "AUDIO")
+    keys = ("AUDIO", "MP3") if _is_new(data) else ("MP3", "AUDIO")
     value = value_of(data, *keys)
     if not value:
         raise ValueError("names no song: #MP3 or #AUDIO is missing")

@@ -1,6 +1,7 @@
 """Tags that libsndfile has no word for, from one container to another.
 
-Album artist, composer, disc, tempo, key, lyrics and ReplayGain.
+Album artist, composer, disc, tempo, key, lyrics and ReplayGain; the artists, where
+there are several; and what a user has named himself (`own_tags`).
 Numbers of the recording (ISRC, UFID, AcoustID) are left behind: a stem is another one.
 ReplayGain is the song's: its files are played together, at one level.
 """
@@ -8,12 +9,14 @@ ReplayGain is the song's: its files are played together, at one level.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgestem.sound import flac, mp4, ogg
 from edgestem.sound.covers import id3_frames
+from edgestem.sound.own_tags import MAX_OWN, MAX_OWN_TEXT, OWN, own_of
 
 _GAINS = tuple(
     f"replaygain_{whose}_{what}"
@@ -21,6 +24,8 @@ _GAINS = tuple(
     for what in ("gain", "peak")
 )
 NAMES = ("albumartist", "composer", "discnumber", "bpm", "key", "lyrics", *_GAINS)
+ARTISTS = "artists"  # all of them, with NUL between, where there is more than one
+DATE = "date"  # the whole of it, where libsndfile gives the year
 MAX_TEXT = 20_000  # characters: lyrics of an opera
 _FRAMES = {
     "albumartist": b"TPE2",
@@ -55,7 +60,26 @@ def read_extras(path: str | Path) -> dict[str, str]:
         return {}
     finally:
         os.close(fd)
-    return {name: text for name in NAMES if (text := _clean(found.get(name, "")))}
+    named = {name: text for name in NAMES if (text := _clean(found.get(name, "")))}
+    artists = [a for part in found.get(ARTISTS, "").split("\0") if (a := _clean(part))]
+    several = {ARTISTS: "\0".join(artists)} if len(artists) > 1 else {}
+    several |= {DATE: found[DATE]} if DATE in found else {}
+    own = {OWN + name: _clean(text) for name, text in own_of(found).items()}
+    own = {name: text for name, text in own.items() if 0 < len(text) <= MAX_OWN_TEXT}
+    return named | several | dict(list(own.items())[:MAX_OWN])
+
+
+def corrected(tags: Mapping[str, str], extras: Mapping[str, str]) -> Mapping[str, str]:
+    """Correct what libsndfile reads: the last artist of several, a year for a date."""
+    better = {"date": extras[DATE]} if DATE in extras else {}
+    if ARTISTS in extras:
+        better["artist"] = extras[ARTISTS].split("\0")[0]
+    return {**tags, **better}
+
+
+def with_artists(tags: Mapping[str, str], extras: Mapping[str, str]) -> dict[str, str]:
+    """Put all artists into the tag that readers of one artist know, NUL between."""
+    return {**tags, "artist": extras[ARTISTS]} if ARTISTS in extras else dict(tags)
 
 
 def _clean(text: str) -> str:
@@ -80,20 +104,32 @@ def _of_comments(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, keys in _COMMENTS.items():
         if text := next((found[key] for key in keys if found.get(key)), ""):
             yield name, text
+    yield ARTISTS, "\0".join(text for name, text in pairs if name == "artist")
+    known = {key for keys in _COMMENTS.values() for key in keys}
+    for name in found.keys() - known:
+        yield OWN + name.upper(), found[name]
 
 
 def _of_id3(fd: int, head: bytes) -> Iterator[tuple[str, str]]:
-    names = {frame: name for name, frame in _FRAMES.items()}
+    names = {frame: name for name, frame in _FRAMES.items()} | {b"TPE1": ARTISTS}
+    day = {b"TYER": "", b"TDAT": ""}
     for frame, body in id3_frames(fd, head):
-        if frame in names:
+        if frame in day:
+            day[frame] = _decode(body[0], body[1:])
+        elif frame in names:
             yield names[frame], _decode(body[0], body[1:])
-        elif frame in (b"TXXX", b"USLT"):
-            start = 4 if frame == b"USLT" else 1
-            what, _, text = _decode(body[0], body[start:]).partition("\0")
-            if frame == b"USLT":
-                yield "lyrics", text
-            elif what.lower() in _GAINS:
-                yield what.lower(), text
+        elif frame == b"USLT":
+            yield "lyrics", _decode(body[0], body[4:]).partition("\0")[2]
+        elif frame == b"TXXX":
+            yield _named(*_decode(body[0], body[1:]).split("\0"))
+    if all(re.fullmatch(r"\d{4}", text) for text in day.values()):
+        yield DATE, f"{day[b'TYER']}-{day[b'TDAT'][2:]}-{day[b'TDAT'][:2]}"
+
+
+def _named(what: str, *texts: str) -> tuple[str, str]:
+    """Take a tag that has any name."""
+    is_gain = what.lower() in _GAINS
+    return what.lower() if is_gain else OWN + what, "; ".join(texts)
 
 
 def _decode(kind: int, data: bytes) -> str:
@@ -108,32 +144,35 @@ def _of_mp4(fd: int) -> Iterator[tuple[str, str]]:
     for name, box in _BOXES.items():
         if values := found.get(box):
             yield name, values[0].decode("utf-8", "replace")
+    if values := found.get(b"\xa9ART"):
+        yield ARTISTS, b"\0".join(values).decode("utf-8", "replace")
     if values := found.get(b"disk"):
-        yield "discnumber", str(int.from_bytes(values[0][2:4], "big"))
+        disc, n_discs = (int.from_bytes(values[0][at : at + 2], "big") for at in (2, 4))
+        yield "discnumber", f"{disc}/{n_discs}" if n_discs else str(disc)
     if values := found.get(b"tmpo"):
         yield "bpm", str(int.from_bytes(values[0], "big"))
     for kind, free in mp4.boxes(mp4.find(moov, b"udta", b"meta", b"ilst") or b""):
         if kind == b"----":
             parts = dict(mp4.boxes(free))
-            what = parts.get(b"name", b"")[4:].decode("utf-8", "replace").lower()
-            what = "key" if what == "initialkey" else what
-            if what in ("key", *_GAINS):
-                yield what, parts.get(b"data", b"")[8:].decode("utf-8", "replace")
+            name = parts.get(b"name", b"")[4:].decode("utf-8", "replace")
+            what = "key" if name.lower() == "initialkey" else name.lower()
+            what = what if what in ("key", *_GAINS) else OWN + name
+            yield what, parts.get(b"data", b"")[8:].decode("utf-8", "replace")
 
 
 # ---- writing -----------------------------------------------------------------------
 
 
 def frames(extras: Mapping[str, str]) -> bytes:
-    """Make frames of ID3v2.3, in UTF-16."""
+    """Make frames of ID3v2.3, in UTF-16; artists are `tags.id3`'s."""
     made = b""
-    for name, text in extras.items():
+    for name, text in _listed(extras):
         if name in _FRAMES:
             made += _frame(_FRAMES[name], b"\1" + text.encode("utf-16"))
         elif name == "lyrics":
             made += _frame(b"USLT", b"\1eng\xff\xfe\0\0" + text.encode("utf-16"))
         else:
-            what = name.upper().encode("utf-16") + b"\0\0"
+            what = _name(name).encode("utf-16") + b"\0\0"
             made += _frame(b"TXXX", b"\1" + what + text.encode("utf-16"))
     return made
 
@@ -143,22 +182,36 @@ def _frame(name: bytes, body: bytes) -> bytes:
 
 
 def as_comments(extras: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Name these tags as vorbis comments are."""
-    return [(_COMMENTS[name][0].upper(), text) for name, text in extras.items()]
+    """Name these tags as vorbis comments are; the first artist is there already."""
+    more = [("ARTIST", text) for text in extras.get(ARTISTS, "").split("\0")[1:]]
+    named = [(_comment(name), text) for name, text in _listed(extras)]
+    return named + more
+
+
+def _comment(name: str) -> str:
+    return _COMMENTS[name][0].upper() if name in _COMMENTS else _name(name).upper()
+
+
+def _name(name: str) -> str:
+    """Give a tag's name where any name will do."""
+    return name.removeprefix(OWN) if name.startswith(OWN) else name.upper()
+
+
+def _listed(extras: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Leave out what stands among the other tags."""
+    return [pair for pair in extras.items() if pair[0] not in (ARTISTS, DATE)]
 
 
 def boxes(extras: Mapping[str, str]) -> list[bytes]:
-    """Make the boxes of iTunes' list."""
+    """Make the boxes of iTunes' list; artists are `mp4.user_data`'s."""
     made = []
-    for name, text in extras.items():
+    for name, text in _listed(extras):
         if name in _BOXES:
             made.append(mp4.box(_BOXES[name], mp4.data(mp4.TEXT, text.encode())))
         elif name in ("discnumber", "bpm"):
-            number = text.split("/")[0].split(".")[0]
-            if number.isdecimal() and int(number) < 1 << 16:
-                made.append(_number(name, int(number)))
+            made += _number(name, text)
         else:
-            key = "initialkey" if name == "key" else name
+            key = "initialkey" if name == "key" else name.removeprefix(OWN)
             mean = mp4.box(b"mean", bytes(4) + _MEAN)
             free = mean + mp4.box(b"name", bytes(4) + key.encode())
             free += mp4.data(mp4.TEXT, text.encode())
@@ -166,7 +219,12 @@ def boxes(extras: Mapping[str, str]) -> list[bytes]:
     return made
 
 
-def _number(name: str, number: int) -> bytes:
+def _number(name: str, text: str) -> list[bytes]:
+    """Make the box of a number, or of "1/2"; none where it does not fit."""
+    parts = [part.split(".")[0].strip() for part in f"{text}/0".split("/")[:2]]
+    found = [int(part) for part in parts if part.isdecimal() and int(part) < 1 << 16]
+    if len(found) < 2:
+        return []
     if name == "bpm":
-        return mp4.box(b"tmpo", mp4.data(mp4.INTEGER, struct.pack(">H", number)))
-    return mp4.box(b"disk", mp4.data(0, struct.pack(">3H", 0, number, 0)))
+        return [mp4.box(b"tmpo", mp4.data(mp4.INTEGER, struct.pack(">H", found[0])))]
+    return [mp4.box(b"disk", mp4.data(0, struct.pack(">3H", 0, *found)))]

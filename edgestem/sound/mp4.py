@@ -7,6 +7,7 @@ writes such files unless it is asked for `faststart`.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def user_data(
     Parameters
     ----------
     tags : mapping
-        By the names of `tags.NAMES`.
+        By the names of `tags.NAMES`; NUL stands between several artists.
     covers : sequence of (MIME type, bytes)
         What is neither JPEG nor PNG is left out: the box has no word for it.
     stem : bytes
@@ -131,9 +132,9 @@ def user_data(
     """
     listed = [_text_item(n, text) for n, text in tags.items() if n in _TEXTS]
     listed += more
-    if (track := tags.get("tracknumber", "").split("/")[0]).isdecimal():
-        number = min(int(track), 65535)
-        listed.append(box(b"trkn", data(0, struct.pack(">4H", 0, number, 0, 0))))
+    if track := re.match(r"(\d+)(?:/(\d+))?", tags.get("tracknumber", "")):
+        numbers = (min(int(n or 0), 65535) for n in track.groups())
+        listed.append(box(b"trkn", data(0, struct.pack(">4H", 0, *numbers, 0))))
     kinds = {"image/jpeg": _JPEG, "image/png": _PNG}
     pictures = [data(kinds[mime], file) for mime, file in covers if mime in kinds]
     if pictures:
@@ -148,7 +149,8 @@ def _meta(listed: Sequence[bytes]) -> bytes:
 
 
 def _text_item(name: str, text: str) -> bytes:
-    return box(_TEXTS[name], data(TEXT, text.encode("utf-8")))
+    values = [data(TEXT, part.encode("utf-8")) for part in text.split("\0")]
+    return box(_TEXTS[name], b"".join(values))
 
 
 def data(kind: int, value: bytes) -> bytes:

@@ -17,7 +17,7 @@ from edgestem.errors import AudioError
 from edgestem.sound import mp4, ogg
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import PICTURE, picture_comment
-from edgestem.sound.extras import as_comments, boxes
+from edgestem.sound.extras import as_comments, boxes, with_artists
 from edgestem.sound.grid import GridSamples
 from edgestem.sound.wav import WavFormat, pack
 
@@ -111,7 +111,8 @@ class ProgramEncoder:
             ogg.add_comments(self._file, texts + pictures)
         else:
             covers = [(cover.mime, cover.data) for cover in d.covers]
-            udta = mp4.user_data(d.tags, covers, more=boxes(d.extras))
+            tags = with_artists(d.tags, d.extras)
+            udta = mp4.user_data(tags, covers, more=boxes(d.extras))
             mp4.replace_user_data(self._file, udta)
 
     def _failed(self) -> AudioError:

@@ -15,7 +15,7 @@ from edgestem.errors import AudioError
 from edgestem.sound import flac, ogg
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import PICTURE, flac_blocks, picture_comment
-from edgestem.sound.extras import as_comments, frames
+from edgestem.sound.extras import as_comments, frames, with_artists
 from edgestem.sound.formats import LOSSY, MAX_BITRATE
 from edgestem.sound.grid import GRIDS, GridSamples
 from edgestem.sound.song import load_soundfile
@@ -51,7 +51,8 @@ class SndfileEncoder:
         self._details = details
         head = b""
         if file_format == "mp3" and (details.tags or details.covers):
-            head = id3(details.tags, details.covers, frames(details.extras))
+            tags = with_artists(details.tags, details.extras)
+            head = id3(tags, details.covers, frames(details.extras))
         self._raw_file, self._file = file, _Remembering(file, head)
         self._thread = ThreadPoolExecutor(1)
         self._sound: Any = self._run(

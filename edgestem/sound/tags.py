@@ -8,6 +8,7 @@ ID3 comes from here, and so do the tags of wav.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -129,12 +130,25 @@ def riff_info(tags: Mapping[str, str]) -> bytes:
 
 
 def _frame(name: str, text: str) -> bytes:
-    if name == "date":  # a year has four digits there
-        text = text[:4]
-    body = b"\1" + text.encode("utf-16")
+    if name == "date":
+        return _date(text)
+    # Each of several artists has its own mark of the byte order.
+    body = b"\1" + text.replace("\0", "\0\ufeff").encode("utf-16")
     if name == "comment":  # language and an empty description come first
         body = b"\1eng\xff\xfe\0\0" + text.encode("utf-16")
-    return _FRAMES[name] + struct.pack(">IH", len(body), 0) + body
+    return _framed(_FRAMES[name], body)
+
+
+def _date(text: str) -> bytes:
+    """Write a year, which has four digits there, and the day and the month."""
+    frames = _framed(_FRAMES["date"], b"\1" + text[:4].encode("utf-16"))
+    if day := re.fullmatch(r"\d{4}-(\d\d)-(\d\d)", text[:10]):
+        frames += _framed(b"TDAT", b"\1" + (day[2] + day[1]).encode("utf-16"))
+    return frames
+
+
+def _framed(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack(">IH", len(body), 0) + body
 
 
 def _clean(text: str) -> str:

@@ -25,9 +25,9 @@ COMMAND = [sys.executable, "-m", "edgestem.cli.usdb"]
 class Provider:
     """One process, as the Syncer holds it: its stderr is never read."""
 
-    def __init__(self, **env: str) -> None:
+    def __init__(self, command: list[str] = COMMAND, **env: str) -> None:
         self.process = subprocess.Popen(
-            COMMAND,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -51,12 +51,12 @@ class Provider:
 def provider(tiny_model: Path, tmp_path: Path) -> Iterator[Callable[..., Provider]]:
     running: list[Provider] = []
 
-    def call(**env: str) -> Provider:
+    def call(*command: list[str], **env: str) -> Provider:
         usual = {
             "EDGESTEM_USDB_MODEL": str(tiny_model),
             "EDGESTEM_SOCKET": str(tmp_path / "nobody"),
         }
-        running.append(Provider(**usual | env))
+        running.append(Provider(*command, **usual | env))
         return running[-1]
 
     yield call
@@ -176,37 +176,61 @@ def test_three_at_once_go_through_the_daemon(provider, write_song, tmp_path) -> 
         daemon.process.wait()
 
 
-def test_the_real_client(write_song, tmp_path, tiny_model) -> None:
-    """$EDGESTEM_USDB_PYTHON is a Python that has usdb_syncer."""
+# A provider whose engine says 100 kB on each side while it works.
+NOISY = """
+import os, sys, edgestem.cli.usdb as usdb
+split = usdb._METHODS["split"]
+def noisy(params):
+    for fd in (1, 2):
+        os.write(fd, b"noise\\n" * 20_000)
+    print("noise" * 20_000), print("noise" * 20_000, file=sys.stderr)
+    return split(params)
+usdb._METHODS["split"] = noisy
+sys.exit(usdb.main())
+"""
+
+
+def test_a_hundred_kilobytes_that_nobody_reads(provider, write_song, tmp_path) -> None:
+    log = tmp_path / "log"
+    one = provider([sys.executable, "-c", NOISY], EDGESTEM_USDB_LOG=str(log))
+    assert "result" in one.ask("split", split(write_song(), tmp_path / "out"))
+    one.process.kill()
+    assert one.process.communicate()[1] == b""
+    assert log.stat().st_size > 200_000
+
+
+def test_the_real_client(needs_ffmpeg, write_song, tmp_path, tiny_model) -> None:
+    """$EDGESTEM_USDB_PYTHON is a Python that has usdb_syncer; its provider is noisy."""
     python = os.environ.get("EDGESTEM_USDB_PYTHON") or shutil.which("usdb-python")
     if not python:
         pytest.skip("EDGESTEM_USDB_PYTHON names no Python with usdb_syncer")
+    (tmp_path / "noisy.py").write_text(NOISY)
     script = tmp_path / "edgestem-usdb"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m edgestem.cli.usdb "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/noisy.py"\n')
     script.chmod(0o755)
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from usdb_syncer.separation.separation import SeparationManager as M\n"
-        "t = time.monotonic(); m = M([sys.argv[1]]); t = time.monotonic() - t\n"
-        "print(m.get_name(), m.get_version(), m.get_available_models())\n"
-        "model = next(iter(m.get_available_models()))\n"
-        "print(*m.split(Path(sys.argv[2]), Path(sys.argv[3]), model), sep='\\n')\n"
-        "m.exit(); m.close(); print(f'handshake {t:.3f} s')\n"
-    )
+    songs = []
+    for kind in ("mp3", "m4a", "ogg", "opus", "webm"):
+        codec = ("-c:a", "libopus") if kind in ("opus", "webm") else ()
+        songs.append(tmp_path / f"Song {kind}.{kind}")
+        ffmpeg("-i", write_song(), *codec, songs[-1])
+    x = np.random.default_rng(1).normal(0, 0.1, (44100 * 120, 2))
+    songs.append(write_song("long.wav", x=x))
     (tmp_path / "out").mkdir()
-    done = subprocess.run(
-        [python, "-c", code, script, write_song(), tmp_path / "out"],
-        capture_output=True,
-        text=True,
-        env=os.environ
-        | {
-            "PYTHONPATH": "",
-            "EDGESTEM_USDB_MODEL": str(tiny_model),
-            "EDGESTEM_SOCKET": str(tmp_path / "nobody"),
-        },
-    )
+    client = Path(__file__).parent.parent / "helpers" / "usdb_client.py"
+    env = {"EDGESTEM_USDB_MODEL": str(tiny_model), "PYTHONPATH": ""}
+    env["EDGESTEM_SOCKET"] = str(tmp_path / "nobody")
+    line = [python, client, script, tmp_path / "out", *songs]
+    done = subprocess.run(line, capture_output=True, text=True, env=os.environ | env)
     assert done.returncode == 0, done.stderr
-    print(done.stdout)
-    name, vocals, instrumental, *_ = done.stdout.splitlines()
-    assert name.startswith("edgestem ")
-    assert all(soundfile.info(p).frames == 44100 for p in (vocals, instrumental))
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(f"handshake {found['handshake_s']:.3f} s")
+    assert found["handshake_s"] < 0.3
+    assert found["said"][0] == "edgestem"
+    assert len(found["splits"]) == 6
+    for one in found["splits"].values():
+        vocals, instrumental = map(soundfile.info, one["files"])
+        assert vocals.frames == instrumental.frames >= 44100
+        assert one["stderr"] == ""
+    assert found["at_once"] == [True] * 3
+    assert found["killed"] == ["CommunicationError"]
+    assert found["error"] == "JsonRpcError"

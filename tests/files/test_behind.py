@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
@@ -53,6 +54,33 @@ def test_no_more_than_two_items_wait() -> None:
     may_go.set()
     thread.join(10)
     assert started == list(range(10))
+
+
+class Stop(BaseException):
+    """What the shell's signal handler raises."""
+
+
+def test_a_signal_while_it_ends_leaves_no_thread() -> None:
+    """It would keep the process from ending: SIGTERM to a watch hung so."""
+    may_go = threading.Event()
+
+    def stop(*_: object) -> None:
+        may_go.set()
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with pytest.raises(Stop), Behind(lambda _: may_go.wait(20)) as behind:
+            for i in range(WAITING + 1):
+                behind.put(i)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)  # it waits for room then
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    names = [thread.name for thread in threading.enumerate()]
+    for thread in threading.enumerate():
+        if thread.name == "edgestem-behind":
+            behind._queue.put(None)  # this test would hang as well
+    assert "edgestem-behind" not in names
 
 
 def test_what_the_work_raises_is_raised_here_and_ends_it() -> None:

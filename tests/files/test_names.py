@@ -112,6 +112,27 @@ def test_tags_cannot_lead_out_of_the_folder(covered_song: Path, tmp_path) -> Non
     assert str(place) == "AC_DC_ live_/Unknown album/03 Größe_日本 (vocals).mp3"
 
 
+def test_no_name_is_a_device_of_windows(covered_song: Path, tmp_path) -> None:
+    """A FAT stick that Windows reads: AUX, con.mp3 and the like cannot be opened."""
+    devices = ("aux", "CON", "nul", "Prn", "com1", "LPT9", "con.live", "aux ")
+    songs = ("auxiliary", "com", "com10", "a con", "console.1")
+    template = NameTemplate("{song}/{stem}.{ext}")
+    for name in (*devices, *songs):
+        made = template.targets(
+            tmp_path, f"{name}.wav", folder=Path(), stems=STEMS, file_format="wav"
+        )
+        place = made["vocals"].parent.name
+        start = name.split(".")[0].rstrip()
+        wanted = name if name in songs else f"{start}_{name[len(start) :]}"
+        assert place == wanted
+    tagged = tmp_path / "tagged.mp3"
+    ffmpeg("-i", covered_song, "-metadata", "artist=Aux", "-c", "copy", tagged)
+    made = naming("{artist}/{title} ({stem}).{ext}").targets(
+        tmp_path, str(tagged), Path()
+    )
+    assert made["vocals"].parent == tmp_path / "Aux_"
+
+
 def test_a_folder_keeps_its_folders_by_the_field(write_song, tmp_path) -> None:
     write_song("in/a/one.wav"), write_song("in/two.wav")
     made = plan(

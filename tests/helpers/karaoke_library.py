@@ -82,6 +82,17 @@ def decoded(path: Path | str, stream: str = "0:a:0", rate: int = RATE) -> np.nda
     return np.frombuffer(done.stdout, np.float32).reshape(-1, 2)
 
 
+def samples(path: Path | str, rate: int = RATE) -> np.ndarray:
+    """Decode a file's first sound as it comes, without regard to its times."""
+    line = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0"]
+    done = subprocess.run(
+        [*line, "-ac", "2", "-ar", str(rate), "-f", "f64le", "-"],
+        capture_output=True,
+        check=True,
+    )
+    return np.frombuffer(done.stdout, np.float64).reshape(-1, 2)
+
+
 def offset(x: np.ndarray, y: np.ndarray, most: int = 3000) -> int:
     """Samples by which y comes later than x, by cross-correlation."""
     a = x[5000 + most : 65000, 0] - x[5000 + most : 65000, 0].mean()

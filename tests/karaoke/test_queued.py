@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
@@ -98,12 +99,28 @@ def test_pikaraokes_queue_goes_first_and_is_asked_before_each_song(
     assert asked == ["/get_queue"] * 4
 
 
-def test_openhomekaraokes_queue_goes_first(run: Run, library: Path) -> None:
+def test_openhomekaraokes_queue_goes_first(
+    run: Run, library: Path, needs_ffmpeg: None
+) -> None:
+    """What has a name in its folders is whole, in both of them, and stays the file."""
     queue = [str(library / "gone.wav"), str(library / "d.wav"), "b.wav"]
-    answer = {"download_path": f"{library}/", "queue": queue, "use_DNN": True}
+    seen: list[dict[str, tuple[int, int]]] = []
+
+    def answer() -> dict[str, object]:
+        seen.append({})
+        for path in library.glob("*vocal/[!.]*"):
+            status = path.stat()
+            seen[-1][f"{path.parent.name} {path.name}"] = status.st_ino, status.st_size
+        return {"download_path": f"{library}/", "queue": queue, "use_DNN": True}
+
     with program({"/get_vocal_todo_list/cpu/": answer}) as (url, _):
         status, events, _ = run(library, "--layout", "openhome", "--queue", url)
     assert (status, order(events)) == (0, "dbac")
+    answer()
+    for number, (before, after) in enumerate(itertools.pairwise(seen)):
+        assert before.items() <= after.items()
+        name = f"{'dbac'[number]}.wav.m4a"
+        assert after.keys() - before.keys() == {f"vocal {name}", f"nonvocal {name}"}
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_lines_that_are_ours_are_removed_and_others_are_not() -> None:
 def test_which_file_is_the_song() -> None:
     both = b"#TITLE:t\n#AUDIO:new.ogg\n#MP3:old.mp3\n"
     assert audio_of(both) == "old.mp3"  # without a version programs know no #AUDIO
+    assert audio_of(b"#VERSION:0.3.0\n" + both) == "old.mp3"
     assert audio_of(b"#VERSION:1.0.0\n" + both) == "new.ogg"
     with pytest.raises(ValueError, match="#MP3"):
         audio_of(b"#TITLE:t\n")

@@ -26,6 +26,7 @@ from edgestem.karaoke.makers import Maker
 from edgestem.karaoke.outputs import Outputs
 from edgestem.sound import mp4
 from edgestem.sound.covers import read_covers
+from edgestem.sound.extras import boxes, read_extras, with_artists
 from edgestem.sound.reading import open_song
 from edgestem.sound.tags import stem_tags
 from edgestem.stems import STEMS
@@ -131,7 +132,9 @@ def user_data(song: Path) -> bytes:
         tags["title"] = opened.tags["title"]  # it is the whole song
     tags["software"] = said("stems")
     covers = [(cover.mime, cover.data) for cover in read_covers(song)]
-    return mp4.user_data(tags, covers, stem=manifest())
+    extras = read_extras(song)  # tempo and key: it is a DJ's file
+    tags = with_artists(tags, extras)
+    return mp4.user_data(tags, covers, stem=manifest(), more=boxes(extras))
 
 
 def manifest() -> bytes:
