@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strangers import MAL
 
-from edgestem import AudioError, EdgestemError
+from edgestem import AudioError, EdgestemError, ModelError
 from edgestem.daemon import turns as daemon_turns
 from edgestem.daemon.jobs import passed
 from edgestem.daemon.jobs import paths as daemon_paths
@@ -35,7 +36,8 @@ from edgestem.daemon.jobs.paths import AllowedFolders, Place, make_folder, open_
 from edgestem.daemon.jobs.queue import JobQueue
 from edgestem.daemon.jobs.work import Job
 from edgestem.daemon.pool.budget import room_for
-from edgestem.daemon.pool.engine import Engine
+from edgestem.daemon.pool.engine import Engine, foreign_models
+from edgestem.daemon.pool.models import try_models
 from edgestem.daemon.requests import Open
 from edgestem.daemon.stream import Stream
 from edgestem.daemon.system.config import DaemonConfig
@@ -289,6 +291,33 @@ def test_children_that_die_do_not_fill_the_log(
         child.end()
     assert len(caplog.messages) == 3
     assert caplog.messages[-1].startswith(f"uid {MAL}: 2 lines about it")
+
+
+def test_a_model_from_elsewhere_is_tried_in_a_child(
+    nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that crashes the runtime ends that child alone, and is named."""
+    path = Path(shutil.copy(DATA / "tiny.tflite", tmp_path / "own.tflite"))
+    shutil.copy(DATA / "tiny.json", tmp_path / "own.json")
+    config = DaemonConfig(models=("karaoke", str(path)))
+    foreign = foreign_models(config)
+    assert foreign == [("own.tflite", path)]
+    try_models(nursery, foreign, 20.0)  # it is good
+
+    class Doomed(Child):
+        def ask(self, *words: Any, **fields: Any) -> Any:
+            nursery.kill(self._number)  # as a crash of the runtime does
+            return super().ask(*words, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgestem.daemon.pool.models.Child", Doomed)
+        with pytest.raises(ModelError, match="tried in a child process first") as found:
+            try_models(nursery, foreign, 20.0)
+    assert found.value.code == "model_mismatch" and str(path) in str(found.value)
+    try_models(nursery, foreign, 20.0)  # the next one has a child again
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ModelError):
+        try_models(nursery, foreign, 20.0)
 
 
 def test_the_key_is_what_was_heard_not_what_was_hashed(
