@@ -62,6 +62,7 @@ class Ahead:
         self._main: MainRun | StoredRun | None = None
         self._probe: ProvisionalRun | None = None
         self._decoders: dict[Track, threading.Thread] = {}
+        self._decoding = threading.Lock()
         self._bell = threading.Condition()
         self._is_over = False
         self._measure: MeasureRun | None = None
@@ -84,6 +85,9 @@ class Ahead:
     def want(self, tracks: Sequence[Track], head: int) -> None:
         """Say which songs are next, and which sample of the first is to be heard."""
         self._wanted, self._head = tuple(tracks), head
+        # At once: the thread may be in a call of the network, for another song.
+        for track in tracks[:1]:
+            self._decode(track)
         self.ring()
 
     def move(self, head: int) -> None:
@@ -148,22 +152,24 @@ class Ahead:
         return not self._is_over and track in self._wanted
 
     def _is_decoding(self) -> bool:
-        return any(thread.is_alive() for thread in self._decoders.values())
+        with self._decoding:
+            return any(thread.is_alive() for thread in self._decoders.values())
 
     # ---- decoding ---------------------------------------------------
 
     def _decode(self, track: Track) -> None:
-        is_known = track in self._decoders or track.sample_rate or track.error
-        if not is_known:
-            thread = threading.Thread(
-                target=decode,
-                args=(track, self._find, self._is_wanted, self.ring, self._say),
-                daemon=True,
-            )
-            self._decoders[track] = thread
-            thread.start()
-        for old in [t for t in self._decoders if t not in self._wanted]:
-            del self._decoders[old]
+        """Begin to decode a song, if nobody has."""
+        with self._decoding:
+            if not (track in self._decoders or track.sample_rate or track.error):
+                thread = threading.Thread(
+                    target=decode,
+                    args=(track, self._find, self._is_wanted, self.ring, self._say),
+                    daemon=True,
+                )
+                self._decoders[track] = thread
+                thread.start()
+            for old in [t for t in self._decoders if t not in self._wanted]:
+                del self._decoders[old]
 
     def _find(self, track: Track) -> Beginning | None:
         """Find how a song begins, as far as the store knows this file."""

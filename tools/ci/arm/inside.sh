@@ -23,7 +23,7 @@ if [ -z "$SHORT" ]; then
     cd /run
     # Without what Debian's pytest (7.2, no plugins) does not know.
     rm -f /run/pyproject.toml
-    sed -E '/^(timeout|faulthandler_exit_on_timeout) = /d' /job/pyproject.toml \
+    sed -E '/^(timeout|faulthandler_exit_on_timeout|tmp_path_retention_policy) = /d' /job/pyproject.toml \
         >/run/pyproject.toml
     for part in spectrum network lint devices engine/test_separator.py; do
         /venv/bin/python -m pytest -q -p no:cacheprovider \
