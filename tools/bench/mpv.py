@@ -6,6 +6,7 @@ a pipe, so that both are timed alike: to the first sample that is not zero.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -48,6 +49,9 @@ class Mpv:
         os.close(self._fd)
 
     def _say(self, *words: str) -> None:
+        with contextlib.suppress(BlockingIOError):  # it tells of all that happens
+            while self._socket.recv(BYTES, socket.MSG_DONTWAIT):
+                pass
         self._socket.sendall(json.dumps({"command": words}).encode() + b"\n")
 
     def first_sound(self, song: Path) -> float:
