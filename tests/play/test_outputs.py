@@ -257,15 +257,17 @@ def test_midi_through_jack(
     pipe = subprocess.PIPE
     line = [sys.executable, "-m", "edgestem", "play", str(tmp_path / "set.toml"),
             "--jack", "--model", str(tiny_model), "--store", "none"]  # fmt: skip
-    with server():
+    with server(), contextlib.ExitStack() as ending:
         play = subprocess.Popen(
             line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env
         )
+        ending.callback(play.kill)
         assert play.stdin and play.stdout
         wait_for(lambda: "edgestem-play:midi_in" in connections())
         foot = subprocess.Popen(
             [sys.executable, "-c", FOOT, SERVER], stdin=pipe, stdout=pipe, text=True
         )
+        ending.callback(foot.kill)
         assert foot.stdin and foot.stdout
         assert foot.stdout.readline() == "c201\n"  # to who comes later, too
         foot.stdin.write("c001\n")
