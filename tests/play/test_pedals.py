@@ -103,6 +103,25 @@ def test_holds_and_repeats(stage: Callable[..., Stage]) -> None:
     assert s.show.player.place() < RATE
 
 
+def test_a_foot_on_b_does_not_end_the_song_that_the_other_begins(
+    stage: Callable[..., Stage],
+) -> None:
+    """B was pressed to select a song; let go in a song it would stop that."""
+    s = stage()
+    for seconds in (0.1, 1.0):
+        s.foot.send(104, 1)
+        s.foot.tap(109)
+        s.wait("playing")
+        n = s.console.n_commands
+        time.sleep(seconds)
+        s.foot.send(104, 0)
+        time.sleep(0.2)
+        assert s.show.player.state == "playing" and s.console.n_commands == n
+        s.foot.tap(104)
+        s.show.wait_cued()
+        time.sleep(0.1)  # no bounce
+
+
 def test_one_switch(stage: Callable[..., Stage]) -> None:
     s = stage("one")
     s.foot.tap(30)

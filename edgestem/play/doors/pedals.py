@@ -74,6 +74,7 @@ class Pedals:
         self._told: dict[Path, float] = {}
         self._gestures = Gestures()
         self._acted: dict[int, str] = {}
+        self._tables: dict[int, dict[str, str]] = {}  # at the last press of a code
         self._wake, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._run, name="pedals", daemon=True)
 
@@ -186,7 +187,7 @@ class Pedals:
     def _press(self, code: int, now: float) -> None:
         self._acted.pop(code, None)
         what = self._gestures.press(code, now)
-        table = self._map()
+        table = self._tables[code] = self._map()
         line = table.get(self._switch(code), "")
         if what and self._switch(code):
             self._on_press()
@@ -214,7 +215,10 @@ class Pedals:
         return "A" if self._mode == "one" and switch != "D" else switch
 
     def _act(self, code: int, held: str) -> None:
-        line = self._map().get(self._switch(code) + held)
+        table = self._map()
+        if table is not self._tables.get(code, table):
+            return  # the other foot began or ended a song: this one meant what was
+        line = table.get(self._switch(code) + held)
         if line:
             self._obey(line)
 
