@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from edgestem.devices.opening import open_model
 from edgestem.engine.rows import Sliding
+from edgestem.engine.width import Width
 from edgestem.errors import StreamClosed
 from edgestem.limits import check_stream
 from edgestem.mixture import as_float32, shape_hint
@@ -141,6 +142,7 @@ class Separator:
         # Of magnitudes in float nothing is kept: they are as quick made anew.
         n_codes = (0 if c.levels else g.frames_per_call, c.n_bands, c.n_features)
         self._codes = Sliding(n_codes, np.int8, g.group)
+        self._width = Width(c, g, n, self._spectral) if c.mono_side else None
         self._vocals = np.zeros((g.call_samples, n), np.float32)
         # The mixture waits here until its vocals are known.
         self._delay = np.zeros((g.latency_samples, n), np.float32)
@@ -155,6 +157,8 @@ class Separator:
         for sliding in (self._x, self._X, self._codes):
             sliding.reset()
         self._coded_gain = 0.0  # of the codes
+        if self._width:
+            self._width.reset()
         # The first call waits for its right context too.
         self._need = g.first_samples
         self._fill = len(self._x.rows) - self._need
@@ -336,10 +340,14 @@ class Separator:
             self._spectral.analyse(x, gain, X[n_known:], None)
             self._spectral.magnitudes(X, gain, self._model.features())
             return
-        if gain != self._coded_gain:
-            self._spectral.features(X[:n_known], gain, codes[:n_known])
-            self._coded_gain = gain
+        width = self._width
+        is_other = width is not None and width.hear(self._x.rows[-g.call_samples :])
         self._spectral.analyse(x, gain, X[n_known:], codes[n_known:])
+        if gain != self._coded_gain or is_other:
+            self._spectral.features(X[:n_known], gain, codes[:n_known])
+            self._coded_gain, n_known = gain, 0
+        if width is not None and width.is_mono:
+            width.spread(codes[n_known:])
         np.copyto(self._model.features(), codes)
 
     def _gain(self) -> float:

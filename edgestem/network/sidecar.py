@@ -47,6 +47,7 @@ _BOUNDS: dict[str, tuple[type | tuple[type, ...], float, float]] = {
     "past_s": (_REAL, 0, 60),
     "levels": (int, 0, 4),
     "slope": (_REAL, 0, 1),
+    "mono_side": (_REAL, 0, 2),
 }
 
 
@@ -115,6 +116,8 @@ class ModelConfig:
     """First levels of the network that are computed in float: `spectrum.levels`."""
     slope: float = 0.0
     """Of the LeakyReLU behind each of these."""
+    mono_side: float = 0.0
+    """Of mono audio, |L - R| counts as at least so many times |L|: `engine.width`."""
     rest_file: str = ""
     """A second .tflite file beside it: the network that masks the accompaniment."""
     rest_sha256: str = ""
@@ -143,6 +146,8 @@ class ModelConfig:
         sizes = [size for band in self.bands for size in band]  # counts and widths
         require(bool(sizes) and min(sizes) > 0 and max(sizes) <= self.n_fft, "bands")
         require(self.n_features in (2, 3), "n_features")
+        hears_sides = self.n_features == 3 and not self.levels
+        require(not self.mono_side or hears_sides, "mono_side")
         require(self.frames_per_call > self.left_context + self.right_context, "frames")
         require(min(self.left_context, self.right_context) >= 0, "context")
         require(self._are_views_possible(), "views")
@@ -186,6 +191,8 @@ class ModelConfig:
         kept = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in _WORDS:
             del kept[name]
+        if not self.mono_side:  # came later: the names that were stay
+            del kept["mono_side"]
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -240,6 +247,20 @@ class ModelConfig:
         magnitude = base ** (1 / p) - self.compression_offset
         power = np.maximum(magnitude, 0.0) ** 2
         return np.asarray(power, np.float32)
+
+    def side_codes(self) -> NDArray[np.int8]:
+        """Code of `mono_side` times the magnitude of each code, shape (256,), int8.
+
+        In the order of the codes as bytes: 0 to 127, then -128 to -1.
+        """
+        codes = np.arange(256).astype(np.uint8).astype(np.int8).astype(np.float64)
+        p, offset = self.compression_power, self.compression_offset
+        scale = self.feature_scale / self.compression_pivot ** (1 - p)
+        base = np.maximum((codes - self.feature_zero_point) * scale, 0.0)
+        magnitude = np.maximum(base ** (1 / p) - offset, 0.0)
+        value = (self.mono_side * magnitude + offset) ** p / scale
+        found = np.round(value) + self.feature_zero_point
+        return np.asarray(np.clip(found, -128, 127), np.int8)
 
     def mask_table(self) -> NDArray[np.float32]:
         """Gain of each mask code -128..127, shape (256,), float32, 0..1."""

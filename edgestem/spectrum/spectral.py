@@ -108,7 +108,8 @@ class Spectral:
         )
         native.require_array("x", x, np.float32, (n_samples, t.n_channels))
         if features is not None:
-            self._check_features(features, n_frames)
+            shape = (n_frames, self.n_bands, self.n_features)
+            native.require_array("features", features, np.int8, shape, out=True)
         self._engine.analyse(x, gain, X, features)
 
     def features(
@@ -134,7 +135,8 @@ class Spectral:
         """
         t, n_frames = self._tables, len(X)
         native.require_array("X", X, np.complex64, (n_frames, t.n_channels, t.n_bins))
-        self._check_features(features, n_frames)
+        shape = (n_frames, self.n_bands, self.n_features)
+        native.require_array("features", features, np.int8, shape, out=True)
         self._engine.features(X, gain, features)
 
     def magnitudes(
@@ -161,10 +163,6 @@ class Spectral:
         shape = (n_frames, self.n_bands, self.n_features)
         native.require_array("magnitudes", magnitudes, np.float32, shape, out=True)
         self._engine.magnitudes(X, gain, magnitudes)
-
-    def _check_features(self, features: NDArray[np.int8], n_frames: int) -> None:
-        shape = (n_frames, self.n_bands, self.n_features)
-        native.require_array("features", features, np.int8, shape, out=True)
 
     def new_memory(self) -> Memory:
         """Make the memory of a new stream, with all parts that the tables ask for."""

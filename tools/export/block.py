@@ -271,6 +271,8 @@ def about(net: UNet, n_frames: int, hop: int | None = None) -> dict:
         context["synthesis_length"] = 2 * hop
         context["target_rms_db"] = spectrum.TARGET_RMS_DB
         context["past_s"] = stage.past_s(hop)
+        if net.n_features == 3:
+            context["mono_side"] = spectrum.MONO_SIDE
     return context | {
         "bands": [[N_BINS, 1]],
         "n_features": net.n_features,

@@ -22,7 +22,7 @@ from tools.export.calibrate import pool_mixtures
 from tools.export.quantise import Observer
 from tools.export.tflite_writer import NONE, RELU, Graph, Quant, Tensor
 from tools.nets import bands
-from tools.nets.spectrum import compress, loudness_gain
+from tools.nets.spectrum import MONO_SIDE, compress, loudness_gain
 from tools.nets.streamnet import (
     DILATIONS,
     FOLD,
@@ -191,6 +191,7 @@ def main() -> None:
         "bands": bands.BANDS,
         "compression_power": bands.POWER,
         "n_features": N_FEATURES,
+        "mono_side": MONO_SIDE,
         "frames_per_call": args.frames,
         "states": writer.states,
         "synthesis_length": args.synthesis,

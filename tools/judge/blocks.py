@@ -25,6 +25,7 @@ from tools.nets.spectrum import (
     song_spectrum,
     stft,
     vocals_spectrum,
+    with_side,
 )
 from tools.nets.unet import Pair, Teacher, UNet, ratio_mask
 from tools.pool import songs as dev_songs
@@ -49,7 +50,8 @@ def features_of_spectrum(X: Tensor, net: UNet | Pair) -> Tensor:
     """Magnitudes of L, R and, as a third, L - R; compressed, if int8 carries them."""
     if net.n_features == 3:
         X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
-    features = X.abs() if net.n_float else compress(X.abs(), net.power)
+    magnitude = with_side(X.abs()) if net.n_features == 3 else X.abs()
+    features = magnitude if net.n_float else compress(magnitude, net.power)
     return features.contiguous(memory_format=torch.channels_last)
 
 

@@ -90,7 +90,7 @@ MATRIX = _matrix()  # bins -> mean of each band
 def magnitudes(X: Tensor) -> Tensor:
     """(B, 2, T, 2049) -> (B, 3, T, 256): root mean power of L, R, L - R."""
     X = torch.cat([X, X[:, :1] - X[:, 1:]], 1)
-    return ((X.real**2 + X.imag**2) @ MATRIX).sqrt()
+    return spectrum.with_side(((X.real**2 + X.imag**2) @ MATRIX).sqrt())
 
 
 def expand(mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgestem.engine.width import LEAST_SIDE
 from edgestem.network.geometry import learnt_decay, past_frames
 from edgestem.spectrum.learners import (
     DIRECTIONS_SIZE,
@@ -24,11 +25,24 @@ MAX_GAIN_DB = 36.0  # silence stays quiet
 TARGET_RMS, MAX_GAIN = 10 ** (TARGET_RMS_DB / 20), 10 ** (MAX_GAIN_DB / 20)
 OFFSET = 1e-3  # added to |X| before the power, in the teacher's own scale
 PIVOT = 3.0  # the magnitude that compression leaves alone
+MONO_SIDE = 0.6  # what |L - R| of mono counts as, of |L|: best of 0 to 1 in fifths
 
 
 def compress(magnitude: Tensor, p: float) -> Tensor:
     """(|X| + offset)^p * pivot^(1 - p)."""
     return (magnitude + OFFSET) ** p * PIVOT ** (1 - p)
+
+
+def with_side(magnitude: Tensor) -> Tensor:
+    """Raise |L - R| of examples (batch, 3, T, F) in mono, as the engine does.
+
+    Each is mono or stereo as a whole; the engine decides as it hears.
+    """
+    left, right, side = magnitude.unbind(1)
+    powers = (left.pow(2) + right.pow(2)).sum((1, 2), keepdim=True)
+    is_mono = side.pow(2).sum((1, 2), keepdim=True) < LEAST_SIDE * powers
+    told = torch.where(is_mono, torch.maximum(side, MONO_SIDE * left), side)
+    return torch.stack([left, right, told], 1)
 
 
 def stft(x: Tensor) -> Tensor:
@@ -89,6 +103,7 @@ __all__ = [
     "HOP",
     "MAX_GAIN",
     "MAX_GAIN_DB",
+    "MONO_SIDE",
     "N_BINS",
     "N_FFT",
     "OFFSET",
@@ -101,4 +116,5 @@ __all__ = [
     "song_spectrum",
     "stft",
     "vocals_spectrum",
+    "with_side",
 ]
