@@ -32,8 +32,11 @@ SECONDS = {"stage": 1.5, "monitor": 0.75}
 MODELS = ("karaoke", "fast", "best", "stage", "monitor", "live")
 
 
-def clip(model: str) -> Samples:
-    """Chords of sawtooths with a glide and a hiss, (n_samples, 2), in 16-bit steps."""
+def clip(model: str, n_channels: int = 2) -> Samples:
+    """Chords of sawtooths with a glide and a hiss, in 16-bit steps.
+
+    (n_samples, n_channels); one channel is the left one.
+    """
     n = round(SECONDS.get(model, 6.0) * RATE)
     i = np.arange(n, dtype=np.int64)
     age = i % 11000
@@ -43,7 +46,7 @@ def clip(model: str) -> Samples:
     )
     hiss = (i * 1103515245 + 12345) % 65536 // 64 - 512
     sides = [(glide + side // 2) // (3 + age // 900) + hiss for side in (left, right)]
-    return (np.stack(sides, 1) / 65536).astype(np.float32)
+    return (np.stack(sides[:n_channels], 1) / 65536).astype(np.float32)
 
 
 def digest(stems: Stems) -> str:
@@ -87,8 +90,15 @@ def known_sdr(model: str, runtime: str | None) -> tuple[float, float]:
     return vocals, instrumental
 
 
-def rows(runtimes: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield (key, model) of every line that the table should have here."""
+def key_of(model: str, n_channels: int, runtime: str, version: str) -> str:
+    """Name a line of the table, on this machine."""
+    what = model if n_channels == 2 else f"{model} in mono"
+    return f"{what}, {runtime} {version}, {platform.machine()}"
+
+
+def rows(runtimes: dict[str, str]) -> Iterator[tuple[str, str, int]]:
+    """Yield (key, model, channels) of every line that the table should have here."""
     for name, version in runtimes.items():
         for model in MODELS:
-            yield f"{model}, {name} {version}, {platform.machine()}", model
+            for n_channels in (1, 2):
+                yield key_of(model, n_channels, name, version), model, n_channels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from daemons import running
-from golden import MODELS, RATE, TABLE, clip, digest, in_blocks, known_sdr
+from golden import MODELS, RATE, TABLE, clip, digest, in_blocks, key_of, known_sdr
 
 import edgestem
 from edgestem import Separator, Stems
@@ -25,13 +24,15 @@ each_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 
 @each_runtime
 @each_model
-def test_stems_have_the_golden_bits(model: str, runtime: str) -> None:
-    key = f"{model}, {runtime} {RUNTIMES[runtime]}, {platform.machine()}"
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_stems_have_the_golden_bits(model: str, runtime: str, n_channels: int) -> None:
+    key = key_of(model, n_channels, runtime, RUNTIMES[runtime])
     expected = GOLDEN["bits"].get(key)
     if expected is None:
         pytest.skip(f"no bits are known for {key}; test_..._sdr holds the sound")
-    separator = Separator(RATE, 2, model=model, runtime=runtime, device="cpu")
-    assert digest(in_blocks(separator, clip(model), 4099)) == expected
+    separator = Separator(RATE, n_channels, model=model, runtime=runtime, device="cpu")
+    stems = in_blocks(separator, clip(model, n_channels), 4099)
+    assert digest(stems) == expected
 
 
 @each_model

@@ -24,18 +24,18 @@ def main(names: list[str]) -> None:
     table = {"bits": {}, "sdr": {}}
     if golden.TABLE.exists():
         table = json.loads(golden.TABLE.read_text())
-    changed = tuple(f"{name}," for name in names)
+    changed = tuple(f"{name}{end}" for name in names for end in (",", " in mono,"))
     kept = {
         k: v for k, v in table["bits"].items() if not k.startswith(changed or ("?",))
     }
-    for key, model in golden.rows(installed()):
+    for key, model, n_channels in golden.rows(installed()):
         if names and model not in names:
             continue
         runtime = key.split(", ")[1].split()[0]
         separator = Separator(
-            golden.RATE, 2, model=model, runtime=runtime, device="cpu"
+            golden.RATE, n_channels, model=model, runtime=runtime, device="cpu"
         )
-        stems = golden.in_blocks(separator, golden.clip(model), 4099)
+        stems = golden.in_blocks(separator, golden.clip(model, n_channels), 4099)
         kept[key] = golden.digest(stems)
         print(key, kept[key], flush=True)
     for model in names or golden.MODELS:
