@@ -8,11 +8,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import soundfile
 
 from tools.pool import (
     backing,
     corpus,
     effects,
+    keyed,
     kokoro,
     lyrics,
     sampled,
@@ -166,12 +168,51 @@ def test_every_style_is_music_without_voices(style: str, tmp_path: Path) -> None
     assert len(on) > 30
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SHV - Ab minor - 124 BPM - Ahh", (124.0, 8, styles.MINOR)),
+        ("ETV Phrase - 031 - Tonight - 136 BPM - A minor", (136.0, 9, styles.MINOR)),
+        ("Eb major - 90 BPM - F#", (90.0, 3, styles.MAJOR)),
+        ("DVS - Alright 1", None),
+    ],
+)
+def test_a_phrase_says_its_key(text: str, expected: tuple | None) -> None:
+    found = keyed.key_of(text)
+    assert found == (expected and backing.Key(*expected))
+
+
+def test_a_song_is_built_around_phrases_of_its_key(tmp_path: Path) -> None:
+    pack = tmp_path / "house-vocals"
+    pack.mkdir()
+    tone = 0.1 * np.sin(2 * np.pi * 330 * np.arange(4 * RATE) / RATE)
+    soundfile.write(pack / "a.wav", tone, RATE)
+    rows = [("0.0", "1.5"), ("2.0", "0.9")]
+    lines = [f"a.wav\t{a}\t{b}\tSHV - E minor - 120 BPM - Ahh" for a, b in rows]
+    header = "file\tstart_s\tlength_s\tsource"
+    (pack / "index.tsv").write_text("\n".join([header, *lines]))
+    (tmp_path / "trance-phrases").mkdir()
+    (tmp_path / "trance-phrases" / "index.tsv").write_text(header + "\n")
+    songs = list(keyed.songs(tmp_path))
+    assert len(songs) == keyed.ROUNDS
+    assert [s.key for s in songs] == [backing.Key(120.0, 4, styles.MINOR)] * 2
+    x = keyed.line(songs[0], 20 * RATE, np.random.default_rng(0))
+    sounding = np.abs(x[0]) > 1e-3
+    assert 0.2 < sounding.mean() < 0.9
+    starts = np.flatnonzero(np.diff(np.convolve(sounding, np.ones(2000), "same") > 0))
+    bars = starts[::2] / (2 * RATE)  # phrases begin on a bar of two seconds
+    assert np.abs(bars - np.round(bars)).max() < 0.02
+    style, key = keyed.style_for(songs[0].key, np.random.default_rng(1))
+    assert key.tempo in (60.0, 120.0)
+    assert (key.tempo == 60.0) == (sum(styles.STYLES[style].tempo) / 2 < keyed.SLOW)
+
+
 @pytest.mark.parametrize("n_samples", [22050, 30_001])
 def test_effects_keep_shape_and_stay_finite(n_samples: int) -> None:
     for seed in range(2):
         rng = np.random.default_rng(seed)
         x = np.float32(0.1 * rng.standard_normal((2, n_samples)))
-        for effect in ("tilt", "codec", "pan", "double", "echo", "reverb"):
+        for effect in ("tilt", "codec", "pan", "double", "echo", "reverb", "breath"):
             y = getattr(effects, effect)(x, rng)
             assert y.shape == x.shape, effect
             assert y.dtype == np.float32, effect

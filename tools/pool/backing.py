@@ -51,6 +51,12 @@ class Score:
     def control(self, channel: int, at: float, number: int, value: int) -> None:
         self.events.append((int(at * TICKS), bytes([0xB0 | channel, number, value])))
 
+    def bend(self, channel: int, at: float, semitones: float) -> None:
+        """Bend a channel's notes, by up to 2 semitones (General MIDI's range)."""
+        value = int(np.clip(8192 + 4096 * semitones, 0, 16383))
+        event = bytes([0xE0 | channel, value & 0x7F, value >> 7])
+        self.events.append((int(at * TICKS), event))
+
     def program(self, channel: int, number: int) -> None:
         self.events.append((0, bytes([0xC0 | channel, number])))
 
@@ -179,10 +185,39 @@ def lead(s: Score, ch: int, at: float, chord: list[int], up: int) -> None:
         place += length
 
 
+def steel(s: Score, ch: int, at: float, chord: list[int], up: int) -> None:
+    """Two strings that glide into their notes, held, as a pedal steel does."""
+    place = float(s.rng.choice([0, 0.5, 1]))
+    while place < 4:
+        length = float(s.rng.choice([1, 1.5, 2, 3]))
+        first = int(s.rng.integers(len(chord)))
+        for k in (first, first + int(s.rng.integers(1, 3))):
+            p = chord[k % len(chord)] + 12 * (k // len(chord)) + up
+            s.note(ch, at + place, min(length, 4 - place) * 0.98, p, 80)
+        away = float(s.rng.choice([-2, -1, -1, 1, 0]))
+        for k in range(9):
+            s.bend(ch, at + place + 0.05 * k, away * (1 - k / 8))
+        if length >= 1.5:
+            s.control(ch, at + place + 0.6, 1, int(s.rng.integers(20, 90)))
+            s.control(ch, at + place + length, 1, 0)
+        place += length + float(s.rng.choice([0, 0, 0.5]))
+
+
+def roll(s: Score, ch: int, at: float, chord: list[int], up: int) -> None:
+    """Timpani: single strokes, and rolls that swell."""
+    root = chord[0] - 24 + up
+    if s.rng.random() < 0.5:
+        for place in s.rng.choice(8, int(s.rng.integers(1, 4)), replace=False) / 2:
+            s.note(ch, at + place, 0.9, root + int(s.rng.choice([0, 0, -5])), 96)
+        return
+    for k in range(32):
+        s.note(ch, at + k / 8, 0.3, root, 50 + 1.8 * k)
+
+
 PATTERNS: dict[str, Callable[[Score, int, float, list[int], int], None]] = {
     f.__name__: f
     for f in (comp, stabs, skank, arpeggio, pick, strum, power, pad, bass, walk, slap,
-              offbeat, lead)
+              offbeat, lead, steel, roll)
 }  # fmt: skip
 
 
@@ -206,16 +241,30 @@ def drum_bar(s: Score, at: float, name: str, swing: float, fill: bool) -> None:
         s.note(9, at + 4, 0.5, CRASH, 96)
 
 
-def compose(style: Style, seconds: float, seed: int) -> Score:
+@dataclass(frozen=True)
+class Key:
+    """What a singer sings in: quarters a minute, pitch class, scale."""
+
+    tempo: float
+    pitch: int
+    scale: tuple[int, ...]
+
+
+def draw_key(style: Style, rng: np.random.Generator) -> Key:
+    tempo = float(rng.uniform(*style.tempo))
+    return Key(tempo, int(rng.integers(12)), (MAJOR, MINOR)[rng.integers(2)])
+
+
+def compose(style: Style, seconds: float, seed: int, given: Key | None = None) -> Score:
     """Make a piece: sections of a progression, parts come in and drop out."""
     rng = np.random.default_rng(seed)
-    score = Score(float(rng.uniform(*style.tempo)), rng)
+    key = given or draw_key(style, rng)
+    score = Score(key.tempo, rng)
     for ch, part in enumerate(style.parts):
         score.program(ch, int(rng.choice(part.programs)))
         for number, value in ((7, part.level), (10, part.pan), (91, 50)):
             score.control(ch, 0, number, value)
     score.program(9, int(rng.choice(style.kit)))
-    key, scale = int(rng.integers(12)), (MAJOR, MINOR)[rng.integers(2)]
     n_bars = int(seconds * score.tempo / 240)
     drums = str(rng.choice(style.drums)) if style.drums else ""
     for bar in range(n_bars):
@@ -225,7 +274,7 @@ def compose(style: Style, seconds: float, seed: int) -> Score:
             playing[rng.integers(len(playing))] = True
             drummed = bool(drums) and rng.random() < 0.85
         degree = progression[bar % len(progression)]
-        chord = chord_of(degree, key, scale, rng.random() < style.sevenths)
+        chord = chord_of(degree, key.pitch, key.scale, rng.random() < style.sevenths)
         for ch, part in enumerate(style.parts):
             if playing[ch]:
                 PATTERNS[part.pattern](score, ch, bar * 4, chord, 12 * part.octave)

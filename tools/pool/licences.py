@@ -33,6 +33,9 @@ SHARED_LICENCES = {
     "vocobox": "MIT",
     "vocadito": "CC-BY-4.0",
     "tannerhelland": "CC-BY-4.0",
+    "house-vocals": "CC0-1.0",
+    "trance-phrases": "CC0-1.0",
+    "dance-shouts": "CC0-1.0",
 }
 
 

@@ -22,9 +22,17 @@ from tools.teach.spleeter import HOP, N_FFT
 RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}
 # Voice banks sing every phrase on one pitch; they need a melody.
 MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
-SPEECH = ("asterisk", "festvox", "hibari")
+SPEECH = ("asterisk", "festvox", "hibari", "dance-shouts")
+PHRASES = ("house-vocals", "trance-phrases", "keyed-")
 # How often each kind of voice, and of backing, is drawn when the pool has it.
-VOICES = {"song": 0.38, "singer": 0.26, "kokoro": 0.16, "bank": 0.1, "speech": 0.1}
+VOICES = {
+    "song": 0.32,
+    "singer": 0.22,
+    "phrases": 0.16,
+    "kokoro": 0.14,
+    "bank": 0.07,
+    "speech": 0.09,
+}
 BACKINGS = {"song": 0.2, "rendered": 0.25, "found": 0.55}
 
 
@@ -71,8 +79,11 @@ class Mixtures(torch.utils.data.IterableDataset):
             kind = "rendered" if name.startswith("backing-") else "found"
             self.backings.setdefault(kind, []).append((name, audio))
         for title, parts in self.songs.items():
-            self.voices.setdefault("song", []).append((title, parts["vocals"]))
-            self.backings.setdefault("song", []).append((title, parts["instrumental"]))
+            made = title.startswith("keyed-")
+            voices = self.voices.setdefault("phrases" if made else "song", [])
+            voices.append((title, parts["vocals"]))
+            backings = self.backings.setdefault("rendered" if made else "song", [])
+            backings.append((title, parts["instrumental"]))
 
     def draw(self, kinds: dict[str, list], shares: dict[str, float]) -> tuple:
         """Draw a kind by its share, then a source: (kind, name, audio)."""
@@ -133,25 +144,7 @@ class Mixtures(torch.utils.data.IterableDataset):
             x = x * effects.comings_and_goings(n_samples, self.rng)
         if kind == "song":  # has its own production
             return x, 1.0
-        return self.produce(x), 0.4
-
-    def produce(self, x: np.ndarray) -> np.ndarray:
-        """Do what a mixing desk does to a dry voice."""
-        chance = self.rng.random(7)
-        if chance[0] < 0.5:
-            x = x * effects.compression(x, self.rng)
-        if chance[1] < 0.2:
-            x = effects.double(x, self.rng)
-        x = effects.pan(x, self.rng)
-        if chance[2] < 0.2:
-            x = effects.echo(x, self.rng)
-        if chance[3] < 0.6:
-            x = effects.reverb(x, self.rng)
-        if chance[4] < 0.7:
-            x = effects.tilt(x, self.rng, 5.0)
-        if chance[5] < 0.15:
-            x = effects.codec(x, self.rng)
-        return x
+        return effects.produced(x, self.rng), 0.4
 
     def voices_for(self, n_samples: int) -> tuple[np.ndarray, float]:
         """One voice, or a duet: two that sing together or in turns."""
@@ -171,10 +164,13 @@ class Mixtures(torch.utils.data.IterableDataset):
     def stems(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Vocals, backing and the truth's weight, before what both go through."""
         kind = self.rng.random()
-        if kind < 0.12 and self.songs:  # a song as it was made
-            title = str(self.rng.choice(list(self.songs)))
-            return (*self.song(title, n_samples), 1.0)
-        if kind < 0.62:  # any voice over any backing
+        if kind < 0.18 and self.songs:  # a song as it was made, by people or by us
+            made = [t for t in self.songs if t.startswith("keyed-")]
+            found = [t for t in self.songs if t not in made]
+            take_made = not found or (bool(made) and self.rng.random() < 0.4)
+            titles = made if take_made else found
+            return (*self.song(str(self.rng.choice(titles)), n_samples), 1.0)
+        if kind < 0.65:  # any voice over any backing
             backing = self.backing(n_samples)
             vocals, weight = self.voices_for(n_samples)
             level = self.rng.uniform(-9, 7)  # vocals against backing, dB
@@ -205,9 +201,9 @@ class Mixtures(torch.utils.data.IterableDataset):
         """Width, bus compression, clipping, codec, level: all keep the sum a sum."""
         pair = np.float32([vocals + backing, vocals])
         chance = self.rng.random(4)
-        if chance[0] < 0.1:  # narrow or mono productions
+        if chance[0] < 0.25:  # mono or narrow productions
             mid = pair.mean(1, keepdims=True)
-            pair = mid + np.float32(self.rng.choice([0, 0.3])) * (pair - mid)
+            pair = mid + np.float32(self.rng.choice([0, 0, 0.3])) * (pair - mid)
         if chance[1] < 0.15:
             pair = pair * effects.compression(pair[0], self.rng)
         if chance[2] < 0.08:
@@ -237,4 +233,6 @@ def kind_of_voice(name: str) -> str:
         return "kokoro"
     if name.startswith(("singer-", "sinsy-")):
         return "singer"
+    if name.startswith(PHRASES):
+        return "phrases"
     return "speech" if name.startswith(SPEECH) else "bank"

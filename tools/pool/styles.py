@@ -225,4 +225,36 @@ STYLES = {
         ("bossa", "hiphop"),
         (0,),
     ),
+    "pedal-steel": Style(
+        (60, 100),
+        (
+            Part("steel", (26, 27, 25), 105, 58),
+            Part("steel", (26, 27), 60, 90, 1),
+            Part("bass", (32, 33), 60),
+        ),
+        sevenths=0.4,
+    ),
+    "country": Style(
+        (75, 130),
+        (
+            Part("steel", (26, 27), 95, 74),
+            Part("strum", (25,), 90, 44),
+            Part("bass", (32, 33), 95),
+            Part("lead", (110, 22, 105), 75, 84),
+        ),
+        ("ballad", "rock"),
+    ),
+    "timpani": Style(
+        (60, 130),
+        (
+            Part("roll", (47,), 115),
+            Part("pad", (48, 49, 61), 65, 50),
+            Part("lead", (60, 56, 71), 70, 80),
+        ),
+    ),
+    "organ": Style(
+        (50, 90),
+        (Part("pad", (19, 16, 20), 95), Part("lead", (19, 21), 75, 64, 1)),
+        sevenths=0.3,
+    ),
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample
 
-from tools.pool import backing, kokoro, lyrics, sampled, singers, sinsy
+from tools.pool import backing, keyed, kokoro, lyrics, sampled, singers, sinsy
 from tools.pool.licences import family
 from tools.pool.phrases import extend_speech
 
@@ -167,6 +167,22 @@ def play_recorded(pool: Path, packages: Path, font: Path, jobs: int) -> list[str
             arguments = (style, font, packages, PIECE_MINUTES * 60, seed)
             tasks.append((pool / f"{name}.npy", sampled.render, *arguments))
     run_all(tasks, jobs)
+    return out
+
+
+def play_keyed(
+    pool: Path, corpus: Path, soundfonts: dict[str, Path], jobs: int
+) -> list[tuple[str, str, str]]:
+    """Render songs around sung phrases; list (name, origin, licence)."""
+    fonts, out, tasks = list(soundfonts), [], []
+    for k, song in enumerate(keyed.songs(corpus / "train")):
+        font = fonts[k % len(fonts)]
+        out += [(f"{song.title}_vocals", song.pack, "CC0-1.0")]
+        out += [(f"{song.title}_instrumental", font, "MIT")]
+        tasks.append((keyed.write, pool, song, soundfonts[font], k))
+    with ProcessPoolExecutor(jobs) as workers:
+        for done in [workers.submit(*t) for t in tasks]:
+            done.result()
     return out
 
 
