@@ -259,6 +259,10 @@ class Separator:
             f"{state}>"
         )
 
+    def give_way(self, pause: Callable[[], object] | None) -> None:
+        """Use one core, and call `pause` between two networks; None: all threads."""
+        self._model.pause = pause
+
     def finished(self) -> Finished:
         """Look at what the last call finished, before its time; views.
 

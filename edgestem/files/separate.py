@@ -7,11 +7,9 @@ Nothing here grows with the length of a song.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,10 +18,9 @@ from edgestem.errors import ModelError
 from edgestem.files.loop import Progress, begin_song, separate_song
 from edgestem.files.names import song_name
 from edgestem.files.output import FileReport, Output
-from edgestem.network.catalogue import model_path
 from edgestem.network.choices import DEFAULT
 from edgestem.network.compute import ANY, Compute
-from edgestem.network.reading import read_config
+from edgestem.network.model import for_each_network
 from edgestem.sound.containers import Details
 from edgestem.sound.covers import read_covers
 from edgestem.sound.extras import corrected, read_extras
@@ -244,14 +241,6 @@ class FileSeparator:
         report.elapsed = time.perf_counter() - started
         return report
 
-    @cached_property
-    def _threads(self) -> int:
-        """Threads asked for, or one for each network as far as there are cores."""
-        if self._compute.threads is not None:
-            return self._compute.threads
-        n_networks = len(read_config(model_path(self._model)).files)
-        return max(1, min(n_networks, len(os.sched_getaffinity(0))))
-
     def _separator_for(self, song: Song) -> Separator:
         stream = song.sample_rate, song.n_channels
         self._kept = [s for s in self._kept if not s.is_lost]
@@ -265,7 +254,7 @@ class FileSeparator:
         self._separator = Separator(
             *stream,
             model=self._model,
-            **replace(self._compute, threads=self._threads).keywords(),
+            **for_each_network(self._model, self._compute).keywords(),
         )
         self._kept.append(self._separator)
         return self._separator

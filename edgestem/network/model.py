@@ -6,8 +6,10 @@ accompaniment.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,9 @@ class Model:
         It failed while it ran: nothing that it gives can be trusted any more.
     on_lost : callable
         Called when that happens.
+    pause : callable, optional
+        Networks work one after the other, whatever threads there are, and this is
+        called between them: who has time gives way to others.
 
     Raises
     ------
@@ -70,6 +75,7 @@ class Model:
         self.config, self._distribution, self.device = config, runtime, device
         self.notes, self.is_lost = notes, False
         self.on_lost: Callable[[], None] = _nothing
+        self.pause: Callable[[], object] | None = None
         self._crew: ThreadPoolExecutor | None = None
         n_others, scratch = len(interpreters) - 1, Scratch()
         if n_others and compute.n_threads > 1 and device == "cpu":
@@ -143,8 +149,11 @@ class Model:
     def _run(self) -> None:
         """Run one network after the other, or side by side where threads allow it."""
         first, *others = self._networks
-        if self._crew is None:
-            for network in self._networks:
+        if self._crew is None or self.pause is not None:
+            self._ask(first)
+            for network in others:
+                if self.pause is not None:
+                    self.pause()
                 self._ask(network)
             return
         asked = [self._crew.submit(self._ask, network) for network in others]
@@ -219,6 +228,15 @@ def open_on_cpu(model: str | Path, compute: Compute = CPU) -> Model:
 def per_net(config: ModelConfig, compute: Compute) -> int:
     """Threads of each network: two side by side use two cores better than one does."""
     return max(1, compute.n_threads // len(config.files))
+
+
+def for_each_network(model: str | Path, compute: Compute) -> Compute:
+    """Take the threads asked for, or one for each network as far as there are cores."""
+    if compute.threads is not None:
+        return compute
+    n_networks = len(read_config(model_path(model)).files)
+    threads = max(1, min(n_networks, len(os.sched_getaffinity(0))))
+    return replace(compute, threads=threads)
 
 
 def _nothing() -> None:

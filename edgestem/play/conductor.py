@@ -79,7 +79,7 @@ class Conductor:
         self.tracks = [Track(item.path) for item in self.items]
         self.state, self.index = "ready", 0
         self.loudness = loudness
-        ahead.is_measuring = loudness is not None
+        ahead.is_measuring, ahead.tell = loudness is not None, self._wake
         self.faders = {"vocals": SILENT_DB, "instrumental": 0.0}
         """Level of each fader of the backing bus, dB; shared with a console."""
         self._brought: dict[str, tuple[float, float]] = {}  # by a song: before, its own

@@ -22,13 +22,14 @@ BLOCK = 1 << 16  # samples that are decoded at a time
 def decode(
     track: Track,
     find: Callable[[Track], Beginning | None],
-    is_wanted: Callable[[Track], bool],
+    goes_on: Callable[[Track], bool],
     ring: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Decode a song as long as it is wanted; `ring` tells that there is more.
+    """Decode a song; `ring` tells that there is more.
 
-    `find` knows how a song begins that was decoded before.
+    `find` knows how a song begins that was decoded before.  `goes_on` is asked after
+    each block, and may take its time: False is the end.
     """
     with suppress(OSError):
         _begin(track, find, ring)
@@ -48,7 +49,7 @@ def decode(
             track.open(song)
         track.is_slow = song.is_slow
         ring()
-        _read_all(track, song, is_wanted, ring)
+        _read_all(track, song, goes_on, ring)
         if track.n_samples == 0:
             _refuse(track, f"{track.path.name} holds no samples", say)
     except Exception as error:
@@ -87,7 +88,7 @@ def _compare(track: Track, song: Song) -> None:
 def _read_all(
     track: Track,
     song: Song,
-    is_wanted: Callable[[Track], bool],
+    goes_on: Callable[[Track], bool],
     ring: Callable[[], None],
 ) -> None:
     digest = SampleDigest(song.grid, song.sample_rate, song.n_channels)
@@ -96,7 +97,7 @@ def _read_all(
         digest.update(x)
         if track.n_decoded <= 4 * BLOCK:
             ring()
-        if not is_wanted(track):
+        if not goes_on(track):
             track.is_dropped = True
             return
     track.finish(digest.hexdigest(), song.notes)

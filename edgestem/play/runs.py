@@ -28,10 +28,14 @@ class _EngineRun:
     """Feeds a track's mixture to the engine from a place on."""
 
     def __init__(self, track: Track, separator: Separator, start: int) -> None:
-        self.track, self._separator = track, separator
+        self.track, self.separator = track, separator
         self._n_late = separator.latency_samples
         self._in = self._out = start
         self.is_over = False
+
+    def give_way(self, pause: Callable[[], object] | None) -> None:
+        """Leave a core to others, and wait for them; None: somebody waits for this."""
+        self.separator.give_way(pause)
 
     def step(self) -> bool:
         """Do a block; False: the mixture is not decoded so far."""
@@ -40,12 +44,12 @@ class _EngineRun:
         if n <= 0 and track.n_samples is None:
             return False
         if n <= 0:
-            self._take(self._separator.flush().vocals)
+            self._take(self.separator.flush().vocals)
             self.is_over = True
             self._end()
             return True
         x = track.mixture_wide(self._in, n)
-        stems = self._separator.push(to_float32(x, track.grid))
+        stems = self.separator.push(to_float32(x, track.grid))
         self._in += n
         self._take(stems.vocals)
         return True
@@ -63,6 +67,9 @@ class _EngineRun:
 
     def _end(self) -> None:
         pass
+
+    def discard(self) -> None:
+        """Give up, or close."""
 
 
 class ProvisionalRun(_EngineRun):
@@ -122,12 +129,12 @@ class MainRun(_EngineRun):
         n = len(vocals)
         mixture = track.mixture_wide(self._out, n)
         on_grid, _, _ = split(mixture, vocals, track.grid)
-        entry = self._entry
-        if entry is not None:
-            self._try(lambda: entry.write(on_grid))
         n_known = track.front - self._out  # of an earlier run that was given up
         if n_known < n:
             track.put_final(on_grid[max(n_known, 0) :])
+        entry = self._entry
+        if entry is not None:  # after they may be heard: writing takes its time
+            self._try(lambda: entry.write(on_grid))
 
     def _end(self) -> None:
         entry, track = self._entry, self.track
@@ -139,7 +146,7 @@ class MainRun(_EngineRun):
         self.receipt = entry.commit(track.content, self._recipe, track.name)
 
     def discard(self) -> None:
-        """Give up."""
+        """Give up, or close."""
         if self._entry is not None:
             self._entry.discard()
             self._entry = None
@@ -164,9 +171,6 @@ class MeasureRun:
         self.is_over = True
         return True
 
-    def discard(self) -> None:
-        """Give up."""
-
 
 class StoredRun:
     """Final vocals that were separated before."""
@@ -183,6 +187,9 @@ class StoredRun:
         except EdgestemError:
             self._song = None
             self.is_over = self.is_damaged = True
+
+    def give_way(self, pause: Callable[[], object] | None) -> None:
+        """Do nothing: reading is quick."""
 
     def step(self) -> bool:
         """Read a block."""
@@ -213,6 +220,63 @@ class StoredRun:
             self._digest.hexdigest() != self.receipt.vocals
             or self._at != self.track.n_samples
         )
+        self.discard()
+
+    def discard(self) -> None:
+        """Give up, or close."""
+        if self._song is not None:
+            self._song.close()
+            self._song = None
+
+
+class StoredPart:
+    """Vocals that were separated before, from where somebody jumped to."""
+
+    def __init__(
+        self, track: Track, store: Store, receipt: Receipt, place: int
+    ) -> None:
+        self.track, self.is_over = track, False
+        self._first = self._at = place
+        self._end = receipt.n_samples
+        track.is_stored = True
+        try:
+            self._song: Song | None = open_song(store.path(receipt))
+            self._song.skip_to(place)
+        except EdgestemError:
+            self._give_up()
+
+    def reaches(self, place: int) -> bool:
+        """Say whether it gets to a place sooner than a new run."""
+        return self._first <= place <= self._at + self.track.sample_rate and not (
+            self.is_over
+        )
+
+    def step(self) -> bool:
+        """Read a block."""
+        track = self.track
+        if self._song is None or not track.is_stored:  # it is another song's
+            self.is_over = True
+            return True
+        try:
+            x = self._song.read(BLOCK)
+        except EdgestemError:
+            self._give_up()
+            return True
+        if len(x):
+            track.put_provisional(self._at, to_float32(x, track.grid))
+            self._at += len(x)
+        elif self._at < self._end:
+            self._give_up()
+        else:
+            self.is_over = True
+        return True
+
+    def give_way(self, pause: Callable[[], object] | None) -> None:
+        """Do nothing: reading is quick."""
+
+    def _give_up(self) -> None:
+        """Have this place separated; who reads from the start says what is wrong."""
+        self.is_over = self.track.is_unstored = True
         self.discard()
 
     def discard(self) -> None:

@@ -161,7 +161,7 @@ class Track:
 
     def forget_vocals(self) -> None:
         """Throw the final vocals away: they were another song's."""
-        self.front, self.is_stored = 0, False
+        self.front, self.is_stored, self.spans = 0, False, []
 
     # ---- readers ----------------------------------------------------
 

@@ -126,6 +126,20 @@ class SndfileSong(Song):
         """Libsndfile's name of the container: WAV, FLAC, MP3 ..."""
         return str(self._sound.format)
 
+    def skip_to(self, place: int) -> None:
+        if self.n_samples is None or not self._can_seek:
+            super().skip_to(place)
+            return
+        try:
+            self.n_read = int(self._sound.seek(min(place, self.n_samples)))
+        except (self._error, RuntimeError) as cause:
+            raise unreadable(self.name, f"cannot be read there: {cause}") from cause
+
+    @property
+    def _can_seek(self) -> bool:
+        """Where it is known to find the very sample."""
+        return self._sound.format in ("FLAC", "WAV", "WAVEX") and self.is_exact
+
     @property
     def _is_mpeg(self) -> bool:
         return self._sound.format in ("MP3", "MPEG")

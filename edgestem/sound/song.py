@@ -21,6 +21,7 @@ from edgestem.sound.grid import GridSamples
 from edgestem.sound.wav import WavFormat, unpack
 from edgestem.stems import LIMIT
 
+SKIPPED = 1 << 16  # samples that are read at a time to pass them over
 NO_END = "has no end mark, as if it were cut short"
 
 
@@ -89,6 +90,12 @@ class Song:
         if self.listener is not None:
             self.listener(x)
         return x
+
+    def skip_to(self, place: int) -> None:
+        """Go on at a later sample."""
+        while self.n_read < place:
+            if not len(self.read(min(place - self.n_read, SKIPPED))):
+                return
 
     def note(self, what: str) -> None:
         """Remember a sentence about the song: "<name> <what>"."""

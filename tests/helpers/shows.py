@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
+from edgestem.files.separate import separate_file
 from edgestem.network.compute import ANY
 from edgestem.play.ahead import Ahead
 from edgestem.play.items import Item
@@ -18,6 +20,21 @@ from edgestem.play.sinks import NullSink
 from edgestem.store.store import Store
 
 DATA = Path(__file__).parent.parent / "data"
+RATE = 44100
+
+
+def noise(seconds: float, seed: int = 1, n_channels: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.1, (round(seconds * RATE), n_channels)).astype(np.float32)
+
+
+def stems(song: Path, model: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    separate_file(song, folder, model=model)
+    return tuple(  # type: ignore[return-value]
+        soundfile.read(folder / song.stem / f"{name}.wav", dtype="float32",
+                       always_2d=True)[0]
+        for name in ("vocals", "instrumental")
+    )  # fmt: skip
 
 
 class Show:

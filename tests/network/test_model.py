@@ -13,6 +13,7 @@ import pytest
 
 from edgestem.errors import ModelError
 from edgestem.network.catalogue import model_path, models_dir
+from edgestem.network.compute import Compute
 from edgestem.network.model import Model, open_on_cpu
 from edgestem.network.reading import available_models, read_config
 
@@ -156,6 +157,17 @@ def test_two_networks_say_the_mean_of_a_mask_and_of_what_the_other_leaves(
         sums = 2 * first if earlier is None else first + earlier
         assert np.array_equal(heard(both, x), sums // 4)
         earlier = later
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_who_gives_way_is_asked_between_two_networks(threads: int) -> None:
+    x = np.random.default_rng(0).exponential(1.0, (8, 64, 2)).astype(np.float32)
+    model = open_on_cpu(DATA / "pair.tflite", Compute(device="cpu", threads=threads))
+    at_once, pauses = heard(model, x), list[int]()
+    model.reset()
+    model.pause = lambda: pauses.append(1)
+    assert np.array_equal(heard(model, x), at_once)
+    assert len(pauses) == 1
 
 
 def sha256(path: Path) -> str:

@@ -9,30 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from shows import Show
+from shows import RATE, Show, noise, stems
 
-from edgestem.files.separate import separate_file
 from edgestem.play.chain import SongSettings
 from edgestem.play.conductor import AHEAD_S
 from edgestem.play.items import Item
 from edgestem.store.store import Store
 
-RATE = 44100
 Write = Callable[..., Path]
-
-
-def noise(seconds: float, seed: int = 1, n_channels: int = 2) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.normal(0, 0.1, (round(seconds * RATE), n_channels)).astype(np.float32)
-
-
-def stems(song: Path, model: Path, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    separate_file(song, folder, model=model)
-    return tuple(  # type: ignore[return-value]
-        soundfile.read(folder / song.stem / f"{name}.wav", dtype="float32",
-                       always_2d=True)[0]
-        for name in ("vocals", "instrumental")
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
@@ -73,7 +57,7 @@ def test_the_second_time_it_comes_from_the_store(
             show.player.play()
             show.wait_state("ended")
             assert show.player.track.is_stored == is_stored
-            assert bool(show.player.ahead._separators) != is_stored
+            assert bool(show.player.ahead.engines.place) != is_stored
         assert np.array_equal(show.sound(), instrumental), is_stored
     # The same music under another name: found by its content.
     other = tmp_path / "other.wav"

@@ -603,3 +603,16 @@ def test_late_sound_of_a_film_has_its_silence_once(
     start = int(np.argmax(np.abs(x[:, 0]) > 0))
     assert abs(start - 22050) <= 45  # Matroska counts milliseconds
     assert abs(len(x) - 22050 - 44100) <= 45
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_what_is_skipped_is_not_in_the_way(name: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(0, 0.1, (100_000, 2))
+    soundfile.write(tmp_path / name, x, 44100)
+    with closing(open_song(tmp_path / name)) as song:
+        whole = song.read(1 << 20)
+    with closing(open_song(tmp_path / name)) as song:
+        song.skip_to(70_001)
+        assert np.array_equal(song.read(1 << 20), whole[70_001:])
+        song.skip_to(1 << 20)
+        assert len(song.read(10)) == 0

@@ -126,6 +126,9 @@ def press(song: Path) -> None:
     n = 20
     one = Listener([Item(song)] * (1 + 6 * n), None, True)  # the next two are prepared
     player, found = one.player, dict[str, list[float]]()
+    while not player.tracks[0].front:  # a show waits, cued, for the first press
+        time.sleep(0.01)
+    time.sleep(1)
     for i in range(2 * n):
         word = "cued" if i % 2 else "never seen"
         player.panic()
