@@ -119,6 +119,11 @@ class CardSink:
                 self._child.wait(1.0)
             self._kill()
 
+    @property
+    def child_pid(self) -> int | None:
+        """The process that has the card open."""
+        return self._child.pid if self._child is not None else None
+
     def play_zeros(self, seconds: float) -> int:
         """Play silence and count the callbacks: a test that nobody hears."""
         end = time.monotonic() + seconds

@@ -123,7 +123,7 @@ def test_a_card_that_goes_is_waited_for(
         # It hangs: nothing calls back any more.
         import signal
 
-        card._child.send_signal(signal.SIGSTOP)
+        os.kill(card.child_pid, signal.SIGSTOP)
         wait_for(lambda: card.n_losses == 2)
         wait_for(lambda: player.output == "")
     finally:

@@ -16,7 +16,7 @@ from shows import Show
 
 from edgestem.errors import EdgestemError
 from edgestem.play.commands import Console
-from edgestem.play.doors.page import COOKIE, MAX_LISTENERS, Page
+from edgestem.play.doors.page import COOKIE, LOOK_S, MAX_LISTENERS, Page
 from edgestem.play.doors.token import kept_token
 from edgestem.play.items import Item
 from edgestem.play.set_file import SetFile
@@ -126,6 +126,21 @@ def test_phones_come_and_go(page: Page, show: Show) -> None:
         s.close()
     show.wait(lambda: page.n_listeners == 0)
     assert show.player.desk.n_late == n_late
+
+
+def test_news_are_written_once_for_all_phones(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, status = list[int](), page.console.status
+    monkeypatch.setattr(page.console, "status", lambda: asked.append(1) or status())
+    began = time.monotonic()
+    for _ in range(20):
+        page.news()
+    assert len(asked) <= 1 + (time.monotonic() - began) / (LOOK_S / 2)
+    time.sleep(LOOK_S)
+    n_asked = len(asked)
+    page.news()
+    assert len(asked) == n_asked + 1
 
 
 @pytest.mark.skipif(not is_installed(), reason="chromium is not installed")

@@ -47,8 +47,8 @@ def lose(player: Player, card: CardSink, config: Path, how: signal.Signals) -> f
     text = config.read_text()
     config.write_text(text.replace("pcm.stage", "pcm.gone"))
     n_losses = card.n_losses
-    assert card._child is not None
-    card._child.send_signal(how)
+    assert card.child_pid is not None
+    os.kill(card.child_pid, how)
     told = wait(lambda: card.n_losses > n_losses and player.output)
     wait(lambda: player.state == "paused")
     place = player.place()

@@ -71,6 +71,8 @@ class Page:
         self.token = token or new_token()
         self.is_over = threading.Event()
         self.n_listeners = 0
+        self._news, self._news_at = "", 0.0
+        self._writing = threading.Lock()
         self._is_lan = is_lan
         self._say = say
         try:
@@ -99,6 +101,14 @@ class Page:
     def address(self) -> str:
         """What to open on the phone."""
         return f"http://{self._shown}:{self.port}/?t={self.token}"
+
+    def news(self) -> str:
+        """Tell the whole state as JSON, written once for all phones that look now."""
+        with self._writing:
+            if time.monotonic() - self._news_at > LOOK_S / 2:
+                self._news = json.dumps(self.console.status())
+                self._news_at = time.monotonic()
+            return self._news
 
     def start(self) -> None:
         """Begin to serve."""
@@ -254,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _tell(self, page: Page) -> None:
         told, told_at = "", 0.0
         while not page.is_over.wait(LOOK_S):
-            text, now = json.dumps(page.console.status()), time.monotonic()
+            text, now = page.news(), time.monotonic()
             if text != told:
                 self.wfile.write(f"data: {text}\n\n".encode())
                 told, told_at = text, now
