@@ -26,7 +26,6 @@ from edgestem.store.store import Store
 
 MARGIN_S = 6.0  # of vocals that a place to be heard should have
 NEAR_S = 3.0  # a main run that is so near gets there as soon as a new one
-AMPLE_S = 6.0  # of mixture: more than the first call of a network waits for
 GIVE_WAY_S = 0.1  # that a decoder waits between two blocks, at most
 IDLE_S = 0.5  # between two looks when there is nothing to do
 BUSY_S = 0.01  # the same while songs are decoded
@@ -72,6 +71,7 @@ class Ahead:
         # Of `first`:
         self._begun: FromStart | None = None
         self._probe: FromPlace | None = None
+        self._is_hungry = True  # it waits for more of the mixture
         # Of both, under the lock:
         self._sharing = threading.Lock()
         self._stepped: Track | None = None  # `ahead` is in a step of its main run
@@ -165,9 +165,13 @@ class Ahead:
 
     def _goes_on(self, track: Track) -> bool:
         """Say whether a song is wanted still; first vocals have the cores before it."""
-        head = max(self._head, 0) if track in self._wanted[:1] else None
-        if head is None or track.n_decoded > head + AMPLE_S * track.sample_rate:
-            self._calm.wait(GIVE_WAY_S)
+
+        def is_free() -> bool:
+            is_awaited = self._is_hungry and track in self._wanted[:1]
+            return is_awaited or self._calm.is_set()
+
+        with self._bell:
+            self._bell.wait_for(is_free, GIVE_WAY_S)
         return not self._is_over and track in self._wanted
 
     def _is_decoding(self) -> bool:
@@ -234,10 +238,9 @@ class Ahead:
             self._begun = self._sources.begin(track)
             self._begun.give_way(None)
         run = self._begun
-        is_done = run.step()
+        is_done = self._hurry(run)
         if run.is_over or not self._is_bare(track, head):
             self._calm_down()
-        self.tell()
         return is_done
 
     def _probe_step(self, track: Track, head: int) -> bool:
@@ -249,8 +252,16 @@ class Ahead:
             self._end_probe()
             probe = self._probe = self._sources.begin_at(track, head)
             probe.give_way(None)
-        is_done = probe.step()
+        return self._hurry(probe)
+
+    def _hurry(self, run: FromStart | FromPlace) -> bool:
+        """Do a step; decoders wait meanwhile, unless it is they who are waited for."""
+        self._is_hungry = False
+        is_done = run.step()
+        self._is_hungry = not is_done
         self.tell()
+        if not is_done:
+            self.ring()
         return is_done
 
     def _fail_first(self, error: Exception) -> None:
