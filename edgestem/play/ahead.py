@@ -26,6 +26,7 @@ from edgestem.store.store import Store
 
 MARGIN_S = 6.0  # of vocals that a place to be heard should have
 NEAR_S = 3.0  # a main run that is so near gets there as soon as a new one
+AMPLE_S = 4.0  # of mixture from a place on: about what the first call waits for
 GIVE_WAY_S = 0.1  # that a decoder waits between two blocks, at most
 IDLE_S = 0.5  # between two looks when there is nothing to do
 BUSY_S = 0.01  # the same while songs are decoded
@@ -165,13 +166,14 @@ class Ahead:
 
     def _goes_on(self, track: Track) -> bool:
         """Say whether a song is wanted still; first vocals have the cores before it."""
-
-        def is_free() -> bool:
-            is_awaited = self._is_hungry and track in self._wanted[:1]
-            return is_awaited or self._calm.is_set()
-
-        with self._bell:
-            self._bell.wait_for(is_free, GIVE_WAY_S)
+        is_first = track in self._wanted[:1]
+        ample = max(self._head, 0) + AMPLE_S * track.sample_rate
+        if not is_first or track.n_decoded > ample:
+            with self._bell:
+                self._bell.wait_for(
+                    lambda: self._calm.is_set() or (is_first and self._is_hungry),
+                    GIVE_WAY_S,
+                )
         return not self._is_over and track in self._wanted
 
     def _is_decoding(self) -> bool:
