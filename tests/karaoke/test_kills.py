@@ -129,6 +129,7 @@ def test_within_a_write(line: Line, tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not half_written(out, least):
             assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.0005)
         process.kill()
         process.wait()
         assert list(out.glob(".*.part"))

@@ -42,6 +42,8 @@ DIGESTS = HERE / "digests.txt"  # what digest.c prints, without the level
 STRETCH_DIGESTS = HERE / "digests_stretch.txt"  # what digest_stretch.c prints
 
 compilers = pytest.mark.parametrize("compiler", COMPILERS)
+# One compiler's sanitizers: the last has libFuzzer, too, where there is clang.
+sanitizers = pytest.mark.parametrize("compiler", COMPILERS[-1:])
 cross_compilers = pytest.mark.parametrize(
     "cross",
     [
@@ -85,8 +87,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     return compile_all
 
 
-@compilers
-@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize(
+    ("build", "compiler"),
+    [*(("plain", name) for name in COMPILERS), ("sanitized", COMPILERS[-1])],
+)
 def test_kernel_alone(
     objects: Objects, compiler: str, build: str, tmp_path: Path
 ) -> None:
@@ -108,15 +112,25 @@ def test_kernel_alone_on_arm(objects: Objects, cross: str, tmp_path: Path) -> No
 def digests(
     objects: Objects, compiler: str, folder: Path, name: str = "digest"
 ) -> dict[str, str]:
-    """Build and run digest.c or another: the lines of each level, without its name."""
+    """Build and run digest.c or another: the lines of each level, without its name.
+
+    An emulator takes forty times as long: there it is the short cases alone.
+    """
     program, emulator = folder / name, EMULATORS.get(compiler)
     parts = [HERE / f"{name}.c", *objects(compiler, "plain"), "-o", program]
     run(compiler, *FLAGS, "-O2", *(["-static"] if emulator else []), *parts)
     levels: dict[str, str] = {}
-    for line in run(*([emulator] if emulator else []), program).splitlines():
+    command = [emulator, program, "few"] if emulator else [program]
+    for line in run(*command).splitlines():
         level, rest = line.split(maxsplit=1)
         levels[level] = levels.get(level, "") + rest + "\n"
     return levels
+
+
+def short(path: Path) -> str:
+    """Give a file of digests without the lines of "all"."""
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("all "))
 
 
 @compilers
@@ -136,7 +150,7 @@ def test_arm_gives_the_bits_of_x86(
     levels = digests(objects, cross, tmp_path)
     assert set(levels) == LEVELS.get(cross, {"scalar"})
     for level, lines in levels.items():
-        assert lines == DIGESTS.read_text(), level
+        assert lines == short(DIGESTS), level
 
 
 @compilers
@@ -156,20 +170,20 @@ def test_arm_stretches_to_the_bits_of_x86(
     levels = digests(objects, cross, tmp_path, "digest_stretch")
     assert set(levels) == LEVELS.get(cross, {"scalar"})
     for level, lines in levels.items():
-        assert lines == STRETCH_DIGESTS.read_text(), level
+        assert lines == short(STRETCH_DIGESTS), level
 
 
-@compilers
+@sanitizers
 def test_stretching_is_safe_under_sanitizers(
     objects: Objects, compiler: str, tmp_path: Path
 ) -> None:
     program, source = tmp_path / "digest", HERE / "digest_stretch.c"
     parts = [source, *objects(compiler, "sanitized"), "-o", program]
     run(compiler, *flags(compiler, "sanitized"), *parts)
-    assert len(run(program, "short").splitlines()) >= 4
+    assert len(run(program, "wild").splitlines()) >= 4
 
 
-@compilers
+@sanitizers
 def test_any_config_and_samples_are_safe(
     objects: Objects, compiler: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import fork
 
 from edgestem.errors import EdgestemError
 from edgestem.sound.grid import GRIDS, Grid
@@ -170,29 +172,34 @@ def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         default_folder()
 
 
+def begin_writing(folder: Path, name: str) -> int:
+    """Start a child that writes entries for ever; give its process when it begins."""
+    ready, begun = os.pipe()
+    if (pid := fork()) == 0:
+        try:
+            store = Store(folder, 400_000)
+            os.write(begun, b"x")
+            for i in itertools.count():
+                put(store, f"{name}-{i}")
+        finally:
+            os._exit(1)
+    os.close(begun)
+    assert os.read(ready, 1) == b"x"
+    os.close(ready)
+    return pid
+
+
 def test_fifty_kills_leave_it_whole(tmp_path: Path) -> None:
     """A writer is killed at random moments; what has a receipt is always whole."""
-    code = (
-        "import sys, itertools; from pathlib import Path;"
-        "sys.path.insert(0, sys.argv[2]);"
-        "import test_store as t; from edgestem.store.store import Store;"
-        "store = Store(Path(sys.argv[1]), 400_000); print('on', flush=True)\n"
-        "for i in itertools.count(): t.put(store, f'{sys.argv[3]}-{i}')"
-    )
     folder, rng, n_entries, n = tmp_path / "s", random.Random(1), 0, 0
     while n < 50 or n_entries <= 50:  # a busy machine writes less between two kills
         n += 1
         assert n < 1000, f"{n_entries} entries"
-        writer = subprocess.Popen(
-            [sys.executable, "-c", code, folder, Path(__file__).parent, str(n)],
-            stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-        assert writer.stdout is not None
-        writer.stdout.readline()
+        writer = begin_writing(folder, str(n))
         time.sleep(rng.uniform(0, 0.05))
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        writer.stdout.close()
+        os.kill(writer, signal.SIGKILL)
+        _, status = os.waitpid(writer, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL  # it wrote until then
         n_entries += check(folder)
     Store(folder)
     names = {p.name for p in folder.iterdir()} - {".lock", "seen"}
