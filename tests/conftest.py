@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 DATA = Path(__file__).parent / "data"
 RATE = 44100
@@ -171,13 +172,13 @@ def command(tiny_model: Path) -> Callable[..., list[str]]:
 def run(
     command: Callable[..., list[str]], tmp_path: Path
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `edgestem` to its end in tmp_path."""
+    """Run `edgestem` to its end in tmp_path: in a process that is loaded already."""
 
     def call(
         *words: object, env: dict[str, str] | None = None, **options: object
     ) -> subprocess.CompletedProcess[str]:
         settings = {"capture_output": True, "text": True, "timeout": 60} | options
-        return subprocess.run(
+        return warm.run(
             command(*words), cwd=tmp_path, env=os.environ | (env or {}), **settings
         )
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import warm
 from catalogues import TINY, batch, line
 
 
 def restore(*words: object) -> Any:
     words = ("restore", *words)
-    return subprocess.run(
+    return warm.run(
         line(*words, model=None), capture_output=True, text=True, timeout=60
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import warm
 
 TINY = Path(__file__).parent.parent / "data" / "tiny.tflite"
 RATE = 44100
@@ -38,7 +39,7 @@ def line(*words: object, model: Path | None = TINY) -> list[str]:
 def batch(*words: object, model: Path = TINY, **options: Any) -> Any:
     """Run `edgestem batch` to its end."""
     settings: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 120}
-    return subprocess.run(line("batch", *words, model=model), **settings | options)
+    return warm.run(line("batch", *words, model=model), **settings | options)
 
 
 def begin(*words: object, **options: Any) -> subprocess.Popen[str]:

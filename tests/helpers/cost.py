@@ -2,17 +2,19 @@
 
     python -m pytest -q -n 3 --dist loadfile -p tests.helpers.cost tests
 
-User and system time of the test process and of all children that it has waited for;
---junitxml=FILE keeps every test's.  A fixture counts for the test that makes or ends
-it; a child for the test in which it is reaped.  Not counted: importing and collecting
-tests, and programs that nobody waits for, such as daemons that left their parent.
+User and system time of the test process, of its children and of all that these have
+waited for; --junitxml=FILE keeps every test's.  A fixture counts for the test that
+makes or ends it.  Not counted: importing and collecting tests, a grandchild that
+still runs (it counts later, once it is reaped), and a program that left its parent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +22,21 @@ _spent = 0.0
 _tests: Counter[str] = Counter()
 
 
+def _living() -> float:
+    """CPU seconds of the children that run, and of those that they waited for."""
+    ticks = 0
+    for path in Path("/proc/self/task").glob("*/children"):
+        for pid in path.read_text().split():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, words[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _step() -> float:
     """CPU seconds since the last call."""
     global _spent
-    before, _spent = _spent, sum(os.times()[:4])
+    before, _spent = _spent, sum(os.times()[:4]) + _living()
     return _spent - before
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 from karaoke_library import (
     RATE,
     TEXT,
@@ -58,7 +59,7 @@ def library(made_once: Path, tmp_path: Path) -> Path:
 def export(command: Callable[..., list[str]], tiny_model: Path) -> Export:
     def call(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
         line = command("export", *words, "--model", tiny_model)
-        return subprocess.run(
+        return warm.run(
             line, capture_output=True, text=True, env=os.environ | env, check=False
         )
 
@@ -373,7 +374,7 @@ def exported_texts(
         shutil.copytree(texts_once, folder)
         words = ("--layout", "ultrastar", "--format", file_format)
         line = [sys.executable, "-m", "edgestem", "export", folder, *words]
-        subprocess.run([*line, "--model", tiny_model], check=True, capture_output=True)
+        warm.run([*line, "--model", tiny_model], check=True, capture_output=True)
         return folder
 
     return call
@@ -474,7 +475,7 @@ def test_a_damaged_song_is_done_and_said(export, library, tmp_path, n_jobs) -> N
 def test_earlier_stems_are_taken(export, command, library, tmp_path) -> None:
     stems = tmp_path / "stems"
     line = command("separate", library, "-o", stems, "--format", "flac")
-    assert subprocess.run(line, capture_output=True).returncode == 0
+    assert warm.run(line, capture_output=True).returncode == 0
     made = stems / "Plain" / "vocals.flac"
     x = np.zeros_like(soundfile.read(made)[0])
     x[1000] = 0.5

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 N_KILLS = int(os.environ.get("EDGESTEM_KILLS", "6"))
 KILLER = Path(__file__).parent.parent / "helpers" / "killer.py"
@@ -83,7 +84,7 @@ def ends_well(out: Path, words: list[str], wanted: Files) -> None:
     """The next run finishes it, and the one after that does nothing."""
     for _ in range(2):
         line = [sys.executable, "-m", "edgestem", *words]
-        done = subprocess.run(line, capture_output=True, timeout=200, check=False)
+        done = warm.run(line, capture_output=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
         assert files(out) == wanted
     # A journal of a set that was complete is for the next run that writes there.
@@ -118,7 +119,8 @@ def test_within_a_write(line: Line, tmp_path: Path) -> None:
     quiet = tmp_path / "quiet"
     words = line(quiet)
     before = files(quiet)
-    subprocess.run([sys.executable, "-m", "edgestem", *words], check=True)
+    line_of = [sys.executable, "-m", "edgestem", *words]
+    warm.run(line_of, check=True, capture_output=True)
     wanted = files(quiet)
     rng = np.random.default_rng(5)
     for number in range(N_KILLS):
