@@ -236,7 +236,7 @@ def test_songs_of_several_rates_in_one_process(tmp_path: Path, out: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_run(tmp_path: Path, out: Path, number: int) -> None:
-    write_songs(tmp_path / "src", 2, seconds=300)
+    write_songs(tmp_path / "src", 2, seconds=150)
     run = begin(tmp_path / "src", "-o", out, "--jobs", 2)
     wait_for(lambda: len(list(out.rglob(".*.part"))) == 4)
     children = workers(run.pid)

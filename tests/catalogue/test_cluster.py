@@ -29,6 +29,9 @@ from catalogues import (
 
 distributed = pytest.importorskip("distributed")
 Start = Callable[..., subprocess.Popen[bytes]]
+# No nanny where no worker dies, and no profiler that looks a hundred times a second.
+ALONE = ("--nthreads", 1, "--no-dashboard", "--no-nanny")
+UNWATCHED = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -39,7 +42,8 @@ def start() -> Iterator[Start]:
 
     def call(*words: object, before: tuple[str, ...] = ()) -> Any:
         command = [*before, sys.executable, "-m", "dask", *map(str, words)]
-        process = subprocess.Popen(command, **_QUIET, start_new_session=True)
+        env = os.environ | UNWATCHED
+        process = subprocess.Popen(command, **_QUIET, env=env, start_new_session=True)
         started.append(process)
         return process
 
@@ -189,7 +193,7 @@ def test_workers_that_would_do_harm_are_refused(
     other.write_text(json.dumps(sidecar | {"max_gain_db": 17.0}))
     hide = f"mount -t tmpfs none '{tmp_path / 'src'}'"
     change = f"mount --bind '{other}' '{model.with_suffix('.json')}'"
-    words = ("worker", scheduler, "--nthreads", 1, "--no-dashboard")
+    words = ("worker", scheduler, *ALONE)
     start(*words, before=elsewhere("blind", hide))
     start(*words, before=elsewhere("odd", change))
     pids(scheduler, 2)
@@ -233,7 +237,7 @@ def test_tls_by_the_means_of_dask(tmp_path: Path, start: Start) -> None:
     wait_for(lambda: file.exists() and file.read_text().endswith("}"), 60)
     address = json.loads(file.read_text())["address"]
     assert address.startswith("tls://")
-    start("worker", address, "--nthreads", 1, "--no-dashboard", *tls)
+    start("worker", address, *ALONE, *tls)
     write_songs(tmp_path / "src", 3)
     names = {"CA_FILE": ca, "CLIENT__CERT": own, "CLIENT__KEY": key}
     known = {f"DASK_DISTRIBUTED__COMM__TLS__{n}": v for n, v in names.items()}

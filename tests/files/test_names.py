@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 import edgestem
 from edgestem.files.batch import Naming, plan
@@ -156,11 +157,11 @@ def test_the_command_names_files_and_finds_them_again(
     song = write_song("in/one.wav")
     words = ("separate", song.parent, "-o", song.parent, "--json", "--skip-existing")
     line = command(*words, "--name", "{song} ({stem}).{ext}")
-    first = subprocess.run(line, capture_output=True, text=True)
+    first = warm.run(line, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     names = {"one.wav", "one (vocals).wav", "one (instrumental).wav"}
     assert {p.name for p in song.parent.iterdir()} == names
-    again = subprocess.run(line, capture_output=True, text=True)
+    again = warm.run(line, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     *songs, last = [json.loads(text) for text in again.stdout.splitlines()]
     assert [s["skipped"] for s in songs] == [True]
@@ -169,7 +170,7 @@ def test_the_command_names_files_and_finds_them_again(
 
 def test_a_senseless_name_ends_with_one_sentence(command, write_song) -> None:
     line = command("separate", write_song(), "--name", "../{stem}.{ext}")
-    found = subprocess.run(line, capture_output=True, text=True)
+    found = warm.run(line, capture_output=True, text=True)
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
 
@@ -290,7 +291,7 @@ def test_no_room_leaves_no_stem(
     words = ("separate", song, "-o", tmp_path / "out", "--format", file_format)
     script = 'ulimit -f 60; trap "" XFSZ; exec "$@"'
     line = ["bash", "-c", script, "x", *command(*words)]
-    found = subprocess.run(line, capture_output=True, text=True)
+    found = warm.run(line, capture_output=True, text=True)
     assert found.returncode == 1
     assert found.stderr.count("\n") == 1, found.stderr
     assert not (tmp_path / "out").exists()

@@ -20,13 +20,13 @@ RATE = 44100
 
 
 def write_songs(folder: Path, n: int, seconds: float = 0.2) -> list[Path]:
-    """Write noise, each song its own, in folders of ten."""
+    """Write noise, each song its own, in folders of ten; a long one repeats itself."""
     paths = []
     for i in range(n):
         path = folder / f"album {i // 10}" / f"song {i}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        x = np.random.default_rng(i).normal(0, 0.1, (int(seconds * RATE), 2))
-        soundfile.write(path, x, RATE)
+        x = np.random.default_rng(i).normal(0, 0.1, (int(min(seconds, 5) * RATE), 2))
+        soundfile.write(path, np.resize(x, (int(seconds * RATE), 2)), RATE)
         paths.append(path)
     return paths
 

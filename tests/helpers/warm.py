@@ -22,7 +22,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 # What commands import by the way; and all of edgestem but what needs other programs.
@@ -66,10 +67,12 @@ def _is_early(env: dict[str, str]) -> bool:
 def run(line: Sequence[object], **options: Any) -> subprocess.CompletedProcess[Any]:
     """Run a command to its end; what no server can do is done by a new process."""
     words = [os.fspath(w) for w in line]  # type: ignore[call-overload]
-    known = {"capture_output", "text", "timeout", "cwd", "env", "check", "stdin"}
+    known = {"text", "timeout", "cwd", "env", "check", "stdin", "input"}
+    is_read = options.get("capture_output") or options.get("stdout") == subprocess.PIPE
+    known |= {"capture_output", "stdout", "stderr"} if is_read else set()
     env = dict(options.get("env") or os.environ)
     is_other = words[:3] != START or not options.keys() <= known or _is_early(env)
-    if is_other or not options.get("capture_output") or not _busy.acquire(False):
+    if is_other or not is_read or not _busy.acquire(False):
         return subprocess.run(words, **{"check": False} | options)
     try:
         return _ask(words, env, options)
@@ -79,16 +82,13 @@ def run(line: Sequence[object], **options: Any) -> subprocess.CompletedProcess[A
 
 def _ask(words: list[str], env: dict[str, str], options: dict[str, Any]) -> Any:
     server = _server(os.getpid())
-    stdin = options.get("stdin")
-    null = os.open(os.devnull, os.O_RDONLY)
-    first = {None: 0, subprocess.DEVNULL: null}.get(stdin, stdin)
     pipes = [os.pipe(), os.pipe()]
-    fds = [first if isinstance(first, int) else first.fileno(), *(w for _, w in pipes)]
-    cwd = os.fspath(options.get("cwd") or os.getcwd())
-    message = json.dumps([words[3:], str(cwd), env]).encode()
-    socket.send_fds(server, [message], fds)
-    for fd in (null, *fds[1:]):
-        os.close(fd)
+    with _stdin(options.get("stdin"), options.get("input")) as first:
+        cwd = os.fspath(options.get("cwd") or Path.cwd())
+        message = json.dumps([words[3:], cwd, env]).encode()
+        socket.send_fds(server, [message], [first, *(w for _, w in pipes)])
+    for _, writer in pipes:
+        os.close(writer)
     pid = int(server.recv(20))
     try:
         out = _read([r for r, _ in pipes], options.get("timeout"))
@@ -104,6 +104,30 @@ def _ask(words: list[str], env: dict[str, str], options: dict[str, Any]) -> Any:
     if options.get("check"):
         done.check_returncode()
     return done
+
+
+@contextlib.contextmanager
+def _stdin(given: Any, data: Any) -> Iterator[int]:
+    """Give what the command reads."""
+    if data is not None:
+        given, writer = os.pipe()
+        data = data.encode() if isinstance(data, str) else data
+        threading.Thread(target=_feed, args=(writer, data)).start()
+    elif given == subprocess.DEVNULL:
+        given = os.open(os.devnull, os.O_RDONLY)
+    elif given is not None:
+        given = os.dup(given if isinstance(given, int) else given.fileno())
+    try:
+        yield 0 if given is None else given
+    finally:
+        if given is not None:
+            os.close(given)
+
+
+def _feed(writer: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), open(writer, "wb", buffering=0) as file:
+        while data:
+            data = data[file.write(data) :]
 
 
 def _read(pipes: list[int], timeout: float | None) -> list[Any]:
@@ -173,7 +197,7 @@ def _be(words: list[str], cwd: str, env: dict[str, str], fds: list[int]) -> NoRe
 
 
 if __name__ == "__main__":
-    sys.path[0] = os.getcwd()
+    sys.path[0] = str(Path.cwd())
     _load()
     gc.freeze()  # what lies here is shared, not copied
     sys.exit(_serve(socket.socket(fileno=int(sys.argv[1]))))

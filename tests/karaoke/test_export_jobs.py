@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 Line = Callable[..., list[str]]
 NAMES = ("a", "b", "c", "ü d")
@@ -52,10 +53,10 @@ def children(pid: int) -> list[int]:
 
 def test_the_files_are_those_of_one_process(library: Path, line: Line) -> None:
     here = library.parent  # names are relative to where the command runs
-    subprocess.run(line("in", "-o", "one"), cwd=here, check=True, capture_output=True)
+    warm.run(line("in", "-o", "one"), cwd=here, check=True, capture_output=True)
     bad = library / "bad.wav"
     bad.write_bytes(b"no sound")
-    done = subprocess.run(
+    done = warm.run(
         line("in", "-o", "two", "--jobs", 3),
         cwd=here,
         capture_output=True,
@@ -71,19 +72,19 @@ def test_the_files_are_those_of_one_process(library: Path, line: Line) -> None:
     assert len(files(here / "two")) == 8
     bad.unlink()
     again = line("in", "-o", "two", "--jobs", 3)
-    out = subprocess.run(again, cwd=here, capture_output=True, text=True, check=True)
+    out = warm.run(again, cwd=here, capture_output=True, text=True, check=True)
     assert json.loads(out.stdout.splitlines()[-1])["summary"]["skipped"] == 4
 
 
 def test_jobs_and_a_daemon_are_refused(library: Path, line: Line) -> None:
     words = (library, "-o", library / "out", "--jobs", 2, "--socket")
-    done = subprocess.run(line(*words), capture_output=True, text=True, check=False)
+    done = warm.run(line(*words), capture_output=True, text=True, check=False)
     assert (done.returncode, "--jobs" in done.stderr) == (2, True)
 
 
 def start(line: Line, library: Path, out: Path) -> tuple[subprocess.Popen[str], int]:
     """Begin with long songs; return the command and one of its two workers."""
-    x = np.random.default_rng(1).normal(0, 0.1, (44100 * 120, 2))
+    x = np.random.default_rng(1).normal(0, 0.1, (44100 * 60, 2))
     for path in library.rglob("*.wav"):
         soundfile.write(path, x, 44100)
     command = line(library, "-o", out, "--jobs", 2)
@@ -106,7 +107,8 @@ def test_a_killed_worker_costs_one_song(library: Path, line: Line) -> None:
     assert process.returncode == 1
     assert (summary["written"], summary["failed"]) == (3, 1)
     assert "was killed by SIGKILL" in text and "[worker_died]" in text
-    subprocess.run(line(library, "-o", out, "--jobs", 2), check=True, timeout=200)
+    again = line(library, "-o", out, "--jobs", 2)
+    warm.run(again, check=True, timeout=200, capture_output=True)
     assert len([p for p in files(out) if p.endswith(".flac")]) == 8
 
 

@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 from edgestem.karaoke.queued import Queue, first
 
@@ -58,7 +59,7 @@ def run(command: Callable[..., list[str]], tiny_model: Path) -> Run:
     def call(*words: object) -> tuple[int, list[dict], str]:
         line = command("watch", *words, "--json", "--model", tiny_model)
         line += ["--once", "--interval", "0.2", "--settle", "0.2"]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+        done = warm.run(line, capture_output=True, text=True, timeout=120)
         assert "Traceback" not in done.stderr
         events = [json.loads(x) for x in done.stdout.splitlines()]
         return done.returncode, events, done.stderr

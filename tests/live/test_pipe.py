@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 from edgestem.engine.whole import separate
 from edgestem.errors import EdgestemError
@@ -33,7 +34,7 @@ SUBTYPES = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 def stream(*words: str, data: bytes, **options: object) -> bytes:
     settings = {"timeout": 60, "check": True, "stderr": subprocess.DEVNULL} | options
     command = [*STREAM, *words]
-    result = subprocess.run(command, input=data, stdout=subprocess.PIPE, **settings)
+    result = warm.run(command, input=data, stdout=subprocess.PIPE, **settings)
     return bytes(result.stdout)
 
 
