@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+import warm
 
 from edgestem.karaoke.activity import Activity, Meter, of_song
 from edgestem.karaoke.markers import labels, lrc, webvtt
@@ -110,7 +110,7 @@ def test_a_picture_shows_levels_and_spans() -> None:
 def test_a_png_is_read_by_others(needs_ffmpeg) -> None:
     x = np.random.default_rng(1).integers(0, 256, (7, 13, 3), np.uint8)
     line = ("ffmpeg", "-v", "error", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24")
-    done = subprocess.run([*line, "-"], input=encode(x), capture_output=True)
+    done = warm.run([*line, "-"], input=encode(x), capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == x.tobytes()
 
@@ -119,24 +119,24 @@ def test_the_command(command, write_song, tmp_path, tiny_model) -> None:
     song = write_song()
     for shape in ("spans", "json", "labels", "lrc", "vtt", "svg"):
         line = command("activity", song, "--as", shape, "--model", tiny_model)
-        done = subprocess.run(line, capture_output=True, text=True)
+        done = warm.run(line, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         if shape == "json":
             found = json.loads(done.stdout)
             assert (found["rate"], found["hop"]) == (44100, 4410)
             assert len(found["level_db"]) == 10
     line = command("activity", song, "--as", "png", "--model", tiny_model)
-    done = subprocess.run(line, capture_output=True)
+    done = warm.run(line, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == png(of_song(song, model=str(tiny_model)))
     separated = command("separate", song, "-o", tmp_path / "out")
-    assert subprocess.run(separated, capture_output=True).returncode == 0
+    assert warm.run(separated, capture_output=True).returncode == 0
     line = command("activity", song, "--json", "--stems", tmp_path / "out")
-    done = subprocess.run(line, capture_output=True, text=True)
+    done = warm.run(line, capture_output=True, text=True)
     again = json.loads(done.stdout)
     assert np.allclose(again["level_db"], found["level_db"], atol=0.2)
     bad = command("activity", song, "--on", "-30", "--off", "-20")
-    done = subprocess.run(bad, capture_output=True, text=True)
+    done = warm.run(bad, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
 
@@ -148,7 +148,7 @@ def test_a_song_that_was_not_read_whole_is_said(
     data = song.read_bytes()
     song.write_bytes(data[: len(data) // 2])
     line = command("activity", song, "--model", tiny_model, "--json")
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    done = warm.run(line, capture_output=True, text=True, check=True)
     assert "could be read" in done.stderr
     assert json.loads(done.stdout)["warnings"]
 
@@ -156,5 +156,5 @@ def test_a_song_that_was_not_read_whole_is_said(
 def test_a_song_that_is_refused_is_named(command, tmp_path, tiny_model) -> None:
     soundfile.write(tmp_path / "six.wav", np.zeros((100, 6)), 44100)
     line = command("activity", tmp_path / "six.wav", "--model", tiny_model)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = warm.run(line, capture_output=True, text=True, check=False)
     assert f"error: {tmp_path}/six.wav: 6 channels" in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 from daemons import running
 
 from edgestem.sound.covers import read_covers
@@ -37,13 +38,13 @@ def test_covers_come_through_a_daemon(
     here, there = tmp_path / "here", tmp_path / "there"
     model = Path(__file__).parent.parent / "data" / "tiny.tflite"
     words = ("export", library, "--layout", "flat", "--format", file_format)
-    subprocess.run(command(*words, "-o", here, "--model", model), check=True)
+    once = command(*words, "-o", here, "--model", model)
+    warm.run(once, check=True, capture_output=True)
     dirs = {"input_dirs": library, "output_dirs": tmp_path}
     (tmp_path / "daemon").mkdir()
     with running(tmp_path / "daemon", **dirs) as daemon:
-        subprocess.run(
-            command(*words, "-o", there, "--socket", daemon.socket), check=True
-        )
+        again = command(*words, "-o", there, "--socket", daemon.socket)
+        warm.run(again, check=True, capture_output=True)
     for stem in ("vocals", "instrumental"):
         name = f"song ({stem}).{file_format}"
         assert read_covers(there / name) == covers

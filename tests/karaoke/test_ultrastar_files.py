@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 from karaoke_rules import performous, usdx
 
 Export = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +32,7 @@ def export(command: Callable[..., list[str]], tiny_model: Path) -> Export:
     def call(*words: object) -> subprocess.CompletedProcess[str]:
         line = command("export", *words, "--layout", "ultrastar", "-q")
         line += ["--model", str(tiny_model)] * ("--undo" not in words)
-        return subprocess.run(line, capture_output=True, text=True, check=False)
+        return warm.run(line, capture_output=True, text=True, check=False)
 
     return call
 
