@@ -90,7 +90,7 @@ missing=
 for pair in dh:debhelper qemu-aarch64-static:qemu-user-static; do
     command -v ${pair%:*} >/dev/null || missing="$missing ${pair#*:}"
 done
-echo "#include <stdlib.h>" | aarch64-linux-gnu-gcc -E - >/dev/null 2>&1 ||
+aarch64-linux-gnu-gcc -E -include stdlib.h - </dev/null >/dev/null 2>&1 ||
     missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 [ -z "$missing" ] || refuse "apt-get install$missing"
 

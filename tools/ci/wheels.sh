@@ -20,7 +20,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$project" log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 for machine; do # a cross compiler may be there without its headers
     [ "$machine" = "$(uname -m)" ] ||
-        echo "#include <stdlib.h>" | "$machine-linux-gnu-gcc" -E - >/dev/null 2>&1 || {
+        "$machine-linux-gnu-gcc" -E -include stdlib.h - </dev/null >/dev/null 2>&1 || {
         echo "apt-get install gcc-$machine-linux-gnu libc6-dev-arm64-cross" >&2
         exit 1
     }
