@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path;"
-        "sys.path.insert(0, sys.argv[2]);"
+        "sys.path[:0] = sys.argv[2:];"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "import test_store as t; from edgestem.store.store import Store;"
         "store = Store(Path(sys.argv[1]));"
@@ -138,8 +138,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         "t.put(store, 'abc', t.GRIDS['float'], 100000)"
     )
     here = str(Path(__file__).parent)
+    helpers = str(Path(__file__).parent.parent / "helpers")
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "s"), here],
+        [sys.executable, "-c", code, str(tmp_path / "s"), here, helpers],
         capture_output=True, text=True,
     )  # fmt: skip
     assert "OSError" in done.stderr
