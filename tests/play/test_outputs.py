@@ -154,8 +154,9 @@ needs_jack = pytest.mark.skipif(
 
 
 @contextlib.contextmanager
-def server() -> Iterator[None]:
-    command = ["jackd", "-r", "-n", SERVER, "-d", "dummy", "-r", "48000", "-p", "256"]
+def server(period: int = 256) -> Iterator[None]:
+    command = ["jackd", "-r", "-n", SERVER]
+    command += ["-d", "dummy", "-r", "48000", "-p", str(period)]
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
@@ -273,7 +274,7 @@ def test_midi_through_jack(
     pipe = subprocess.PIPE
     line = [sys.executable, "-m", "edgestem", "play", str(tmp_path / "set.toml"),
             "--jack", "--model", str(tiny_model), "--store", "none"]  # fmt: skip
-    with server(), contextlib.ExitStack() as ending:
+    with server(4096), contextlib.ExitStack() as ending:  # 85 ms: seldom late
         play = subprocess.Popen(
             line, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env
         )
