@@ -17,12 +17,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from edgestem.network.compute import Compute
 from edgestem.play.decoding import decode
 from edgestem.play.runs import MainRun, MeasureRun, StoredRun
 from edgestem.play.sources import FromPlace, FromStart, Sources
 from edgestem.play.track import FINAL, PROVISIONAL, Track
-from edgestem.store.store import Store
 
 MARGIN_S = 6.0  # of vocals that a place to be heard should have
 NEAR_S = 3.0  # a main run that is so near gets there as soon as a new one
@@ -37,25 +35,15 @@ class Ahead:
 
     Parameters
     ----------
-    model : str
-        Name or .tflite file.
-    compute : Compute
-    store : Store, optional
-        Vocals that were separated before; what is new goes there.
+    sources : Sources
+        Begins what gives the vocals.
     say : callable
         Gets a sentence about what a person should know.
     """
 
-    def __init__(
-        self,
-        model: str,
-        compute: Compute,
-        store: Store | None,
-        say: Callable[[str], None],
-    ) -> None:
-        self._say = say
-        self._sources = Sources(model, compute, store, say)
-        self.engines = self._sources.engines
+    def __init__(self, sources: Sources, say: Callable[[str], None]) -> None:
+        self._sources, self._say = sources, say
+        self.engines = sources.engines
         self._wanted: tuple[Track, ...] = ()
         self._head = 0
         self._decoders: dict[Track, threading.Thread] = {}

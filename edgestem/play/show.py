@@ -19,6 +19,7 @@ from edgestem.play.commands import Console
 from edgestem.play.conductor import AHEAD_S
 from edgestem.play.items import Item
 from edgestem.play.player import Player
+from edgestem.play.sources import Sources
 from edgestem.sound.reading import open_song
 from edgestem.store.store import Store
 
@@ -81,7 +82,9 @@ class Show:
         say: Callable[[str], None],
     ) -> None:
         self._settings = settings
-        ahead = Ahead(settings.model, settings.compute, settings.store, say)
+        ahead = Ahead(
+            Sources(settings.model, settings.compute, settings.store, say), say
+        )
         self.player = Player(
             items, ahead, sample_rate, ahead_s=settings.ahead_s,
             engine=settings.engine, loudness=settings.loudness, say=say,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from daemons import DaemonProcess, running
+from daemons import DaemonProcess, running, wait_for
 
 from edgestem import Client
 from edgestem.karaoke.activity import Meter
@@ -99,7 +99,12 @@ def test_who_comes_and_goes_in_mid_stream(daemon: DaemonProcess) -> None:
                 push(client, np.concatenate([block] * 3))
                 ((word, at),) = changes(listener, 1)
                 assert word == "begin" and at > 0
+            wait_for(lambda: is_alone(client))  # or its detector goes on
             push(client, block)
+
+
+def is_alone(client: Client) -> bool:
+    return client.request("status", "status").fields["n_clients"] == 1
 
 
 def test_the_detector_finds_what_the_whole_song_shows(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from edgestem.play.card import CardSink
 from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
+from edgestem.play.sources import Sources
 
 SYSTEM = Path("/usr/share/alsa/alsa.conf")
 TINY = Path(__file__).parents[1] / "data" / "tiny.tflite"
@@ -30,7 +31,7 @@ def write_alsa_config(path: Path, out: Path) -> None:
 
 def player_on_card(song: Path, rate: int) -> tuple[Player, CardSink]:
     """Make a player of one song, mixture and all, for the card `stage`."""
-    ahead = Ahead(str(TINY), ANY, None, lambda text: None)
+    ahead = Ahead(Sources(str(TINY), ANY, None, print), print)
     player = Player([Item(song)], ahead, rate)
     player.desk.faders.set(0.0, 0.0, 0)
     return player, CardSink(player, Routes(), "stage")

@@ -17,6 +17,7 @@ from edgestem.play.items import Item
 from edgestem.play.player import Player
 from edgestem.play.routes import Routes
 from edgestem.play.sinks import NullSink
+from edgestem.play.sources import Sources
 from edgestem.store.store import Store
 
 DATA = Path(__file__).parent.parent / "data"
@@ -54,7 +55,7 @@ class Show:
         loudness: float | None = None,
     ) -> None:
         self.said: list[str] = []
-        ahead = Ahead(model, ANY, store, self.said.append)
+        ahead = Ahead(Sources(model, ANY, store, self.said.append), self.said.append)
         self.player = Player(
             items, ahead, rate, say=self.said.append, ahead_s=ahead_s, loudness=loudness
         )

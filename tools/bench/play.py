@@ -32,6 +32,7 @@ from edgestem.play.player import Player
 from edgestem.play.routes import Routes
 from edgestem.play.show import first_rate
 from edgestem.play.sinks import NullSink
+from edgestem.play.sources import Sources
 from edgestem.store.store import Store
 from tools.bench.mpv import Mpv, has_mpv
 
@@ -42,7 +43,7 @@ class Listener:
     def __init__(
         self, items: list[Item], store: Store | None, is_timed: bool, rate: int = 0
     ) -> None:
-        ahead = Ahead(DEFAULT, ANY, store, print)
+        ahead = Ahead(Sources(DEFAULT, ANY, store, print), print)
         self.player = Player(items, ahead, rate or first_rate(items), say=print)
         self.heard_at = 0.0
         self.is_over = False
