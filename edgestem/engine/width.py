@@ -2,7 +2,7 @@
 
 Some networks hear |L - R| beside |L| and |R|.  Where it is next to nothing they take
 all for the centre, where singers stand: of mono audio, which says nothing about
-places, they took half of the band for vocals.  So in mono |L - R| counts as
+places, they took too much for vocals.  So in mono |L - R| counts as
 `mono_side` times |L|, as in music whose places say little (models/EXPERIMENTS.md,
 nineteenth campaign).
 

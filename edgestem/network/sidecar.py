@@ -240,13 +240,8 @@ class ModelConfig:
         Code q is reached when the feature value passes (q - 0.5 - zero point) *
         scale; the inverse of the compression gives |X|, its square the power.
         """
-        codes = np.arange(-127, 128, dtype=np.float64)
-        value = (codes - 0.5 - self.feature_zero_point) * self.feature_scale
-        p, pivot = self.compression_power, self.compression_pivot
-        base = np.maximum(value / pivot ** (1 - p), 0.0)
-        magnitude = base ** (1 / p) - self.compression_offset
-        power = np.maximum(magnitude, 0.0) ** 2
-        return np.asarray(power, np.float32)
+        magnitude = self._magnitudes(np.arange(-127, 128, dtype=np.float64) - 0.5)
+        return np.asarray(magnitude**2, np.float32)
 
     def side_codes(self) -> NDArray[np.int8]:
         """Code of `mono_side` times the magnitude of each code, shape (256,), int8.
@@ -254,13 +249,18 @@ class ModelConfig:
         In the order of the codes as bytes: 0 to 127, then -128 to -1.
         """
         codes = np.arange(256).astype(np.uint8).astype(np.int8).astype(np.float64)
-        p, offset = self.compression_power, self.compression_offset
-        scale = self.feature_scale / self.compression_pivot ** (1 - p)
-        base = np.maximum((codes - self.feature_zero_point) * scale, 0.0)
-        magnitude = np.maximum(base ** (1 / p) - offset, 0.0)
-        value = (self.mono_side * magnitude + offset) ** p / scale
+        side = self.mono_side * self._magnitudes(codes) + self.compression_offset
+        p, pivot = self.compression_power, self.compression_pivot
+        value = side**p * pivot ** (1 - p) / self.feature_scale
         found = np.round(value) + self.feature_zero_point
         return np.asarray(np.clip(found, -128, 127), np.int8)
+
+    def _magnitudes(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return |X| of codes, 0 at least; codes may lie between two."""
+        value = (codes - self.feature_zero_point) * self.feature_scale
+        p, pivot = self.compression_power, self.compression_pivot
+        base: NDArray[np.float64] = np.maximum(value / pivot ** (1 - p), 0.0)
+        return np.maximum(base ** (1 / p) - self.compression_offset, 0.0)
 
     def mask_table(self) -> NDArray[np.float32]:
         """Gain of each mask code -128..127, shape (256,), float32, 0..1."""

@@ -250,21 +250,17 @@ class Key:
     scale: tuple[int, ...]
 
 
-def draw_key(style: Style, rng: np.random.Generator) -> Key:
-    tempo = float(rng.uniform(*style.tempo))
-    return Key(tempo, int(rng.integers(12)), (MAJOR, MINOR)[rng.integers(2)])
-
-
 def compose(style: Style, seconds: float, seed: int, given: Key | None = None) -> Score:
     """Make a piece: sections of a progression, parts come in and drop out."""
     rng = np.random.default_rng(seed)
-    key = given or draw_key(style, rng)
-    score = Score(key.tempo, rng)
+    tempo = given.tempo if given else float(rng.uniform(*style.tempo))
+    score = Score(tempo, rng)
     for ch, part in enumerate(style.parts):
         score.program(ch, int(rng.choice(part.programs)))
         for number, value in ((7, part.level), (10, part.pan), (91, 50)):
             score.control(ch, 0, number, value)
     score.program(9, int(rng.choice(style.kit)))
+    key = given or Key(tempo, int(rng.integers(12)), (MAJOR, MINOR)[rng.integers(2)])
     n_bars = int(seconds * score.tempo / 240)
     drums = str(rng.choice(style.drums)) if style.drums else ""
     for bar in range(n_bars):

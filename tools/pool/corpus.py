@@ -277,7 +277,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--packages", type=Path, help="folder for Debian packages")
     parser.add_argument("--licences", default=",".join(ALLOWED), help="families to use")
     parser.add_argument("--singers", type=float, default=72, help="minutes; 0: none")
-    parser.add_argument("--backing", type=float, default=72, help="minutes; 0: none")
+    parser.add_argument("--backing", type=float, default=90, help="minutes; 0: none")
     parser.add_argument("--gigabytes", type=float, default=12, help="disk for the pool")
     parser.add_argument("--hold-out", nargs="*", default=[], metavar="ORIGIN")
     parser.add_argument("--jobs", type=int, default=2)

@@ -21,6 +21,7 @@ from tools.pool import songs as files
 from tools.pool.styles import MAJOR, MINOR, STYLES
 
 PACKS = ("house-vocals", "trance-phrases")
+MADE = "keyed-"  # how the titles of these songs begin
 ROUNDS = 2  # songs of each pack, key and tempo
 SECONDS = 90.0
 PITCHES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11, "#": 1, "b": -1}
@@ -62,7 +63,7 @@ def songs(train: Path) -> Iterator[Song]:
                 found.setdefault(key, []).append((part[0], *map(float, part[1:])))
         for key, phrases in found.items():
             mode = "major" if key.scale == MAJOR else "minor"
-            name = f"song-keyed-{pack}-{key.pitch}-{mode}-{key.tempo:.0f}"
+            name = f"song-{MADE}{pack}-{key.pitch}-{mode}-{key.tempo:.0f}"
             for number in range(ROUNDS):
                 yield Song(f"{name}-{number}", pack, key, tuple(phrases))
 
@@ -96,7 +97,7 @@ def style_for(key: backing.Key, rng: np.random.Generator) -> tuple[str, backing.
 def render(
     song: Song, soundfont: Path, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vocals and instrumental, float32 (2, n_samples)."""
+    """Vocals and instrumental at one gain, int16 (n_samples, 2) at 44.1 kHz."""
     style, key = style_for(song.key, rng)
     score = backing.compose(STYLES[style], SECONDS, int(rng.integers(2**31)), key)
     rest = backing.fluidsynth(score, soundfont).T
@@ -104,18 +105,9 @@ def render(
     active = np.abs(vocals).max(0) > 0.02
     level = effects.rms(vocals[:, active]) if active.any() else 1.0
     gain = effects.rms(rest) / level * 10 ** (rng.normal(0, SPREAD_DB) / 20)
-    return vocals * np.float32(gain), rest
-
-
-def write(pool: Path, song: Song, soundfont: Path, number: int) -> None:
-    """Both stems of a song into the pool, at one gain; what is there stays."""
-    paths = [pool / f"{song.title}_{part}.npy" for part in ("vocals", "instrumental")]
-    if all(map(Path.exists, paths)):
-        return
-    stems = render(song, soundfont, np.random.default_rng(9000 + number))
-    peak = np.abs(stems[0] + stems[1]).max() + 1e-9
-    gain = np.float32(0.7 * 32767 / peak)
-    for path, stem in zip(paths, stems, strict=True):
-        part = path.with_suffix(".part.npy")
-        np.save(part, np.int16(np.clip(gain * stem, -32767, 32767)).T)
-        part.rename(path)
+    vocals = vocals * np.float32(gain)
+    loudest = np.float32(0.7 * 32767 / (np.abs(vocals + rest).max() + 1e-9))
+    one, other = (
+        np.int16(np.clip(loudest * stem, -32767, 32767)).T for stem in (vocals, rest)
+    )
+    return one, other

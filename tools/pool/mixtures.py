@@ -16,6 +16,7 @@ import torch
 
 from tools.pool import effects
 from tools.pool.effects import resample, rms
+from tools.pool.keyed import MADE
 from tools.teach.spleeter import HOP, N_FFT
 
 # Songs whose vocals sit 13 to 15 dB under the backing.
@@ -23,7 +24,7 @@ RAISE_DB = {"Potassium": 8.0, "Rubidium": 8.0}
 # Voice banks sing every phrase on one pitch; they need a melody.
 MONOTONE = ("hitsuboku-kumi", "scottpoid", "vocobox")
 SPEECH = ("asterisk", "festvox", "hibari", "dance-shouts")
-PHRASES = ("house-vocals", "trance-phrases", "keyed-")
+PHRASES = ("house-vocals", "trance-phrases")
 # How often each kind of voice, and of backing, is drawn when the pool has it.
 VOICES = {
     "song": 0.32,
@@ -71,6 +72,8 @@ class Mixtures(torch.utils.data.IterableDataset):
             title, part = name.removeprefix("song-").rsplit("_", 1)
             self.songs.setdefault(title, {})[part] = audio
         self.songs = {t: parts for t, parts in self.songs.items() if len(parts) == 2}
+        self.made = [t for t in self.songs if t.startswith(MADE)]
+        self.found = [t for t in self.songs if not t.startswith(MADE)]
         self.voices: dict[str, list] = {}
         for name, audio in self.roles["vocals"]:
             self.voices.setdefault(kind_of_voice(name), []).append((name, audio))
@@ -79,11 +82,10 @@ class Mixtures(torch.utils.data.IterableDataset):
             kind = "rendered" if name.startswith("backing-") else "found"
             self.backings.setdefault(kind, []).append((name, audio))
         for title, parts in self.songs.items():
-            made = title.startswith("keyed-")
-            voices = self.voices.setdefault("phrases" if made else "song", [])
-            voices.append((title, parts["vocals"]))
-            backings = self.backings.setdefault("rendered" if made else "song", [])
-            backings.append((title, parts["instrumental"]))
+            made = title in self.made
+            voice, backing = ("phrases", "rendered") if made else ("song", "song")
+            self.voices.setdefault(voice, []).append((title, parts["vocals"]))
+            self.backings.setdefault(backing, []).append((title, parts["instrumental"]))
 
     def draw(self, kinds: dict[str, list], shares: dict[str, float]) -> tuple:
         """Draw a kind by its share, then a source: (kind, name, audio)."""
@@ -165,10 +167,8 @@ class Mixtures(torch.utils.data.IterableDataset):
         """Vocals, backing and the truth's weight, before what both go through."""
         kind = self.rng.random()
         if kind < 0.18 and self.songs:  # a song as it was made, by people or by us
-            made = [t for t in self.songs if t.startswith("keyed-")]
-            found = [t for t in self.songs if t not in made]
-            take_made = not found or (bool(made) and self.rng.random() < 0.4)
-            titles = made if take_made else found
+            takes_made = bool(self.made) and self.rng.random() < 0.4
+            titles = self.made if takes_made or not self.found else self.found
             return (*self.song(str(self.rng.choice(titles)), n_samples), 1.0)
         if kind < 0.65:  # any voice over any backing
             backing = self.backing(n_samples)

@@ -82,6 +82,16 @@ def render_piece(target: Path, render: Callable, *arguments) -> None:
         save(target, render(*arguments))
 
 
+def write_song(pool: Path, song: keyed.Song, soundfont: Path, number: int) -> None:
+    """Write `<title>_vocals.npy` and `<title>_instrumental.npy` of a keyed song."""
+    paths = [pool / f"{song.title}_{part}.npy" for part in ("vocals", "instrumental")]
+    if all(p.exists() for p in paths):
+        return
+    stems = keyed.render(song, soundfont, np.random.default_rng(9000 + number))
+    for path, stem in zip(paths, stems, strict=True):
+        save(path, stem)
+
+
 def speak(target: Path) -> None:
     """Lines from slow to as fast as rap, by the English voice of hibari-tts."""
     if target.exists():
@@ -179,7 +189,7 @@ def play_keyed(
         font = fonts[k % len(fonts)]
         out += [(f"{song.title}_vocals", song.pack, "CC0-1.0")]
         out += [(f"{song.title}_instrumental", font, "MIT")]
-        tasks.append((keyed.write, pool, song, soundfonts[font], k))
+        tasks.append((write_song, pool, song, soundfonts[font], k))
     with ProcessPoolExecutor(jobs) as workers:
         for done in [workers.submit(*t) for t in tasks]:
             done.result()
