@@ -21,6 +21,7 @@ from tools.pool import (
     singers,
     sinsy,
     styles,
+    synthetic,
 )
 from tools.pool.licences import family
 from tools.pool.phrases import FRAME_S, Phrase, continue_band, extend_speech, phrases_of
@@ -243,6 +244,23 @@ def test_comings_and_goings_are_mostly_on_or_off() -> None:
     gain = effects.comings_and_goings(20 * RATE, np.random.default_rng(1))
     assert set(np.round(gain[:: RATE // 10], 3)) >= {0.0, 1.0}
     assert np.mean((gain == 0) | (gain == 1)) > 0.8
+
+
+def test_a_file_of_the_pool_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another thread lists the pool meanwhile, and asks each for its size.
+    seen, write = [], np.save
+
+    def watched(*arguments: object) -> None:
+        write(*arguments)
+        seen.extend(tmp_path.glob("*.npy"))
+
+    monkeypatch.setattr(np, "save", watched)
+    synthetic.save(tmp_path / "song.npy", np.zeros((5, 2), np.int16))
+    assert not seen
+    assert np.load(tmp_path / "song.npy").shape == (5, 2)
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_lines_differ_and_are_whole_sentences() -> None:

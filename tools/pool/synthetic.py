@@ -52,8 +52,9 @@ PART = 60 * SAMPLE_RATE
 
 def save(target: Path, audio: np.ndarray) -> None:
     """Write an array whole or not at all."""
-    partial = target.with_suffix(".part.npy")
-    np.save(partial, audio)
+    partial = target.with_suffix(".part")  # no `*.npy`: others count those meanwhile
+    with partial.open("wb") as file:
+        np.save(file, audio)
     partial.rename(target)
 
 
