@@ -83,8 +83,8 @@ class StreamDoor:
             shared.turns.live_opens(uid)
             peer = self._peer
             stream.watch_singing(
-                lambda: shared.hears_activity(uid),
-                lambda **fields: shared.tell_activity(peer, **fields),
+                lambda: shared.latest_listener(uid),
+                lambda numbers, **fields: shared.tell_activity(peer, numbers, **fields),
             )
         self._outbox.limit = STREAM_OUTBOX
         self.stream = stream

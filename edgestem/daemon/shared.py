@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -102,7 +103,8 @@ class Shared:
         self._lock = threading.Lock()
         self._members: set[Member] = set()
         self._n_requests = 0  # of those who have left
-        self._activity_uids: frozenset[int] = frozenset()
+        self._listeners: dict[Member, int] = {}  # replaced whole, never changed
+        self._numbers = itertools.count(1)
 
     def hold_folders(self, config: DaemonConfig) -> None:
         """Open the allowed folders.
@@ -159,15 +161,22 @@ class Shared:
         """See anew who hears of activity: somebody has subscribed, or left."""
         with self._lock:
             hearing = [m for m in self._members if m.hears("activity")]
-            self._activity_uids = frozenset(member.peer.uid for member in hearing)
+            known = self._listeners
+            self._listeners = {m: known.get(m) or next(self._numbers) for m in hearing}
 
-    def hears_activity(self, uid: int) -> bool:
-        """Say whether anybody hears of a user's streams: one look, no lock."""
-        uids = self._activity_uids
-        return bool(uids) and not uids.isdisjoint((uid, 0))
+    def latest_listener(self, uid: int) -> int:
+        """Return the number of who came last to hear of a user's streams; 0: nobody.
 
-    def tell_activity(self, peer: Peer, **fields: Any) -> None:
-        """Tell the stream's user, and root: who sings is nobody else's business."""
-        for session in self.sessions():
-            if session.peer.uid in (peer.uid, 0):
+        Who comes later has a higher number.  One look, no lock.
+        """
+        listeners = self._listeners.items()
+        return max((n for m, n in listeners if m.peer.uid in (uid, 0)), default=0)
+
+    def tell_activity(self, peer: Peer, numbers: range, **fields: Any) -> None:
+        """Tell listeners of these numbers, if they are the stream's user or root.
+
+        Who sings is nobody else's business.
+        """
+        for session, number in self._listeners.items():
+            if number in numbers and session.peer.uid in (peer.uid, 0):
                 session.event("activity", pid=peer.pid, **fields)

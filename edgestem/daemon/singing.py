@@ -20,30 +20,41 @@ class Singing:
 
     def __init__(self, pcm: PcmStream) -> None:
         self._pcm = pcm
-        self._is_wanted: Callable[[], bool] = lambda: False
-        self._tell: Callable[..., None] = lambda **_: None
+        self._latest: Callable[[], int] = lambda: 0
+        self._tell: Callable[..., None] = lambda *_, **__: None
+        self._told = range(1)  # numbers of those who know what was told
+        self._begun: int | None = None  # where what is sung now began
         self._detector: SingingDetector | None = None
         self._position = 0
 
     def report_to(
-        self, is_wanted: Callable[[], bool], tell: Callable[..., None]
+        self, latest_listener: Callable[[], int], tell: Callable[..., None]
     ) -> None:
         """Begin to work.
 
         Parameters
         ----------
-        is_wanted : callable
-            Says whether anybody listens; asked before every block.
+        latest_listener : callable
+            Says the number of who came last to listen, 0 for nobody; asked before
+            every block.
         tell : callable
-            Takes `state` and `position`.
+            Takes a range of listeners' numbers, `state` and `position`.
         """
-        self._is_wanted, self._tell = is_wanted, tell
+        self._latest, self._tell = latest_listener, tell
 
     def begin_block(self, position: int) -> None:
-        """Look at the next block if anybody wants it; `position` is the stems'."""
-        if not self._is_wanted():
-            self._detector = self._pcm.listener = None
+        """Look at the next block if anybody wants it; `position` is the stems'.
+
+        Who came since the last one hears of what is sung already.
+        """
+        latest = self._latest()
+        if not latest:
+            self._detector = self._pcm.listener = self._begun = None
             return
+        if self._begun is not None and latest >= self._told.stop:
+            new = range(self._told.stop, latest + 1)
+            self._tell(new, state="begin", position=self._begun)
+        self._told = range(latest + 1)
         self._position = position
         if self._detector is None:
             self._detector = SingingDetector(self._pcm.separator.sample_rate)
@@ -61,4 +72,5 @@ class Singing:
 
     def _say(self, changes: list[Change]) -> None:
         for change in changes:
-            self._tell(state=change.state, position=change.position)
+            self._begun = change.position if change.state == "begin" else None
+            self._tell(self._told, state=change.state, position=change.position)

@@ -92,10 +92,10 @@ class Stream:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def watch_singing(
-        self, is_wanted: Callable[[], bool], tell: Callable[..., None]
+        self, latest_listener: Callable[[], int], tell: Callable[..., None]
     ) -> None:
         """Tell where vocals begin and end; see `Singing`."""
-        self._singing.report_to(is_wanted, tell)
+        self._singing.report_to(latest_listener, tell)
 
     def start(self, ended: Callable[[], None]) -> None:
         """Begin; `ended` is called when the stream is over."""

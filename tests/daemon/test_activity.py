@@ -103,6 +103,21 @@ def test_who_comes_and_goes_in_mid_stream(daemon: DaemonProcess) -> None:
             push(client, block)
 
 
+def test_who_comes_in_mid_phrase_is_told_of_it(daemon: DaemonProcess) -> None:
+    events = {"events": ["activity"]}
+    with daemon.client() as first, daemon.client() as late, daemon.client() as client:
+        first.request("subscribe", "subscribed", **events)
+        client.request("open", "opened", sample_rate=RATE, mode="live")
+        push(client, phrases(1.5))
+        begin = changes(first, 1)
+        late.request("subscribe", "subscribed", **events)
+        push(client, phrases(0.5, 2.0, 1.0))
+        heard, heard_late = changes(first, 2), changes(late, 3)
+        assert heard_late == begin + heard
+        assert [word for word, _ in heard_late] == ["begin", "end", "begin"]
+        assert events_of(first) == events_of(late) == []
+
+
 def is_alone(client: Client) -> bool:
     return client.request("status", "status").fields["n_clients"] == 1
 
