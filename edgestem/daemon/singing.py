@@ -23,7 +23,6 @@ class Singing:
         self._latest: Callable[[], int] = lambda: 0
         self._tell: Callable[..., None] = lambda *_, **__: None
         self._told = range(1)  # numbers of those who know what was told
-        self._begun: int | None = None  # where what is sung now began
         self._detector: SingingDetector | None = None
         self._position = 0
 
@@ -49,16 +48,16 @@ class Singing:
         """
         latest = self._latest()
         if not latest:
-            self._detector = self._pcm.listener = self._begun = None
+            self._detector = self._pcm.listener = None
             return
-        if self._begun is not None and latest >= self._told.stop:
-            new = range(self._told.stop, latest + 1)
-            self._tell(new, state="begin", position=self._begun)
-        self._told = range(latest + 1)
         self._position = position
         if self._detector is None:
             self._detector = SingingDetector(self._pcm.separator.sample_rate)
             self._pcm.listener = self._look
+        begun, new = self._detector.begun, range(self._told.stop, latest + 1)
+        if begun is not None and new:
+            self._tell(new, state="begin", position=begun)
+        self._told = range(latest + 1)
 
     def end_song(self) -> None:
         """End with the song what is still sung."""
@@ -72,5 +71,4 @@ class Singing:
 
     def _say(self, changes: list[Change]) -> None:
         for change in changes:
-            self._begun = change.position if change.state == "begin" else None
             self._tell(self._told, state=change.state, position=change.position)

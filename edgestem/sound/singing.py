@@ -120,6 +120,11 @@ class SingingDetector:
             self._at += self._hop
         return found
 
+    @property
+    def begun(self) -> int | None:
+        """Position of the begin that was told and has not ended, None without."""
+        return self._span[0] if self._is_told and self._span is not None else None
+
     def end(self) -> list[Change]:
         """End the song: who still sings ends, too."""
         is_told, span = self._is_told, self._span
