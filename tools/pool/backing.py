@@ -293,11 +293,13 @@ def fluidsynth(score: Score, soundfont: Path) -> np.ndarray:
     return x
 
 
-def with_headroom(x: np.ndarray) -> np.ndarray:
-    """Float to int16, its peak at -3 dBFS."""
-    return np.int16(x / (np.abs(x).max() + 1e-9) * 32767 * 0.7)
+def with_headroom(*stems: np.ndarray) -> list[np.ndarray]:
+    """Float to int16 at one gain, the peak of the stems' sum at -3 dBFS."""
+    peak = np.abs(sum(stems)).max() + 1e-9
+    return [np.int16(np.clip(x / peak * 32767 * 0.7, -32767, 32767)) for x in stems]
 
 
 def render(style: str, soundfont: Path, seconds: float, seed: int) -> np.ndarray:
     """Play a piece: int16 (n_samples, 2) at 44.1 kHz, peak at -3 dBFS."""
-    return with_headroom(fluidsynth(compose(STYLES[style], seconds, seed), soundfont))
+    score = compose(STYLES[style], seconds, seed)
+    return with_headroom(fluidsynth(score, soundfont))[0]

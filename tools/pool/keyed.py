@@ -105,9 +105,5 @@ def render(
     active = np.abs(vocals).max(0) > 0.02
     level = effects.rms(vocals[:, active]) if active.any() else 1.0
     gain = effects.rms(rest) / level * 10 ** (rng.normal(0, SPREAD_DB) / 20)
-    vocals = vocals * np.float32(gain)
-    loudest = np.float32(0.7 * 32767 / (np.abs(vocals + rest).max() + 1e-9))
-    one, other = (
-        np.int16(np.clip(loudest * stem, -32767, 32767)).T for stem in (vocals, rest)
-    )
+    one, other = backing.with_headroom(vocals.T * np.float32(gain), rest.T)
     return one, other

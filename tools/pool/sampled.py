@@ -161,4 +161,4 @@ def render(
     for x in parts:
         x = x[:, : mix.shape[1]] * np.float32(10 ** (rng.uniform(-5, 3) / 20))
         mix[:, : x.shape[1]] += x
-    return with_headroom(mix.T)
+    return with_headroom(mix.T)[0]
